@@ -1,0 +1,50 @@
+# The commands of Bitlens. `make` alone lists them.
+#   PORT=8502     the port of the dashboard          PYTHON=python3.12   the Python that makes .venv
+#   ARGS="..."    more arguments for pytest
+
+VENV := .venv
+PORT ?= 8501
+ARGS ?=
+export PYTHON VENV
+
+python = "$(VENV)/bin/python"
+setup = bash scripts/setup.sh
+
+.PHONY: help setup run test lint format bench clean distclean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## make .venv and install requirements.txt
+	@$(setup) run
+
+run: ## open the dashboard
+	@$(setup) run
+	@$(python) scripts/check_port.py "$(PORT)"
+	@exec $(python) -m streamlit run streamlit_app.py --server.port "$(PORT)"
+
+test: ## run all tests
+	@$(setup) dev
+	@$(python) -m pytest $(ARGS)
+
+lint: ## check style and types
+	@$(setup) dev
+	@$(python) -m ruff check .
+	@$(python) -m ruff format --check .
+	@$(python) -m mypy
+
+format: ## format the code and mend what ruff can mend
+	@$(setup) dev
+	@$(python) -m ruff check --fix-only --quiet .
+	@$(python) -m ruff format .
+
+bench: ## measure speed and accuracy
+	@$(setup) dev
+	@$(python) -m bench
+
+clean: ## remove caches and logs
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache "$(VENV)-install.log"
+	@find . -path ./.git -prune -o -path "./$(VENV)" -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean ## remove .venv too
+	@rm -rf "$(VENV)"
