@@ -29,10 +29,13 @@ def chromium() -> str:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """A folder with deit_tiny_patch16_224.safetensors and imagenet_sample/; skips without one."""
-    named = os.environ.get("BITLENS_REAL_DATA")
-    if named is None:
+    """A folder with deit_tiny_patch16_224.safetensors and imagenet_sample/; skips without one.
+
+    BITLENS_REAL_DATA names it; else it is looked for in shared/data beside the clone.
+    """
+    folder = Path(os.environ.get("BITLENS_REAL_DATA") or ROOT.parent / "shared" / "data")
+    if not (folder / "deit_tiny_patch16_224.safetensors").is_file():
         pytest.skip(
-            "no real data: set BITLENS_REAL_DATA to a folder of ImageNet weights and images"
+            f"no real weights and images in {folder}: set BITLENS_REAL_DATA to their folder"
         )
-    return Path(named)
+    return folder

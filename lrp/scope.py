@@ -1,0 +1,91 @@
+"""Know which module of a model is running, per thread.
+
+Hooks are put on a model once. They only keep a stack of module names, so outputs stay
+bit-identical, and the stack is thread-local, so sessions can share one set of weights.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+Enter = Callable[[str, nn.Module, tuple[Any, ...]], None]
+
+
+class Scope(threading.local):
+    """The stack of running modules of one model, innermost last."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.products: list[int] = []
+        self.on_enter: Enter | None = None
+
+    def reset(self, on_enter: Enter | None = None) -> None:
+        """Empty the stack before a run and tell `on_enter` of every module entered."""
+        self.names, self.products, self.on_enter = [], [], on_enter
+
+    @property
+    def current(self) -> str:
+        """The dotted name of the innermost running module ("" is the model)."""
+        return self.names[-1] if self.names else ""
+
+    def next_product(self) -> str:
+        """Name the next activation-by-activation product of the running module."""
+        if not self.products:
+            return "matmul"
+        self.products[-1] += 1
+        return f"{self.current}.matmul{self.products[-1]}".lstrip(".")
+
+
+_scopes: weakref.WeakKeyDictionary[nn.Module, Scope] = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def scope_of(model: nn.Module) -> Scope:
+    """Return the scope of `model`, hooking its modules at the first call."""
+    with _lock:
+        if model not in _scopes:
+            _scopes[model] = _instrument(model)
+        return _scopes[model]
+
+
+def _instrument(model: nn.Module) -> Scope:
+    scope = Scope()
+    for name, module in model.named_modules():
+        module.register_forward_pre_hook(_entered(scope, name))
+        # always_call: an exception in the module must not leave its name on the stack.
+        module.register_forward_hook(_left(scope), always_call=True)
+    return scope
+
+
+def _entered(scope: Scope, name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+    def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        scope.names.append(name)
+        scope.products.append(0)
+        if scope.on_enter is not None:
+            scope.on_enter(name, module, inputs)
+
+    return hook
+
+
+def _left(scope: Scope) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
+    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if scope.names:
+            scope.names.pop()
+            scope.products.pop()
+
+    return hook
+
+
+def parameter_owners(model: nn.Module) -> dict[int, str]:
+    """Map id(parameter) to the dotted name of the module that owns it."""
+    return {
+        id(parameter): name.rpartition(".")[0]
+        for name, parameter in cast(
+            "list[tuple[str, Tensor]]", list(model.named_parameters(remove_duplicate=False))
+        )
+    }

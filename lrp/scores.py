@@ -1,0 +1,109 @@
+"""Contribution scores: how much relevance each layer carries, over a calibration set."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lrp.relevance import Relevance, relevance
+from lrp.rules import LRP_QVIT, Rules
+from lrp.trace import Trace
+
+Progress = Callable[[int, int], None]
+STATISTICS = ("mean-positive", "positive-sum", "absolute-sum")
+
+
+class Cancelled(Exception):
+    """The caller asked a long computation to stop."""
+
+
+@dataclass(frozen=True, eq=False)
+class ContributionScores:
+    """Scores of L layers over T images.
+
+    Attributes:
+        layers: the L layer names.
+        per_image: (T, L); each row sums to 1.
+        rules: the rules the relevance was propagated by.
+        statistic: what was taken of a layer's relevance.
+    """
+
+    layers: tuple[str, ...]
+    per_image: Tensor
+    rules: Rules
+    statistic: str
+
+    @property
+    def mean(self) -> dict[str, float]:
+        """Omega_i = mean over images of c_i / sum_l c_l."""
+        return dict(zip(self.layers, self.per_image.mean(0).tolist(), strict=True))
+
+    @property
+    def sd(self) -> dict[str, float]:
+        """Standard deviation over the images (0 for one image)."""
+        spread = self.per_image.std(0, correction=min(1, len(self.per_image) - 1))
+        return dict(zip(self.layers, spread.tolist(), strict=True))
+
+
+def contribution_scores(
+    model: nn.Module,
+    batches: Iterable[Tensor],
+    images: int,
+    rules: Rules = LRP_QVIT,
+    statistic: str = "mean-positive",
+    device: str | torch.device = "cpu",
+    progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+) -> ContributionScores:
+    """Score every layer on `images` images that come in `batches` of (B, 3, H, W).
+
+    Our reading of LRP-QViT: c_i(t) is the mean over elements of max(R_i, 0), R_i the relevance
+    layer i hands to its operands for image t's predicted class; a plain sum cannot rank layers,
+    as it is conserved along a branch.
+
+    Raises:
+        ValueError: no images, an unknown statistic, or an image whose scores are not finite.
+        Cancelled: `cancel` was set.
+    """
+    if statistic not in STATISTICS:
+        raise ValueError(f"statistic {statistic!r} is unknown: use one of {', '.join(STATISTICS)}")
+    rows: list[Tensor] = []
+    layers: tuple[str, ...] = ()
+    for batch in batches:
+        if cancel is not None and cancel.is_set():
+            raise Cancelled("contribution scores were cancelled")
+        found = relevance(Trace(model, batch.to(device), rules))
+        layers = tuple(found.layers)
+        rows.append(image_scores(found, statistic).cpu())
+        if progress is not None:
+            progress(sum(map(len, rows)), images)
+    if not rows:
+        raise ValueError("no images to score: give at least one")
+    return ContributionScores(layers, torch.cat(rows), rules, statistic)
+
+
+def image_scores(found: Relevance, statistic: str = "mean-positive") -> Tensor:
+    """Return c_i(t) / sum_l c_l(t) for each image: (B, L).
+
+    Raises:
+        ValueError: relevance is not finite, or no layer carries any.
+    """
+    images = len(found.target)
+    raw = torch.stack([_statistic(r, images, statistic) for r in found.layers.values()], 1)
+    total = raw.sum(1, keepdim=True)
+    if not torch.isfinite(raw).all() or (total <= 0).any():
+        raise ValueError("relevance is not finite or nowhere positive: try other rules")
+    return raw / total
+
+
+def _statistic(operands: tuple[Tensor, ...], images: int, statistic: str) -> Tensor:
+    # Swin's operands are (B * windows, ...), batch-major, so a row per image is one reshape away.
+    flat = torch.cat([r.reshape(images, -1) for r in operands], 1)
+    if statistic == "absolute-sum":
+        return flat.abs().sum(1)
+    positive = flat.clamp_min(0)
+    return positive.mean(1) if statistic == "mean-positive" else positive.sum(1)

@@ -1,0 +1,101 @@
+import pytest
+import torch
+
+from lrp.layers import list_layers
+from lrp.maps import (
+    _from_windows,
+    block_map,
+    default_block,
+    grid_size,
+    layer_map,
+    normalise,
+    pixel_map,
+)
+from lrp.relevance import relevance
+from lrp.rollout import transformer_attribution
+from lrp.trace import Trace
+from tests.lrp.conftest import SIZE, build
+
+
+def test_windows_are_put_back_where_timm_took_them_from():
+    model = build("swin")
+    for block, side in ((model.layers[0].blocks[1], 16), (model.layers[0].blocks[1], 14)):
+        assert any(block.shift_size)
+        seen = []
+        handle = block.attn.register_forward_pre_hook(lambda m, args: seen.append(args[0]))
+        block.dynamic_mask = True  # so that a size to be padded is allowed
+        numbered = torch.arange(2.0 * side * side).reshape(2, side, side, 1)
+        block._attn(numbered.expand(-1, -1, -1, 16).contiguous())
+        handle.remove()
+        tokens = seen[0][..., 0]  # (2 * windows, 16)
+        grid = _from_windows(block, tokens, torch.Size((2, side, side, 16)))
+        assert torch.equal(grid, numbered[..., 0])
+
+
+def test_every_map_keeps_the_sum_of_its_layers_tokens(model, images):
+    trace = Trace(model, images)
+    found = relevance(trace, 0)
+    prefix = getattr(model, "num_prefix_tokens", 0)
+    for layer in list_layers(model, SIZE):
+        grid = layer_map(trace, found, layer)
+        if layer.role in ("head", "fc", "head_dist"):
+            assert grid is None
+        elif layer.role in ("qkv", "fc1", "fc2", "proj") and layer.kind == "linear":
+            tokens = found.layers[layer.name][0].sum(-1).reshape(3, -1)
+            torch.testing.assert_close(grid.flatten(1).sum(1), tokens[:, prefix:].sum(1))
+
+
+def test_block_maps_have_one_value_a_patch(model, images):
+    trace = Trace(model, images)
+    found = relevance(trace, 0)
+    assert block_map(trace, found, next(iter(trace.blocks))).shape == (3, *grid_size(trace))
+    assert default_block(trace) == list(trace.blocks)[1]
+    assert pixel_map(found).shape == (3, 32, 32)
+
+
+def test_relevance_of_a_bright_square_lies_on_it():
+    """A patch that alone differs from a constant image alone changes the tokens it makes."""
+    model = build("vit")
+    images = torch.zeros(1, *SIZE)
+    images[..., 8:16, 16:24] = 3
+    found = relevance(Trace(model, images), 0)
+    outside = pixel_map(found).clone()
+    outside[..., 8:16, 16:24] = 0
+    assert pixel_map(found).abs().sum() > 0
+    assert outside.abs().max() == 0
+
+
+def test_transformer_attribution_multiplies_attention_maps(images):
+    model = build("vit", torch.float64)
+    found = transformer_attribution(model, images.double(), 1)
+    assert found.shape == (3, 4, 4)
+    # a first-principles copy: true gradients from hooks on timm's unfused attention
+    for block in model.blocks:
+        block.attn.fused_attn = False
+    maps = []
+    hooks = [
+        b.attn.attn_drop.register_forward_hook(lambda m, i, o: maps.append(o.requires_grad_()))
+        for b in model.blocks
+    ]
+    logit = model(images.double().requires_grad_())[:, 1].sum()
+    gradients = torch.autograd.grad(logit, maps)
+    for hook in hooks:
+        hook.remove()
+    from lrp.rules import LRP_QVIT
+
+    shares = relevance(Trace(model, images.double(), LRP_QVIT), 1).layers
+    rollout = torch.eye(17, dtype=torch.float64).expand(3, -1, -1)
+    for index, gradient in enumerate(gradients):
+        cam = (gradient * shares[f"blocks.{index}.attn.matmul2"][0]).clamp_min(0).mean(1)
+        rollout = rollout + torch.bmm(cam, rollout)
+    torch.testing.assert_close(found.flatten(1), rollout[:, 0, 1:])
+
+
+def test_transformer_attribution_refuses_models_without_a_class_token(images):
+    with pytest.raises(ValueError, match="class token"):
+        transformer_attribution(build("swin"), images)
+
+
+def test_normalise_scales_each_image_and_keeps_zeros():
+    maps = torch.tensor([[[2.0, -4.0]], [[0.0, 0.0]]])
+    assert torch.equal(normalise(maps), torch.tensor([[[0.5, -1.0]], [[0.0, 0.0]]]))
