@@ -1,0 +1,1 @@
+"""Models, data sets and pictures: the only package that reads files."""

@@ -1,0 +1,60 @@
+"""The three bundled models' recipes: timm's own architectures, made small by keywords alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import timm
+from torch import nn
+
+from assets.digits import CLASSES, SIZE
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How timm builds a bundled model, and whom it learns from when it is distilled."""
+
+    architecture: str
+    kwargs: dict[str, Any]
+    teacher: str | None = None
+
+
+_SMALL_VIT = {"img_size": SIZE, "patch_size": 8, "embed_dim": 96, "depth": 6, "num_heads": 3}
+
+RECIPES = MappingProxyType(
+    {
+        "digits-vit": Recipe("vit_tiny_patch16_224", _SMALL_VIT),
+        "digits-deit": Recipe("deit_tiny_distilled_patch16_224", _SMALL_VIT, teacher="digits-swin"),
+        "digits-swin": Recipe(
+            "swin_tiny_patch4_window7_224",
+            {
+                "img_size": SIZE,
+                "patch_size": 4,
+                "window_size": 4,
+                "embed_dim": 32,
+                "depths": (2, 2, 2),
+                "num_heads": (2, 4, 8),
+            },
+        ),
+    }
+)
+
+
+def build(name: str) -> nn.Module:
+    """Build a bundled model, random weights; its pretrained_cfg says how to prepare pictures."""
+    recipe = RECIPES[name]
+    preparation = {
+        "input_size": (3, SIZE, SIZE),
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+        "crop_pct": 1.0,
+        "interpolation": "bicubic",
+    }
+    return timm.create_model(
+        recipe.architecture,
+        num_classes=len(CLASSES),
+        pretrained_cfg_overlay=preparation,
+        **recipe.kwargs,
+    )

@@ -1,0 +1,91 @@
+"""What the command lines share: arguments, progress, JSON output, and errors in one sentence."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from assets.architectures import RECIPES
+from assets.errors import InputError
+
+WRONG_INPUT = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --model, --checkpoint and --device."""
+    bundled = ", ".join(RECIPES)
+    parser.add_argument("--model", required=True, help=f"{bundled}, or any timm model")
+    parser.add_argument("--checkpoint", help="weights: .safetensors, .pth, .pt or .bin")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --data."""
+    text = "folder with one subfolder per class (default: the bundled digits)"
+    parser.add_argument("--data", metavar="FOLDER", help=text)
+
+
+def run(main: Callable[[list[str] | None], int], arguments: list[str] | None = None) -> int:
+    """Call a command line's main; return its exit code, 2 with one sentence for wrong input."""
+    try:
+        return main(arguments)
+    except ValueError as error:
+        print(f"bitlens: {' '.join(str(error).split())}", file=sys.stderr)
+        return WRONG_INPUT
+    except KeyboardInterrupt:
+        print("bitlens: stopped", file=sys.stderr)
+        return INTERRUPTED
+
+
+def write_json(payload: dict[str, Any], target: str | None) -> None:
+    """Write a payload to a file, to stdout for "-", or nowhere for None."""
+    if target is None:
+        return
+    text = json.dumps(payload, indent=2, allow_nan=False) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        Path(target).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"{target} cannot be written: give a file in an existing folder"
+        ) from error
+
+
+def print_progress(what: str) -> Callable[[int, int], None]:
+    """Return a callback (done, total) that prints progress and time left to stderr.
+
+    On a terminal one line is written over and over, elsewhere one line for each tenth.
+    """
+    started, shown = time.monotonic(), [-1]
+
+    def progress(done: int, total: int) -> None:
+        steps = 100 if sys.stderr.isatty() else 10
+        reached = steps * done // max(total, 1)
+        if reached == shown[0]:
+            return
+        shown[0] = reached
+        left = (time.monotonic() - started) / max(done, 1) * (total - done)
+        start, end = ("\r", "" if done < total else "\n") if sys.stderr.isatty() else ("", "\n")
+        text = f"{what}: {done} of {total}, {_duration(left)} left"
+        print(
+            f"{start}{text:<60}".rstrip() if end else f"{start}{text:<60}",
+            end=end,
+            file=sys.stderr,
+            flush=True,
+        )
+
+    return progress
+
+
+def _duration(seconds: float) -> str:
+    """Return a time such as "3 min 20 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

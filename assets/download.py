@@ -1,0 +1,55 @@
+"""Fetch timm's pretrained weights, and say in words when there is no network."""
+
+from __future__ import annotations
+
+import socket
+import urllib.parse
+import urllib.request
+
+import huggingface_hub
+import timm
+from huggingface_hub import constants
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from torch import nn
+
+from assets.architectures import RECIPES
+from assets.errors import InputError
+
+
+def pretrained(name: str) -> nn.Module:
+    """Build a timm model with its pretrained weights; InputError where they cannot be had."""
+    config = timm.get_pretrained_cfg(name, allow_unregistered=False)
+    if config is None or not config.has_weights:
+        raise InputError(f"timm has no pretrained weights for {name}: give --checkpoint FILE")
+    if not _cached(config.hf_hub_id) and not _reachable():
+        raise _offline(name)
+    try:
+        return timm.create_model(name, pretrained=True)
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
+        raise _offline(name) from error
+
+
+def _offline(name: str) -> InputError:
+    remedy = f"give --checkpoint FILE, or use a bundled model: {', '.join(RECIPES)}"
+    return InputError(f"the weights of {name} cannot be downloaded, there is no network: {remedy}")
+
+
+def _cached(repository: str | None) -> bool:
+    """Tell whether the weights lie in the Hugging Face cache already."""
+    files = ("model.safetensors", "pytorch_model.bin")
+    found = [huggingface_hub.try_to_load_from_cache(repository or "", file) for file in files]
+    return any(isinstance(path, str) for path in found)
+
+
+def _reachable() -> bool:
+    """Tell whether the host's name resolves; spares the hub's minute of retries where it does not.
+
+    Behind a proxy only the proxy resolves names, so nothing can be told: True.
+    """
+    if urllib.request.getproxies():
+        return True
+    try:
+        socket.getaddrinfo(urllib.parse.urlsplit(constants.ENDPOINT).hostname, 443)
+    except socket.gaierror:
+        return False
+    return True

@@ -1,0 +1,121 @@
+"""Train a bundled model from scratch on cluttered digits: `python -m assets.train MODEL`.
+
+Interrupt it at will: it goes on from its last checkpoint, with the same pictures in the same order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from assets import command_line, digits, manifest
+from assets.architectures import RECIPES, build
+from assets.errors import InputError
+from assets.learning import Report, Training, accuracy, train
+from assets.models import load_model
+
+STATES = Path(".bitlens/train")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train, measure and write one bundled model."""
+    options = _options(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = _device(options.device)
+    torch.manual_seed(options.seed)
+    model = build(options.model).to(device)
+    teacher = _teacher(options.model, model, device)
+    training = Training(options.steps, options.batch, options.seed)
+    state = options.state or STATES / f"{options.model}.pt"
+    train(model, training, state, teacher, options.workers, report=_progress(model))
+    entry = export(options.model, model, training, options.out)
+    print(f"{options.model}: top-1 {entry.top1:.4f} on {entry.images} pictures", file=sys.stderr)
+    return 0
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m assets.train", description=__doc__)
+    parser.add_argument("model", choices=sorted(RECIPES))
+    parser.add_argument("--steps", type=_positive, default=6000)
+    parser.add_argument("--batch", type=_positive, default=64, help="pictures a step")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--threads", type=_positive, help="CPU threads (default: PyTorch's)")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw pictures")
+    parser.add_argument("--state", type=Path, help=f"checkpoint (default: {STATES}/MODEL.pt)")
+    parser.add_argument("--out", type=Path, default=manifest.FOLDER, help="folder of the manifest")
+    return parser.parse_args(arguments)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
+def _device(name: str) -> torch.device:
+    """Return the device to train on; InputError where there is none of that name."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"there is no device {name!r} here: use auto or cpu") from error
+
+
+def _teacher(name: str, model: nn.Module, device: torch.device) -> nn.Module | None:
+    """Return the trained teacher of a distilled model and switch distillation on, or None."""
+    teacher = RECIPES[name].teacher
+    if teacher is None:
+        return None
+    model.set_distilled_training(True)  # type: ignore[operator]  # timm's distilled models have it
+    return load_model(teacher, device=device).model
+
+
+def export(name: str, model: nn.Module, training: Training, folder: Path) -> manifest.Entry:
+    """Measure a trained model; write its weights (float32) and its entry in the manifest."""
+    path = manifest.weights_path(name, folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.float().cpu().contiguous() for k, v in model.state_dict().items()}, path)
+    entry = manifest.Entry(
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        top1=accuracy(model, "validation"),
+        images=digits.LENGTHS["validation"],
+        seed=training.seed,
+        steps=training.steps,
+        batch=training.batch,
+        teacher=RECIPES[name].teacher,
+        sha256=manifest.sha256_of(path),
+        trained_with={"torch": torch.__version__, "timm": timm.__version__},
+    )
+    manifest.write_entry(name, entry, folder)
+    return entry
+
+
+def _progress(model: nn.Module) -> Report:
+    """Return a reporter of loss, accuracy on calibration pictures and time left."""
+    last: list[tuple[int, float]] = []
+
+    def report(done: int, total: int, loss: float) -> None:
+        hits = accuracy(model, "calibration")
+        line = f"step {done} of {total}: loss {loss:.3f}, calibration top-1 {hits:.3f}"
+        last.append((done, time.monotonic()))
+        if len(last) > 1:
+            (before, then), (now, here) = last[-2:]
+            line += f", {(here - then) / (now - before) * (total - done) / 60:.0f} min left"
+        print(line, file=sys.stderr, flush=True)
+
+    return report
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main))
