@@ -13,23 +13,23 @@ from lrp.maps import (
 )
 from lrp.relevance import relevance
 from lrp.rollout import transformer_attribution
+from lrp.rules import LRP_QVIT
 from lrp.trace import Trace
 from tests.lrp.conftest import SIZE, build
 
 
-def test_windows_are_put_back_where_timm_took_them_from():
-    model = build("swin")
-    for block, side in ((model.layers[0].blocks[1], 16), (model.layers[0].blocks[1], 14)):
-        assert any(block.shift_size)
-        seen = []
-        handle = block.attn.register_forward_pre_hook(lambda m, args: seen.append(args[0]))
-        block.dynamic_mask = True  # so that a size to be padded is allowed
-        numbered = torch.arange(2.0 * side * side).reshape(2, side, side, 1)
-        block._attn(numbered.expand(-1, -1, -1, 16).contiguous())
-        handle.remove()
-        tokens = seen[0][..., 0]  # (2 * windows, 16)
-        grid = _from_windows(block, tokens, torch.Size((2, side, side, 16)))
-        assert torch.equal(grid, numbered[..., 0])
+@pytest.mark.parametrize("side", [16, 14])  # 14 is padded to 16
+def test_windows_are_put_back_where_timm_took_them_from(side):
+    block = build("swin").layers[0].blocks[1]
+    assert any(block.shift_size)
+    block.dynamic_mask = True  # lets timm take a side that is padded
+    seen = []
+    block.attn.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    numbered = torch.arange(2.0 * side * side).reshape(2, side, side, 1)
+    block._attn(numbered.expand(-1, -1, -1, 16).contiguous())
+    tokens = seen[0][..., 0]  # (2 * windows, 16)
+    grid = _from_windows(block, tokens, torch.Size((2, side, side, 16)))
+    assert torch.equal(grid, numbered[..., 0])
 
 
 def test_every_map_keeps_the_sum_of_its_layers_tokens(model, images):
@@ -81,8 +81,6 @@ def test_transformer_attribution_multiplies_attention_maps(images):
     gradients = torch.autograd.grad(logit, maps)
     for hook in hooks:
         hook.remove()
-    from lrp.rules import LRP_QVIT
-
     shares = relevance(Trace(model, images.double(), LRP_QVIT), 1).layers
     rollout = torch.eye(17, dtype=torch.float64).expand(3, -1, -1)
     for index, gradient in enumerate(gradients):
