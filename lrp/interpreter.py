@@ -44,6 +44,10 @@ OPERATIONS |= {
 }
 
 
+class UnsupportedOperation(ValueError):
+    """A model does something that is not handled."""
+
+
 class Interpreter(TorchFunctionMode):
     """Run `model` with each operation handled by the method `OPERATIONS` names.
 
@@ -136,7 +140,7 @@ class Interpreter(TorchFunctionMode):
     ) -> Tensor:
         """Decompose `scaled_dot_product_attention`; (B, h, N, d) in and out."""
         if is_causal or enable_gqa or dropout_p:
-            raise NotImplementedError(
+            raise UnsupportedOperation(
                 f"attention in {self.scope.current!r} is causal, grouped or uses dropout: "
                 "only plain attention in evaluation mode is handled"
             )

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp.interpreter import Interpreter, require_frozen
+from lrp.interpreter import Interpreter, UnsupportedOperation, require_frozen
 from lrp.layers import block_of
 from lrp.rules import ATTN_LRP, Rules, attribute, halve, ratio_add, z_plus
 
@@ -18,10 +18,6 @@ _LINEAR = frozenset(
     masked_fill mean movedim narrow neg pad permute repeat reshape reshape_as roll select split
     squeeze stack sum to transpose type_as unbind unflatten unsqueeze view view_as""".split()  # noqa: SIM905 - a table of names
 )
-
-
-class UnsupportedOperation(NotImplementedError):
-    """A model runs an operation that no relevance rule covers."""
 
 
 class Trace(Interpreter):

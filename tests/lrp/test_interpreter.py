@@ -4,9 +4,9 @@ import pytest
 import timm
 import torch
 
-from lrp.interpreter import Interpreter
+from lrp.interpreter import Interpreter, UnsupportedOperation
 from lrp.rules import ATTN_LRP, LRP_QVIT
-from lrp.trace import Trace, UnsupportedOperation
+from lrp.trace import Trace
 
 
 def test_interpreted_forward_equals_timms_own(model, images):
