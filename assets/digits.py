@@ -84,15 +84,15 @@ def _share(split: str, labels: np.ndarray, label: int) -> np.ndarray:
 def sample(split: str, index: int, difficulty: float = 1.0) -> Sample:
     """Draw the picture at an index of a split.
 
-    Difficulty 0 is one large upright digit, 1 (every published figure) a digit of 24 to 40 pixels
+    Difficulty 0 is one large upright digit, 1 (every published figure) a digit of 26 to 40 pixels
     among fragments of other digits.
     """
     generator = _generator(split, index, 0)
     chosen = sources(split)
     number = int(generator.integers(len(chosen.labels)))
-    pose = ink.random_pose(generator, *_heights(difficulty), tilt=6 + 14 * difficulty)
+    pose = ink.random_pose(generator, *_heights(difficulty), tilt=6 + 10 * difficulty)
     digit = ink.stamp(chosen.glyphs[number], pose, SIZE)
-    clutter = _clutter(generator, chosen, digit, round(difficulty * generator.integers(5, 12)))
+    clutter = _clutter(generator, chosen, digit, round(difficulty * generator.integers(4, 10)))
     image = ink.compose(generator, [digit], clutter)
     return Sample(image, int(chosen.labels[number]), digit >= MASK_ALPHA)
 
@@ -123,7 +123,7 @@ def _heights(difficulty: float) -> tuple[float, float]:
     """Return the least and greatest height of a digit, in pixels."""
     if not 0 <= difficulty <= 1:
         raise ValueError(f"difficulty {difficulty} is not within 0 to 1")
-    return 42 - 18 * difficulty, 50 - 10 * difficulty
+    return 42 - 16 * difficulty, 50 - 10 * difficulty
 
 
 def _side_by_side(generator: np.random.Generator, glyphs: list[Image.Image]) -> list[np.ndarray]:

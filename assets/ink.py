@@ -29,10 +29,13 @@ class Pose:
 
 
 def enlarge(source: np.ndarray) -> Image.Image:
-    """Return an 8x8 digit (values 0 to 16) as a smooth grey glyph of 50x50 pixels."""
-    padded = np.pad(source / 16, BORDER).astype(np.float32)
+    """Return an 8x8 digit (values 0 to 16) as a smooth grey glyph of 50x50 pixels.
+
+    Faint strokes stay, half transparent: without them a 6 falls apart and a 9 opens.
+    """
+    padded = np.pad(source / source.max(), BORDER).astype(np.float32)
     smooth = Image.fromarray(padded).resize((GLYPH, GLYPH), Image.Resampling.BICUBIC)
-    edge = np.clip((np.asarray(smooth) - 0.36) / 0.34, 0, 1)
+    edge = np.clip((np.asarray(smooth) - 0.19) / 0.5, 0, 1)
     return Image.fromarray((255 * edge).astype(np.uint8))
 
 

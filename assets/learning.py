@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from assets import digits
 
 CHECKPOINT_EVERY = 250  # steps
 Report = Callable[[int, int, float], None]  # (steps done, steps in all, mean loss since the last)
-Batch = tuple[Tensor, Tensor]  # uint8 pictures (B, 3, 64, 64), labels (B,)
+Batch = tuple[Tensor, Tensor, Tensor]  # uint8 (B, 3, 64, 64), labels (B,), masks (B, 64, 64)
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Training:
     warm_up: float = 0.05  # share of the steps
     ramp: float = 0.4  # share of the steps in which difficulty rises from 0 to 1
     smoothing: float = 0.05
+    token_labels: bool = True  # patches learn too which digit's ink they hold, if any
+    token_weight: float = 1.0
     low_precision: bool = True  # bfloat16 autocast
 
     def difficulty(self, step: int) -> float:
@@ -67,7 +70,9 @@ class Batches(Dataset[Batch]):
 class Learner:
     """A model and all that its training changes."""
 
-    model: nn.Module
+    model: Any  # nn.Module's types know nothing of forward_features and its like
+    features: Callable[[Tensor], Tensor]  # the model's forward_features, maybe compiled
+    token_head: nn.Linear | None  # used in training alone
     optimizer: torch.optim.Optimizer
     training: Training
     teacher: nn.Module | None
@@ -77,22 +82,37 @@ class Learner:
         device = next(self.model.parameters()).device
         for group in self.optimizer.param_groups:
             group["lr"] = self.training.rate(number)
+        images, labels, masks = (
+            normalise(batch[0], device),
+            batch[1].to(device),
+            batch[2].to(device),
+        )
         with torch.autocast(device.type, torch.bfloat16, enabled=self.training.low_precision):
-            loss = self._loss(normalise(batch[0], device), batch[1].to(device))
+            loss = self._loss(images, labels, masks)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         return float(loss.detach())
 
-    def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
+    def _loss(self, images: Tensor, labels: Tensor, masks: Tensor) -> Tensor:
+        """Return the loss of the picture's class, and of the tokens' where they are labelled."""
+        features = self.features(images)
+        loss = self._class_loss(self.model.forward_head(features), images, labels)
+        if self.token_head is None:
+            return loss
+        first = int(getattr(self.model, "num_prefix_tokens", 0))
+        tokens = features.flatten(1, -2)[:, first:]  # (B, N, C), of Swin's (B, H, W, C) too
+        logits = self.token_head(tokens).float().flatten(0, 1)
+        return loss + self.training.token_weight * token_loss(logits, labels, masks)
+
+    def _class_loss(self, logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         """Return the cross-entropy; with a teacher, DeiT's hard distillation.
 
         Half the loss is the class token's against the label, half the distillation token's
         against the teacher's choice (Touvron et al. 2021, equation 3).
         """
         smoothing = self.training.smoothing
-        logits = self.model(images)
         if self.teacher is None:
             return functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
         by_class, by_distillation = (part.float() for part in logits)
@@ -106,6 +126,8 @@ class Learner:
         state.parent.mkdir(parents=True, exist_ok=True)
         partial = state.with_suffix(".partial")
         saved = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        if self.token_head is not None:
+            saved["token_head"] = self.token_head.state_dict()
         torch.save(saved | {"step": done, "rng": torch.get_rng_state()}, partial)
         partial.replace(state)
 
@@ -116,6 +138,8 @@ class Learner:
         saved = torch.load(state, map_location="cpu", weights_only=True)
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
+        if self.token_head is not None:
+            self.token_head.load_state_dict(saved["token_head"])
         torch.set_rng_state(saved["rng"])
         return int(saved["step"])
 
@@ -126,6 +150,7 @@ def train(
     state: Path,
     teacher: nn.Module | None = None,
     workers: int = 0,
+    compiled: bool = False,
     until: int | None = None,
     report: Report | None = None,
 ) -> int:
@@ -133,8 +158,7 @@ def train(
 
     `until` stops early, as an interruption would.
     """
-    optimizer = torch.optim.AdamW(_groups(model, training.weight_decay), training.learning_rate)
-    learner = Learner(model.train(), optimizer, training, teacher)
+    learner = _learner(model.train(), training, teacher, compiled)
     done = learner.resume(state)
     last, losses = min(until or training.steps, training.steps), []
     for number, batch in zip(range(done, last), _batches(training, done, workers), strict=False):
@@ -147,13 +171,41 @@ def train(
     return max(done, last)
 
 
+def token_loss(logits: Tensor, labels: Tensor, masks: Tensor) -> Tensor:
+    """Return the cross-entropy of patches against the digit whose ink they hold.
+
+    logits (B*N, K+1), labels (B,), masks (B, H, W).  Patches without ink are the last class, at a
+    tenth of the weight as they are many.  After token labelling (Jiang et al. 2021), with the
+    true place of the digit instead of an annotator's.
+    """
+    classes = logits.shape[1] - 1
+    side = round((logits.shape[0] / len(labels)) ** 0.5)
+    inked = functional.adaptive_max_pool2d(masks.float(), side).flatten(1) > 0
+    targets = torch.where(inked, labels[:, None], classes).flatten()
+    weight = torch.ones(classes + 1, device=logits.device)
+    weight[classes] = 0.1
+    return functional.cross_entropy(logits, targets, weight)
+
+
+def _learner(model: Any, training: Training, teacher: nn.Module | None, compiled: bool) -> Learner:
+    """Put an optimizer, and a head for the tokens where they are labelled, beside a model."""
+    head, groups = None, _groups(model, training.weight_decay)
+    if training.token_labels:
+        device = next(model.parameters()).device
+        head = nn.Linear(int(model.num_features), len(digits.CLASSES) + 1, device=device)
+        groups[0]["params"] += list(head.parameters())
+    optimizer = torch.optim.AdamW(groups, training.learning_rate)
+    features = torch.compile(model.forward_features) if compiled else model.forward_features
+    return Learner(model, features, head, optimizer, training, teacher)
+
+
 def _batches(training: Training, start: int, workers: int) -> Iterator[Batch]:
     """Yield batches from a step on; the order of pictures does not depend on `start`."""
     steps = range(start, training.steps)
     return iter(DataLoader(Batches(training), batch_size=None, sampler=steps, num_workers=workers))
 
 
-def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Split parameters into matrices, which decay, and vectors and tokens, which do not."""
     listed = getattr(model, "no_weight_decay", None)
     kept = set(listed()) if callable(listed) else set()
@@ -164,10 +216,11 @@ def _groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
 
 
 def stack(samples: list[digits.Sample]) -> Batch:
-    """Return pictures as uint8 (B, 3, 64, 64) and labels (B,)."""
+    """Return pictures as uint8 (B, 3, 64, 64), labels (B,) and masks (B, 64, 64)."""
     pictures = np.stack([np.asarray(sample.image) for sample in samples])
     labels = torch.tensor([sample.label for sample in samples])
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous(), labels
+    masks = torch.from_numpy(np.stack([sample.mask for sample in samples]))
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous(), labels, masks
 
 
 def normalise(pictures: Tensor, device: torch.device) -> Tensor:
@@ -183,7 +236,7 @@ def accuracy(model: nn.Module, split: str, count: int | None = None) -> float:
     hits, total = 0, count or digits.LENGTHS[split]
     for first in range(0, total, 100):
         block = range(first, min(first + 100, total))
-        pictures, labels = stack([digits.sample(split, number) for number in block])
+        pictures, labels, _ = stack([digits.sample(split, number) for number in block])
         hits += int((model(normalise(pictures, device)).argmax(1).cpu() == labels).sum())
     model.train(training)
     return hits / total

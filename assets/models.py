@@ -99,7 +99,8 @@ def _sized(name: str, state: dict[str, Tensor]) -> nn.Module:
     head = getattr(config, "classifier", None) or "head"
     head = head if isinstance(head, str) else head[0]
     weight = state.get(f"{head}.weight")
-    classes: dict[str, Any] = {} if weight is None else {"num_classes": weight.shape[0]}
+    rows = 0 if weight is None or weight.ndim == 0 else weight.shape[0]
+    classes: dict[str, Any] = {"num_classes": rows} if rows else {}
     return timm.create_model(name, pretrained=False, **classes)
 
 

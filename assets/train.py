@@ -35,7 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     teacher = _teacher(options.model, model, device)
     training = Training(options.steps, options.batch, options.seed)
     state = options.state or STATES / f"{options.model}.pt"
-    train(model, training, state, teacher, options.workers, report=_progress(model))
+    report = _progress(model)
+    train(model, training, state, teacher, options.workers, options.compile, report=report)
     entry = export(options.model, model, training, options.out)
     print(f"{options.model}: top-1 {entry.top1:.4f} on {entry.images} pictures", file=sys.stderr)
     return 0
@@ -50,6 +51,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--threads", type=_positive, help="CPU threads (default: PyTorch's)")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw pictures")
+    parser.add_argument("--compile", action="store_true", help="compile: faster after minutes")
     parser.add_argument("--state", type=Path, help=f"checkpoint (default: {STATES}/MODEL.pt)")
     parser.add_argument("--out", type=Path, default=manifest.FOLDER, help="folder of the manifest")
     return parser.parse_args(arguments)

@@ -1,0 +1,92 @@
+"""What the command lines share: one sentence for wrong input, clean stdout, progress on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from assets import command_line
+from assets.errors import InputError
+
+
+def raising(error: BaseException):
+    def main(arguments: list[str] | None) -> int:
+        raise error
+
+    return main
+
+
+def test_run_hands_on_arguments_and_exit_code() -> None:
+    seen = []
+    assert command_line.run(lambda words: seen.append(words) or 7, ["--x"]) == 7
+    assert seen == [["--x"]]
+
+
+@pytest.mark.parametrize("kind", [InputError, ValueError])
+def test_wrong_input_is_one_line_without_traceback(
+    kind: type[ValueError], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command_line.run(raising(kind("7 bits is\n   too odd: use 8"))) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == "bitlens: 7 bits is too odd: use 8\n"
+
+
+def test_interruption_has_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command_line.run(raising(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err == "bitlens: stopped\n"
+
+
+def test_bugs_keep_their_traceback() -> None:
+    with pytest.raises(KeyError):
+        command_line.run(raising(KeyError("bug")))
+
+
+def test_json_goes_to_stdout_alone_or_a_file_or_nowhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    payload = {"top1": 0.5, "layers": ["é"]}
+    command_line.write_json(payload, "-")
+    assert json.loads(capsys.readouterr().out) == payload
+    command_line.write_json(payload, str(tmp_path / "out.json"))
+    assert json.loads((tmp_path / "out.json").read_text(encoding="utf-8")) == payload
+    command_line.write_json(payload, None)
+    assert capsys.readouterr().out == ""
+
+
+def test_json_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be written"):
+        command_line.write_json({}, str(tmp_path / "absent" / "out.json"))
+
+
+def test_not_a_number_never_reaches_json() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        command_line.write_json({"top1": float("nan")}, "-")
+
+
+def test_arguments_have_defaults() -> None:
+    parser = argparse.ArgumentParser()
+    command_line.add_model_arguments(parser)
+    command_line.add_data_arguments(parser)
+    options = parser.parse_args(["--model", "digits-vit"])
+    assert vars(options) == {
+        "model": "digits-vit",
+        "checkpoint": None,
+        "device": "auto",
+        "data": None,
+    }
+
+
+def test_progress_ends_with_the_total_and_keeps_off_stdout(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    progress = command_line.print_progress("calibrate")
+    for done in range(1, 201):
+        progress(done, 200)
+    printed = capsys.readouterr()
+    lines = printed.err.splitlines()
+    assert printed.out == "" and len(lines) <= 12
+    assert lines[-1].startswith("calibrate: 200 of 200, 0 s left")
