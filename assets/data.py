@@ -59,7 +59,7 @@ def load_images(
 
     A folder holds one folder per class: WordNet ids for a model of 1,000 classes, or names that a
     classes.txt in or beside it lists in the model's order, or as many as the model has classes, in
-    sorted order.  Raises InputError for what cannot be matched.
+    timm's natural order (2 before 10).  Raises InputError for what cannot be matched.
     """
     if source is not None:
         pictures: Source = open_folder(Path(source), loaded.num_classes)

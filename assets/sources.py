@@ -12,6 +12,7 @@ from typing import Protocol
 from PIL import Image
 from timm.data import ImageNetInfo
 from timm.data.readers.reader_image_folder import find_images_and_targets
+from timm.utils.misc import natural_key
 
 from assets import digits
 from assets.errors import InputError
@@ -83,13 +84,15 @@ def open_folder(folder: Path, num_classes: int) -> FolderSource:
     Raises InputError where there is no picture or the classes cannot be matched.
     """
     root = _root(folder)
-    found, _ = find_images_and_targets(str(root), types=SUFFIXES, class_to_idx=_every_name(root))
+    names = _class_folders(root)
+    to_itself = {name: name for name in names}  # so that timm's reader hands back names
+    found, _ = find_images_and_targets(str(root), types=SUFFIXES, class_to_idx=to_itself)
     if not found:
         raise InputError(
             f"{root} holds no pictures in class folders: put PNG, JPEG or WebP files in one "
             "folder per class"
         )
-    mapping = _class_indices(root, sorted({name for _, name in found}), num_classes)
+    mapping = _class_indices(root, names, num_classes)
     files = tuple((Path(file), mapping[name]) for file, name in found)
     return FolderSource(files, _key(root, files))
 
@@ -102,9 +105,10 @@ def _root(folder: Path) -> Path:
     return subfolders[0] if [path.name for path in subfolders] == ["val"] else folder
 
 
-def _every_name(root: Path) -> dict[str, str]:
-    """Map each class folder's name to itself, so that timm's reader hands back names."""
-    return {path.name: path.name for path in root.iterdir() if path.is_dir()}
+def _class_folders(root: Path) -> list[str]:
+    """Return the names of the class folders as timm's reader sorts them: 2 before 10."""
+    folders = [path.name for path in root.iterdir() if path.is_dir()]
+    return sorted((name for name in folders if not name.startswith(".")), key=natural_key)
 
 
 def _class_indices(root: Path, names: Sequence[str], num_classes: int) -> dict[str, int]:

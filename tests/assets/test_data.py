@@ -163,6 +163,15 @@ def test_as_many_folders_as_classes_go_by_sorted_order(tmp_path: Path) -> None:
     assert found == {0: 2, 1: 0, 2: 1}
 
 
+def test_numbers_sort_as_numbers_and_empty_class_folders_count(tmp_path: Path) -> None:
+    root = fill(tmp_path, ["10", "9", "2"])
+    (root / "9" / "0.png").unlink()
+    (root / ".cache").mkdir()
+    images = load_images(root, classifier(3))
+    found = {images.picture(i).getpixel((0, 0))[0]: images.label(i) for i in range(2)}
+    assert found == {0: 2, 2: 0}
+
+
 def test_a_number_of_classes_that_differs_is_refused_with_remedies(tmp_path: Path) -> None:
     root = fill(tmp_path, ["a", "b"])
     with pytest.raises(InputError, match=r"2 classes and the model 3.*classes\.txt"):
