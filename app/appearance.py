@@ -1,0 +1,10 @@
+"""Ask the browser how the page looks."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+
+def dark() -> bool:
+    """Say whether the page is dark."""
+    return st.context.theme.type == "dark"

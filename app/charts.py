@@ -1,0 +1,247 @@
+"""Draw charts. Pure: values in, Plotly figures or Vega-Lite specifications out.
+
+Charts that follow the budget are Vega-Lite: their specification is the same for every budget, so
+the browser moves the bars instead of building the chart anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from app import units
+from app.tasks import Measured
+from lrp.layers import Layer
+from quant.allocation import MENU, Allocation
+
+KINDS = {"linear": "linear layer", "matmul": "attention product", "conv2d": "convolution"}
+# Cividis, cut where it would melt into the page: ordered for every kind of colour vision.
+LIGHT_BITS = ["#00224e", "#26416e", "#4f576c", "#737475", "#989067", "#bfab54", "#dcc437"]
+DARK_BITS = ["#3f5a8c", "#5a6684", "#757779", "#928c73", "#b4a369", "#d6bc55", "#fee838"]
+LIGHT_KINDS, DARK_KINDS = ["#0072b2", "#d55e00", "#009e73"], ["#56b4e9", "#e8743b", "#2bbf93"]
+MANY_LAYERS = 90  # above this the printed numbers get smaller
+CHART_CONFIG = {"displaylogo": False, "showSendToCloud": False}
+
+
+def layer_table(layers: Sequence[Layer]) -> pd.DataFrame:
+    """Return one row a layer: where it stands in the chart and what it is called."""
+    return pd.DataFrame(
+        {
+            "layer": [layer.name for layer in layers],
+            "kind": [KINDS.get(layer.kind, layer.kind) for layer in layers],
+            "left": [i + 0.1 for i in range(len(layers))],
+            "middle": [i + 0.5 for i in range(len(layers))],
+            "right": [i + 0.9 for i in range(len(layers))],
+        }
+    )
+
+
+def score_table(
+    layers: Sequence[Layer], mean: Mapping[str, float], deviation: Mapping[str, float]
+) -> pd.DataFrame:
+    """Add each layer's score and its spread, in percent of all relevance."""
+    table = layer_table(layers)
+    table["score"] = [100 * mean[name] for name in table["layer"]]
+    spread = np.array([100 * deviation[name] for name in table["layer"]])
+    table["low"] = np.maximum(0, table["score"] - spread)
+    table["high"] = table["score"] + spread
+    table["sd"] = spread
+    return table
+
+
+def bits_table(
+    layers: Sequence[Layer], allocation: Allocation, locks: Mapping[str, int]
+) -> pd.DataFrame:
+    """Add each layer's bits, what is printed on its bar, and whether it is locked."""
+    table = layer_table(layers)
+    bits = [allocation[name] for name in table["layer"]]
+    table["bits"] = [b.weight for b in bits]
+    table["printed"] = [
+        str(b.weight) if b.weight == b.activation else f"{b.weight}/{b.activation}" for b in bits
+    ]
+    table["locked"] = ["locked by hand" if n in locks else "chosen" for n in table["layer"]]
+    return table
+
+
+def blocks_of(layers: Sequence[Layer]) -> list[tuple[str, int, int]]:
+    """Return the runs of layers of one block: (label, first, one past the last)."""
+    runs: list[tuple[str, int, int]] = []
+    for index, layer in enumerate(layers):
+        label = short_block(layer.block)
+        if runs and runs[-1][0] == label:
+            runs[-1] = (label, runs[-1][1], index + 1)
+        else:
+            runs.append((label, index, index + 1))
+    return runs
+
+
+def short_block(block: str) -> str:
+    """Say a block's name shortly: "layers.1.blocks.0" -> "1.0"; no block is ""."""
+    return ".".join(part for part in block.split(".") if part.isdigit())
+
+
+def score_spec(layers: Sequence[Layer], dark: bool) -> dict[str, Any]:
+    """Specify bars of the scores with error bars, by kind of layer."""
+    kinds = [KINDS[k] for k in KINDS if any(layer.kind == k for layer in layers)]
+    colours = (DARK_KINDS if dark else LIGHT_KINDS)[: len(kinds)]
+    scale = {"domain": kinds, "range": colours}
+    legend = {"orient": "top", "title": None, "offset": 0}
+    bars = {
+        "mark": {"type": "bar", "cornerRadiusEnd": 2},
+        "encoding": {
+            **_span(layers),
+            **_height("score", "share of relevance (%)", {"type": "sqrt"}),
+            "color": {"field": "kind", "type": "nominal", "scale": scale, "legend": legend},
+            "tooltip": _tooltip("layer", "kind", score=".2f", sd=".2f"),
+        },
+    }
+    errors = {
+        "mark": {"type": "rule", "opacity": 0.75, "color": _ink(dark)},
+        "encoding": {
+            "x": {"field": "middle", "type": "quantitative"},
+            "y": {"field": "low", "type": "quantitative"},
+            "y2": {"field": "high"},
+        },
+    }
+    return _spec(layers, [bars, errors], 240, dark)
+
+
+def bits_spec(layers: Sequence[Layer], dark: bool) -> dict[str, Any]:
+    """Specify bars of each layer's bits with the number printed, outlined where locked."""
+    scale = {"domain": list(MENU), "range": DARK_BITS if dark else LIGHT_BITS}
+    outline = {"condition": {"test": "datum.locked == 'locked by hand'", "value": 2}, "value": 0}
+    bars = {
+        "mark": {"type": "bar", "cornerRadiusEnd": 2, "stroke": _ink(dark)},
+        "encoding": {
+            **_span(layers),
+            **_height("bits", "bits", {"domain": [0, 9], "nice": False}),
+            "color": {"field": "bits", "type": "ordinal", "scale": scale, "legend": None},
+            "strokeWidth": outline,
+            "tooltip": _tooltip("layer", "kind", "printed", "locked"),
+        },
+    }
+    size = 12 if len(layers) < MANY_LAYERS else 8
+    numbers = {
+        "mark": {"type": "text", "dy": -8, "fontSize": size, "color": _ink(dark)},
+        "encoding": {
+            "x": {"field": "middle", "type": "quantitative"},
+            "y": {"field": "bits", "type": "quantitative"},
+            "text": {"field": "printed"},
+        },
+    }
+    return _spec(layers, [bars, numbers], 220, dark)
+
+
+def _ink(dark: bool) -> str:
+    return "#e6ebf2" if dark else "#1b2430"
+
+
+def _span(layers: Sequence[Layer]) -> dict[str, Any]:
+    """Place bars side by side, with the blocks' numbers as the axis."""
+    middles = {(first + last) / 2: label for label, first, last in blocks_of(layers)}
+    labels = json.dumps({f"{middle:g}": label for middle, label in middles.items()})
+    axis = {
+        "values": list(middles),
+        "labelExpr": f"{labels}[datum.value]",
+        "ticks": False,
+        "grid": False,
+        "title": "block",
+    }
+    scale = {"domain": [0, len(layers)], "nice": False}
+    return {
+        "x": {"field": "left", "type": "quantitative", "axis": axis, "scale": scale},
+        "x2": {"field": "right"},
+    }
+
+
+def _height(field: str, title: str, scale: dict[str, Any]) -> dict[str, Any]:
+    # One extent for all charts, so that a layer's bars stand above one another.
+    axis = {"title": title, "minExtent": 40, "maxExtent": 40, "tickCount": 5}
+    return {
+        "y": {"field": field, "type": "quantitative", "axis": axis, "scale": scale},
+        "y2": {"datum": 0},
+    }
+
+
+def _tooltip(*fields: str, **formats: str) -> list[dict[str, str]]:
+    plain = [{"field": name, "type": "nominal"} for name in fields]
+    numbers = [{"field": n, "type": "quantitative", "format": f} for n, f in formats.items()]
+    return plain + numbers
+
+
+def _spec(
+    layers: Sequence[Layer], marks: list[dict[str, Any]], height: int, dark: bool
+) -> dict[str, Any]:
+    """Lay marks over thin lines between blocks."""
+    edges = [{"edge": first} for _, first, _ in blocks_of(layers)[1:]]
+    lines = {
+        "data": {"values": edges},
+        "mark": {"type": "rule", "strokeDash": [2, 3], "opacity": 0.3, "color": _ink(dark)},
+        "encoding": {"x": {"field": "edge", "type": "quantitative"}},
+    }
+    return {"height": height, "layer": [*marks, lines]}
+
+
+def histogram(values: np.ndarray, dark: bool, bins: int = 61) -> go.Figure:
+    """Count a layer's relevance values, on a logarithmic scale: most are next to nothing."""
+    peak = float(np.abs(values).max()) or 1.0
+    counts, edges = np.histogram(values, bins=bins, range=(-peak, peak))
+    middles = (edges[:-1] + edges[1:]) / 2
+    against, support = ("#6db1dd", "#e08a75") if dark else ("#2f7fb8", "#c4513f")
+    figure = go.Figure(
+        go.Bar(
+            x=middles,
+            y=counts,
+            marker_color=[support if middle > 0 else against for middle in middles],
+            hovertemplate="relevance %{x:.2g}<br>%{y:,} values<extra></extra>",
+        )
+    )
+    figure.update_layout(height=260, bargap=0.05, margin={"l": 8, "r": 8, "t": 8, "b": 8})
+    figure.update_yaxes(type="log", title="values", dtick=1)
+    figure.update_xaxes(title="relevance")
+    return figure
+
+
+SYMBOLS = {"float": "diamond", "uniform": "square", "mixed": "circle", "random": "x"}
+
+
+def trade_off(measured: Sequence[Measured], axis: str) -> go.Figure:
+    """Plot accuracy with its 95 % interval against "size" (MB) or "BitOps" (G)."""
+    figure = go.Figure()
+    for kind, symbol in SYMBOLS.items():
+        rows = [m for m in measured if m.configuration.kind == kind]
+        if rows:
+            figure.add_trace(_points(kind, symbol, rows, axis))
+    title = "model size (MB)" if axis == "size" else "BitOps per image (G)"
+    figure.update_layout(
+        height=420, margin={"l": 8, "r": 8, "t": 8, "b": 8}, legend={"orientation": "h", "y": 1.08}
+    )
+    figure.update_xaxes(title=title, type="log")
+    figure.update_yaxes(title="top-1 accuracy (%)")
+    return figure
+
+
+def _points(kind: str, symbol: str, rows: Sequence[Measured], axis: str) -> go.Scatter:
+    costs = [row.configuration.cost for row in rows]
+    found = [row.evaluation for row in rows]
+    return go.Scatter(
+        name=kind,
+        x=[c.size_bytes / 1e6 if axis == "size" else c.bitops / 1e9 for c in costs],
+        y=[100 * e.top1 for e in found],
+        error_y={
+            "type": "data",
+            "array": [100 * (e.top1_high - e.top1) for e in found],
+            "arrayminus": [100 * (e.top1 - e.top1_low) for e in found],
+            "thickness": 1.5,
+            "width": 4,
+        },
+        mode="markers",
+        marker={"size": 12, "symbol": symbol},
+        text=[f"{r.configuration.name}, {units.count(r.evaluation.images)} images" for r in rows],
+        hovertemplate="%{text}<br>top-1 %{y:.1f} %<br>%{x:.3g}<extra></extra>",
+    )

@@ -1,0 +1,1 @@
+"""Small components of our own, where Streamlit has no element for the purpose."""

@@ -1,0 +1,262 @@
+"""Everything that is kept or computed for the pages: models, images, relevance, jobs, allocations.
+
+Pages call this module and hold nothing themselves. All caches are bounded; tensors are keyed by
+the model's key and the SHA-256 of the picture, never by their values.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import uuid4
+
+import numpy as np
+import streamlit as st
+import torch
+from PIL import Image
+from torch import Tensor
+
+from app import tasks
+from app.jobs import Job, JobQueue
+from app.pictures import from_model_input
+from app.recent import Recent
+from app.state import ModelChoice
+from assets.data import ImageSet, load_images
+from assets.models import LoadedModel, load_model
+from assets.selection import divide, take
+from lrp.device import resolve_device
+from lrp.layers import Layer, list_layers
+from lrp.relevance import Relevance, relevance
+from lrp.rollout import transformer_attribution
+from lrp.rules import PRESETS
+from lrp.scores import ContributionScores
+from lrp.trace import Trace
+from quant import allocation as bits
+from quant.calibration import Calibration
+from quant.cost import other_parameters
+
+CALIBRATION_IMAGES = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A picture as a model sees it: `images` (1, 3, H, W) and the same as a picture."""
+
+    key: str
+    images: Tensor
+    seen: Image.Image
+
+
+@dataclass(frozen=True, eq=False)
+class Owner:
+    """A browser session, as the job queue knows it."""
+
+    name: str
+    queue: JobQueue
+
+    def close(self) -> None:
+        """Withdraw from all jobs: nobody looks at them any more."""
+        self.queue.leave_all(self.name)
+
+
+@st.cache_resource(show_spinner=False)
+def jobs() -> JobQueue:
+    """Return this process's job queue, shared by all sessions."""
+    return JobQueue()
+
+
+@st.cache_resource(show_spinner=False)
+def _calibrations() -> Recent[Calibration]:
+    return Recent(max_entries=3)
+
+
+@st.cache_resource(scope="session", show_spinner=False, on_release=Owner.close)
+def owner() -> Owner:
+    """Return who this session is; its jobs stop when it closes."""
+    return Owner(uuid4().hex, jobs())
+
+
+@st.cache_resource(max_entries=3, show_spinner="Loading the model …")
+def _load(name: str, checkpoint: str | None, device: str) -> LoadedModel:
+    loaded = load_model(name, checkpoint or None, resolve_device(device))
+    # Streamlit collects garbage after every rerun: spare it the libraries and the weights.
+    gc.collect()
+    gc.freeze()
+    return loaded
+
+
+def load(choice: ModelChoice, device: str) -> LoadedModel:
+    """Return the model of a choice; InputError where it cannot be had."""
+    return _load(choice.name, choice.checkpoint, str(resolve_device(device)))
+
+
+@st.cache_resource(max_entries=8, show_spinner="Listing the images …")
+def _open(_loaded: LoadedModel, key: str, folder: str | None, split: str) -> ImageSet:
+    return load_images(folder, _loaded, split)
+
+
+def images_of(loaded: LoadedModel, folder: str | None, split: str = "validation") -> ImageSet:
+    """Return the images of a folder, or the bundled ones; InputError where there are none."""
+    return _open(loaded, loaded.key, folder, split)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _layers(_loaded: LoadedModel, key: str) -> tuple[Layer, ...]:
+    return list_layers(_loaded.model, _loaded.input_size)
+
+
+def layers_of(loaded: LoadedModel) -> tuple[Layer, ...]:
+    """Return a model's layers in the order they run."""
+    return _layers(loaded, loaded.key)
+
+
+def other_parameters_of(loaded: LoadedModel) -> int:
+    """Count the parameters that are no layer's weights."""
+    return other_parameters(loaded.model, layers_of(loaded))
+
+
+def prepare(loaded: LoadedModel, picture: Image.Image) -> Prepared:
+    """Prepare a picture as the model was trained to see it."""
+    digest = hashlib.sha256(picture.tobytes() + repr(picture.size).encode()).hexdigest()
+    images = loaded.transform()(picture)[None]
+    config = loaded.data_config
+    seen = from_model_input(images[0].numpy(), config["mean"], config["std"])
+    return Prepared(f"{loaded.key}-{digest}", images, seen)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _trace(_loaded: LoadedModel, _images: Tensor, key: str, rules: str, device: str) -> Trace:
+    return Trace(_loaded.model, _images.to(device), PRESETS[rules])
+
+
+def trace_of(loaded: LoadedModel, prepared: Prepared, rules: str) -> Trace:
+    """Return the one forward pass that all targets of an image share."""
+    device = str(tasks.device_of(loaded))
+    return _trace(loaded, prepared.images, prepared.key, rules, device)
+
+
+@st.cache_resource(max_entries=6, show_spinner=False)
+def _relevance(_trace: Trace, key: str, rules: str, device: str, target: int) -> Relevance:
+    return relevance(_trace, target)
+
+
+def relevance_of(
+    loaded: LoadedModel, prepared: Prepared, rules: str, target: int
+) -> tuple[Trace, Relevance]:
+    """Return the trace of an image and the relevance of a target in it."""
+    trace = trace_of(loaded, prepared, rules)
+    device = str(trace.images.device)
+    return trace, _relevance(trace, prepared.key, rules, device, target)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _attribution(
+    _loaded: LoadedModel, _images: Tensor, key: str, device: str, target: int
+) -> np.ndarray:
+    found = transformer_attribution(_loaded.model, _images.to(device), target)
+    return found[0].cpu().numpy()
+
+
+def attribution_of(loaded: LoadedModel, prepared: Prepared, target: int) -> np.ndarray:
+    """Return the transformer attribution of a target: (h, w), in patches."""
+    device = str(tasks.device_of(loaded))
+    return _attribution(loaded, prepared.images, prepared.key, device, target)
+
+
+def calibration_set(loaded: LoadedModel, folder: str | None, count: int) -> ImageSet:
+    """Draw images to calibrate and score on, as the command line does: of the calibration split,
+    or of a folder."""
+    pool = images_of(loaded, folder, "calibration")
+    return take(pool, min(count, len(pool)))
+
+
+def evaluation_set(loaded: LoadedModel, folder: str | None, count: int) -> ImageSet:
+    """Draw images to measure on that are not calibrated on, as the command line does.
+
+    Raises InputError for a folder that has too few images for both.
+    """
+    images = images_of(loaded, folder)
+    if folder is None:
+        return take(images, min(count, len(images)))
+    return divide(images, CALIBRATION_IMAGES, count)[1]
+
+
+def evaluation_limit(loaded: LoadedModel, folder: str | None) -> int:
+    """Count the images that can be measured on."""
+    count = len(images_of(loaded, folder))
+    return count if folder is None else max(0, count - CALIBRATION_IMAGES)
+
+
+def score_key(loaded: LoadedModel, images: ImageSet, rules: str) -> tuple[str, ...]:
+    """Name the scores of a model on some images under some rules."""
+    return "scores", loaded.key, str(tasks.device_of(loaded)), images.key, rules
+
+
+def start_scores(loaded: LoadedModel, images: ImageSet, rules: str) -> Job:
+    """Score the layers in the background."""
+    title = f"Scoring the layers of {loaded.name} on {len(images)} images"
+    work = tasks.score(loaded, images, PRESETS[rules])
+    return jobs().submit(score_key(loaded, images, rules), title, work, owner().name)
+
+
+def scores_of(loaded: LoadedModel, images: ImageSet, rules: str) -> ContributionScores | None:
+    """Return the scores if a job has made them."""
+    job = jobs().find(score_key(loaded, images, rules))
+    return job.result if job is not None and job.state == "done" else None
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def _allocate(
+    _layers: Sequence[Layer],
+    _scores: Mapping[str, float],
+    key: tuple[str, ...],
+    average: float,
+    locks: tuple[tuple[str, int], ...],
+) -> bits.Solution:
+    return bits.allocate(_layers, _scores, average, locks=dict(locks))
+
+
+def allocate(
+    loaded: LoadedModel, images: ImageSet, rules: str, average: float, locks: Mapping[str, int]
+) -> bits.Solution:
+    """Spend a budget by the scores; ValueError where there is no way."""
+    scores = scores_of(loaded, images, rules)
+    if scores is None:
+        raise ValueError("there are no scores yet: compute them first")
+    key = score_key(loaded, images, rules)
+    return _allocate(layers_of(loaded), scores.mean, key, average, tuple(sorted(locks.items())))
+
+
+def start_measurement(
+    loaded: LoadedModel,
+    calibration_images: ImageSet,
+    images: ImageSet,
+    configurations: Sequence[tasks.Configuration],
+) -> Job:
+    """Evaluate configurations in the background."""
+    named = repr([(c.name, c.allocation) for c in configurations])
+    key = (
+        "accuracy",
+        loaded.key,
+        str(tasks.device_of(loaded)),
+        calibration_images.key,
+        images.key,
+        hashlib.sha256(named.encode()).hexdigest(),
+    )
+    title = f"Measuring on {len(images)} images"
+    work = tasks.measure(loaded, calibration_images, images, configurations, _calibrations())
+    return jobs().submit(key, title, work, owner().name)
+
+
+def devices() -> list[str]:
+    """Return the devices of this machine, the best first."""
+    found = ["cuda"] if torch.cuda.is_available() else []
+    found += ["mps"] if torch.backends.mps.is_available() else []
+    return [*found, "cpu"]
+
+
+def cancel(job: Job) -> None:
+    """Withdraw this session from a job; it stops unless another session wants it."""
+    jobs().leave(job, owner().name)

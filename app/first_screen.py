@@ -1,0 +1,67 @@
+"""The first thing on the page: a precomputed example, before torch is even imported.
+
+Only Streamlit and the standard library are imported here.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+FOLDER = Path(__file__).parent.parent / "assets" / "example"
+HEAVY = "app.compute"  # imports torch and timm
+EXAMPLE_PAIR = 0  # which of the bundled pictures of two digits
+
+
+@dataclass(frozen=True)
+class Example:
+    """What `python -m app.example` wrote: a picture of two digits and the maps of both."""
+
+    model: str
+    model_sha256: str
+    rules: str
+    block: str
+    pair: int
+    labels: tuple[int, int]
+    top: tuple[tuple[str, float], ...]  # (class, probability)
+
+    @classmethod
+    def read(cls, folder: Path = FOLDER) -> Example:
+        """Read the example that comes with the repository."""
+        fields: dict[str, Any] = json.loads((folder / "example.json").read_text(encoding="utf-8"))
+        fields["labels"] = tuple(fields["labels"])
+        fields["top"] = tuple((name, share) for name, share in fields["top"])
+        return cls(**fields)
+
+
+def needed() -> bool:
+    """Say whether the heavy libraries are still to be imported by this process."""
+    spec = getattr(sys.modules.get(HEAVY), "__spec__", None)
+    return spec is None or getattr(spec, "_initializing", False)  # another session imports it now
+
+
+def show() -> None:
+    """Show the example."""
+    try:
+        example = Example.read()
+    except FileNotFoundError:  # a clone whose example was not generated yet
+        st.caption("Starting …")
+        return
+    st.header("Where does the decision come from?")
+    first, second = example.labels
+    st.markdown(
+        f"**An example while the models load.** {example.model} was shown this picture of two "
+        f"digits. Asked about **{first}** it points to one of them, asked about **{second}** to "
+        "the other: red speaks for the class, blue against it."
+    )
+    names = ("picture.png", f"class-{first}.png", f"class-{second}.png")
+    captions = ("what the model sees", f"relevance for {first}", f"relevance for {second}")
+    for column, name, caption in zip(st.columns(3), names, captions, strict=True):
+        column.image(FOLDER / name, caption=caption, width="stretch", alt=caption)
+    shares = ", ".join(f"{name} ({100 * share:.1f} %)" for name, share in example.top)
+    st.caption(f"Most likely classes: {shares}. Rules {example.rules}, tokens of {example.block}.")

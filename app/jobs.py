@@ -1,0 +1,158 @@
+"""Run long work one job at a time in a thread, with progress, cancel and a place in the queue.
+
+Nothing here knows Streamlit: pages look at a job, jobs never look at pages.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+from lrp.scores import Cancelled
+
+Report = Callable[[int, int], None]
+Work = Callable[[Report, threading.Event], Any]
+
+WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
+LIVE = (WAITING, RUNNING)
+MAX_KEPT = 48  # finished jobs whose results are remembered
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class Job:
+    """A piece of work, who asked for it, and how far it is."""
+
+    key: Hashable
+    title: str
+    work: Work
+    owners: set[str] = field(default_factory=set)
+    cancel: threading.Event = field(default_factory=threading.Event)
+    state: str = WAITING
+    done: int = 0
+    total: int = 0
+    started: float = 0.0
+    seconds: float = 0.0
+    result: Any = None
+    error: str = ""
+
+    @property
+    def live(self) -> bool:
+        return self.state in LIVE
+
+    @property
+    def share(self) -> float:
+        """How much is done, 0 to 1."""
+        return min(1.0, self.done / self.total) if self.total else 0.0
+
+    def seconds_left(self, now: float | None = None) -> float | None:
+        """Estimate the time left from the pace so far; None before the first report."""
+        if self.state != RUNNING or not self.done:
+            return None
+        elapsed = (time.monotonic() if now is None else now) - self.started
+        return elapsed * (self.total - self.done) / self.done
+
+    def report(self, done: int, total: int) -> None:
+        """Take note of progress."""
+        self.done, self.total = done, total
+
+
+class JobQueue:
+    """One worker thread, jobs in the order they came; equal keys share one job."""
+
+    def __init__(self) -> None:
+        self._jobs: OrderedDict[Hashable, Job] = OrderedDict()
+        self._waiting: queue.Queue[Job] = queue.Queue()
+        self._lock = threading.Lock()
+        self._worker: threading.Thread | None = None
+
+    def submit(self, key: Hashable, title: str, work: Work, owner: str) -> Job:
+        """Queue work, or join the job of this key that is waiting, running or done."""
+        with self._lock:
+            job = self._jobs.get(key)
+            if job is None or (job.state != DONE and (not job.live or job.cancel.is_set())):
+                job = self._jobs[key] = Job(key, title, work)
+                self._waiting.put(job)
+            job.owners.add(owner)
+            self._jobs.move_to_end(key)
+            self._forget()
+            self._start()
+            return job
+
+    def find(self, key: Hashable) -> Job | None:
+        """Return the job of a key, if it is still known."""
+        with self._lock:
+            return self._jobs.get(key)
+
+    def place(self, job: Job) -> int:
+        """How many live jobs come before this one."""
+        with self._lock:
+            ahead = [other for other in self._waiting.queue if other.live]
+            running = any(other.state == RUNNING for other in self._jobs.values())
+        return ahead.index(job) + running if job in ahead else 0
+
+    def leave(self, job: Job, owner: str) -> None:
+        """Withdraw an owner; a job that nobody wants any more is cancelled."""
+        with self._lock:
+            job.owners.discard(owner)
+            if not job.owners and job.live:
+                job.cancel.set()
+                if job.state == WAITING:
+                    job.state = CANCELLED
+
+    def leave_all(self, owner: str) -> None:
+        """Withdraw an owner from every job: the session is closed."""
+        with self._lock:
+            jobs = [job for job in self._jobs.values() if owner in job.owners]
+        for job in jobs:
+            self.leave(job, owner)
+
+    def _forget(self) -> None:
+        finished = [key for key, job in self._jobs.items() if not job.live]
+        for key in finished[: max(0, len(self._jobs) - MAX_KEPT)]:
+            del self._jobs[key]
+
+    def _start(self) -> None:
+        if self._worker is None:
+            self._worker = threading.Thread(target=self._serve, name="bitlens-jobs", daemon=True)
+            self._worker.start()
+
+    def _serve(self) -> None:
+        while True:
+            job = self._waiting.get()
+            with self._lock:
+                if job.state != WAITING:
+                    continue
+                job.state, job.started = RUNNING, time.monotonic()
+            _run(job)
+
+
+def _run(job: Job) -> None:
+    """Run a job to its end; whatever it raises becomes its state, as the worker must live on."""
+    try:
+        job.result = job.work(job.report, job.cancel)
+        state = DONE
+    except Cancelled:
+        state = CANCELLED
+    except Exception as error:
+        _log.exception("job %s failed", job.title)
+        job.error, state = sentence(error), FAILED
+    job.seconds = time.monotonic() - job.started
+    job.state = state
+
+
+def sentence(error: Exception) -> str:
+    """Say an error to a user: our own messages as they are, foreign ones with their kind."""
+    text = " ".join(str(error).split())
+    if isinstance(error, (ValueError, NotImplementedError)) and text:
+        return text
+    if isinstance(error, MemoryError) or "out of memory" in text:
+        return "there is not enough memory: choose a smaller model or fewer images"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

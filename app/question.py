@@ -1,0 +1,88 @@
+"""What is asked of a model on the explain page, and its answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+import torch
+from PIL import Image
+
+from app import compute, heatmaps, state, units
+from app.compute import Prepared
+from app.sidebar import Selected
+from assets.data import class_names
+from lrp.relevance import Relevance
+from lrp.trace import Trace
+
+ATTRIBUTION = "Transformer attribution"
+METHODS = {"AttnLRP": "ATTN_LRP", "LRP-QViT": "LRP_QVIT", ATTRIBUTION: "LRP_QVIT"}
+TOP = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """One image, one way to propagate, and the forward pass that all classes share."""
+
+    selected: Selected
+    prepared: Prepared
+    method: str
+    trace: Trace
+    probabilities: np.ndarray
+    names: tuple[str, ...]
+
+    @property
+    def rules(self) -> str:
+        return METHODS[self.method]
+
+    @property
+    def top(self) -> list[int]:
+        """The most likely classes, the likeliest first."""
+        return np.argsort(-self.probabilities)[:TOP].tolist()
+
+    def probability(self, index: int) -> str:
+        """Say how likely a class is."""
+        return units.share(float(self.probabilities[index]))
+
+    def relevance(self, target: int) -> Relevance:
+        """Propagate relevance of a class; kept, so that asking again costs nothing."""
+        return compute.relevance_of(self.selected.loaded, self.prepared, self.rules, target)[1]
+
+    def heatmap(self, target: int, depth: str) -> np.ndarray:
+        """Return the map of a class: (h, w)."""
+        if self.method == ATTRIBUTION:
+            return compute.attribution_of(self.selected.loaded, self.prepared, target)
+        return heatmaps.at_depth(self.trace, self.relevance(target), depth)
+
+
+def ask(selected: Selected, picture: Image.Image) -> Question:
+    """Run the model once on a picture, under the rules chosen on the page.
+
+    Raises ValueError or NotImplementedError for a model that relevance cannot be propagated in.
+    """
+    method = _method(selected)
+    prepared = compute.prepare(selected.loaded, picture)
+    trace = compute.trace_of(selected.loaded, prepared, METHODS[method])
+    probabilities = torch.softmax(trace.logits[0].detach(), 0).cpu().numpy()
+    names = class_names(selected.loaded)
+    return Question(selected, prepared, method, trace, probabilities, names)
+
+
+def _method(selected: Selected) -> str:
+    """Let the user choose the rules; only class tokens that see all patches can be rolled out."""
+    model = selected.loaded.model
+    windows = any(hasattr(module, "shift_size") for module in model.modules())
+    rolls_out = bool(getattr(model, "num_prefix_tokens", 0)) and not windows
+    options = [m for m in METHODS if m != ATTRIBUTION or rolls_out]
+    chosen = st.segmented_control(
+        "Rules",
+        options,
+        default=options[0],
+        required=True,
+        key=state.RULES,
+        bind="query-params",
+        help="AttnLRP: faithful maps of this image's decision. LRP-QViT: the rules behind the "
+        "contribution scores. Transformer attribution: Chefer et al.'s map by the class token.",
+    )
+    return chosen if chosen in options else options[0]

@@ -1,0 +1,163 @@
+"""The shared selection of a session. No other module spells a session key."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+# Keys of widgets. Those bound to the address (ids only) make links that open the same view.
+MODEL, RULES, DEPTH, LAYER, BITS = "model", "rules", "depth", "layer", "bits"
+DEVICE, SOURCE, GALLERY_PAGE, UPLOAD = "device", "source", "gallery_page", "upload"
+TARGET_CHOICE, COMPARE, OPACITY, SMOOTH = "target_choice", "compare", "opacity", "smooth"
+SCORE_RULES, SCORE_IMAGES = "score_rules", "score_images"
+LOCK_LAYERS, LOCK_BITS = "lock_layers", "lock_bits"
+EVALUATION_IMAGES, EVALUATION_RUNS, COST_AXIS = "evaluation_images", "evaluation_runs", "cost_axis"
+OWN_NAME, OWN_CHECKPOINT, OWN_FOLDER = "own_name", "own_checkpoint", "own_folder"
+GALLERY = "gallery"
+
+# Plain entries of the session.
+_IMAGE, _TARGET, _OWN, _PENDING, _PICTURES = "_image", "_target", "_own", "_pending", "_pictures"
+_LOCKS, _SOLUTIONS, _HISTORY, _CURRENT = "_locks", "_solutions", "_history", "_current"
+_MEASUREMENT = "_measurement"
+
+IMAGE_PARAMETER, TARGET_PARAMETER = "image", "class"
+MAX_UPLOADS = 8
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """What to load: a bundled or timm name, perhaps with a checkpoint and a folder of images."""
+
+    name: str
+    checkpoint: str | None = None
+    folder: str | None = None
+
+    @property
+    def label(self) -> str:
+        return self.name if self.checkpoint is None and self.folder is None else f"{self.name} *"
+
+
+def current() -> Any:
+    """Return the model and images in use (`app.sidebar.Selected`), or None before any loaded."""
+    return st.session_state.get(_CURRENT)
+
+
+def use(selected: Any) -> None:
+    """Take a model and its images into use on all pages."""
+    st.session_state[_CURRENT] = selected
+
+
+def image() -> str | None:
+    """Return the id of the chosen image, such as "pair-3", or None."""
+    if _IMAGE not in st.session_state:
+        st.session_state[_IMAGE] = st.query_params.get(IMAGE_PARAMETER)
+    return st.session_state[_IMAGE]
+
+
+def choose_image(identifier: str) -> None:
+    """Choose an image; its classes are its own, so the target is the top class again."""
+    if identifier != image():
+        st.session_state[_IMAGE] = identifier
+        choose_target(None)
+
+
+def target() -> int | None:
+    """Return the class to explain, or None for the image's top class."""
+    if _TARGET not in st.session_state:
+        asked = st.query_params.get(TARGET_PARAMETER, "")
+        st.session_state[_TARGET] = int(asked) if asked.isdecimal() else None
+    return st.session_state[_TARGET]
+
+
+def choose_target(index: int | None) -> None:
+    """Choose the class to explain; None is the top class."""
+    st.session_state[_TARGET] = index
+    st.session_state.pop(TARGET_CHOICE, None)
+    st.session_state.pop(COMPARE, None)
+
+
+def show_in_address(identifier: str | None, index: int | None) -> None:
+    """Put the image's id and the class into the address, for links."""
+    shown = {IMAGE_PARAMETER: identifier, TARGET_PARAMETER: index}
+    for name, value in shown.items():
+        text = None if value is None else str(value)
+        if text is None and name in st.query_params:
+            del st.query_params[name]
+        elif text is not None and st.query_params.get(name) != text:
+            st.query_params[name] = text
+
+
+def keep_picture(data: bytes) -> str:
+    """Keep an uploaded picture's bytes for this session and return its id."""
+    identifier = f"upload-{hashlib.sha256(data).hexdigest()[:12]}"
+    pictures: dict[str, bytes] = st.session_state.setdefault(_PICTURES, {})
+    pictures[identifier] = data
+    for old in list(pictures)[:-MAX_UPLOADS]:
+        del pictures[old]
+    return identifier
+
+
+def picture(identifier: str) -> bytes | None:
+    """Return the bytes of an uploaded picture, or None where this session has none."""
+    return st.session_state.get(_PICTURES, {}).get(identifier)
+
+
+def own_choice() -> ModelChoice | None:
+    """Return the model that the user loaded, if any."""
+    return st.session_state.get(_OWN)
+
+
+def adopt(choice: ModelChoice) -> None:
+    """Make the user's model the chosen one at the next run, before its widget exists."""
+    st.session_state[_OWN] = choice
+    st.session_state[_PENDING] = choice.label
+
+
+def apply_pending() -> None:
+    """Give the model's widget the value that `adopt` asked for."""
+    if _PENDING in st.session_state:
+        st.session_state[MODEL] = st.session_state.pop(_PENDING)
+
+
+def locks(model_key: str) -> dict[str, int]:
+    """Return the bits fixed by hand, by layer name."""
+    return dict(st.session_state.get(_LOCKS, {}).get(model_key, {}))
+
+
+def set_locks(model_key: str, fixed: dict[str, int]) -> None:
+    """Replace the bits fixed by hand."""
+    st.session_state.setdefault(_LOCKS, {})[model_key] = dict(fixed)
+
+
+def last_solution(model_key: str) -> Any:
+    """Return the last allocation that could be had for a model, or None."""
+    return st.session_state.get(_SOLUTIONS, {}).get(model_key)
+
+
+def keep_solution(model_key: str, solution: Any) -> None:
+    """Remember an allocation, to show while the next one cannot be had."""
+    st.session_state.setdefault(_SOLUTIONS, {})[model_key] = solution
+
+
+def history(model_key: str, data_key: str) -> list[Any]:
+    """Return this session's evaluations of a model on some data; the list may be added to."""
+    return st.session_state.setdefault(_HISTORY, {}).setdefault((model_key, data_key), [])
+
+
+def budget(default: float) -> float:
+    """Return the chosen average bits, also where the slider is not on the page."""
+    return float(st.session_state.get(BITS, default))
+
+
+def measurement() -> Hashable | None:
+    """Return the key of this session's last measurement."""
+    return st.session_state.get(_MEASUREMENT)
+
+
+def keep_measurement(key: Hashable | None) -> None:
+    """Remember the key of the measurement that was started, or None once its rows are kept."""
+    st.session_state[_MEASUREMENT] = key

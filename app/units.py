@@ -1,0 +1,53 @@
+"""Write quantities the same way everywhere."""
+
+from __future__ import annotations
+
+
+def share(value: float, digits: int = 1) -> str:
+    """0.9312 -> "93.1 %"."""
+    return f"{100 * value:.{digits}f} %"
+
+
+def size(count: float) -> str:
+    """Bytes in decimal units: 2304000 -> "2.30 MB"."""
+    return f"{_scaled(count)}B"
+
+
+def operations(count: float) -> str:
+    """BitOps in decimal units: 1.3e10 -> "13.0 G"."""
+    return _scaled(count).rstrip()
+
+
+def parameters(count: int) -> str:
+    """5717416 -> "5.72 M"."""
+    return _scaled(count).rstrip()
+
+
+def bits(value: float) -> str:
+    """An average of bits: 4 -> "4.0 bit"."""
+    return f"{value:.1f} bit"
+
+
+def factor(value: float) -> str:
+    """How many times: 7.96 -> "8.0×"."""
+    return f"{value:.1f}×"
+
+
+def duration(seconds: float) -> str:
+    """A rough time: 7.2 -> "7 s", 83 -> "1 min 23 s"."""
+    whole = max(1, round(seconds))
+    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
+
+
+def count(value: int) -> str:
+    """Thousands in groups: 12345 -> "12,345"."""
+    return f"{value:,}"
+
+
+def _scaled(value: float) -> str:
+    for prefix in ("", "k", "M", "G", "T"):
+        if abs(value) < 999.5 or prefix == "T":
+            break
+        value /= 1000
+    digits = 0 if not prefix else 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    return f"{value:.{digits}f} {prefix}"

@@ -1,0 +1,46 @@
+"""Bitlens: see where a vision transformer's decision comes from, and spend bits where it matters.
+
+Run with `make run`, or `streamlit run streamlit_app.py`.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import first_screen
+
+st.set_page_config(page_title="Bitlens", page_icon="app/icon.svg", layout="wide")
+page = st.navigation(
+    [
+        st.Page(
+            "app/views/explain.py",
+            title="Explain",
+            icon=":material/filter_center_focus:",
+            default=True,
+            help="See which parts of an image speak for or against a class, layer by layer.",
+        ),
+        st.Page(
+            "app/views/budget.py",
+            title="Budget",
+            icon=":material/tune:",
+            help="Spend an average number of bits over the layers by their contribution.",
+        ),
+        st.Page(
+            "app/views/accuracy.py",
+            title="Accuracy",
+            icon=":material/query_stats:",
+            help="Measure what a budget costs in accuracy, against float and uniform bits.",
+        ),
+    ]
+)
+
+slot = st.empty()
+if first_screen.needed():
+    with slot.container():
+        first_screen.show()
+
+from app import sidebar  # noqa: E402 - torch and timm take seconds: the example is on screen
+
+sidebar.show()
+slot.empty()
+page.run()
