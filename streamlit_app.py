@@ -39,8 +39,9 @@ if first_screen.needed():
     with slot.container():
         first_screen.show()
 
-from app import sidebar  # noqa: E402 - torch and timm take seconds: the example is on screen
+from app import sidebar, state  # noqa: E402 - torch, timm: seconds, with the example on screen
 
 sidebar.show()
 slot.empty()
 page.run()
+state.show_in_address()

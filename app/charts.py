@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,15 +26,17 @@ LIGHT_BITS = ["#00224e", "#26416e", "#4f576c", "#737475", "#989067", "#bfab54", 
 DARK_BITS = ["#3f5a8c", "#5a6684", "#757779", "#928c73", "#b4a369", "#d6bc55", "#fee838"]
 LIGHT_KINDS, DARK_KINDS = ["#0072b2", "#d55e00", "#009e73"], ["#56b4e9", "#e8743b", "#2bbf93"]
 MANY_LAYERS = 90  # above this the printed numbers get smaller
+PICK = "pick"  # the name of the selection of a layer by click
 CHART_CONFIG = {"displaylogo": False, "showSendToCloud": False}
 
 
-def layer_table(layers: Sequence[Layer]) -> pd.DataFrame:
-    """Return one row a layer: where it stands in the chart and what it is called."""
+def layer_table(layers: Sequence[Layer], chosen: str | None) -> pd.DataFrame:
+    """Return one row a layer: where it stands in the chart, its name, and whether it is chosen."""
     return pd.DataFrame(
         {
             "layer": [layer.name for layer in layers],
             "kind": [KINDS.get(layer.kind, layer.kind) for layer in layers],
+            "chosen": [layer.name == chosen for layer in layers],
             "left": [i + 0.1 for i in range(len(layers))],
             "middle": [i + 0.5 for i in range(len(layers))],
             "right": [i + 0.9 for i in range(len(layers))],
@@ -42,10 +45,13 @@ def layer_table(layers: Sequence[Layer]) -> pd.DataFrame:
 
 
 def score_table(
-    layers: Sequence[Layer], mean: Mapping[str, float], deviation: Mapping[str, float]
+    layers: Sequence[Layer],
+    mean: Mapping[str, float],
+    deviation: Mapping[str, float],
+    chosen: str | None = None,
 ) -> pd.DataFrame:
     """Add each layer's score and its spread, in percent of all relevance."""
-    table = layer_table(layers)
+    table = layer_table(layers, chosen)
     table["score"] = [100 * mean[name] for name in table["layer"]]
     spread = np.array([100 * deviation[name] for name in table["layer"]])
     table["low"] = np.maximum(0, table["score"] - spread)
@@ -55,16 +61,20 @@ def score_table(
 
 
 def bits_table(
-    layers: Sequence[Layer], allocation: Allocation, locks: Mapping[str, int]
+    layers: Sequence[Layer],
+    allocation: Allocation,
+    locks: Mapping[str, int],
+    chosen: str | None = None,
 ) -> pd.DataFrame:
     """Add each layer's bits, what is printed on its bar, and whether it is locked."""
-    table = layer_table(layers)
+    table = layer_table(layers, chosen)
     bits = [allocation[name] for name in table["layer"]]
     table["bits"] = [b.weight for b in bits]
     table["printed"] = [
         str(b.weight) if b.weight == b.activation else f"{b.weight}/{b.activation}" for b in bits
     ]
-    table["locked"] = ["locked by hand" if n in locks else "chosen" for n in table["layer"]]
+    table["fixed"] = ["by hand" if name in locks else "by score" for name in table["layer"]]
+    table["mark"] = ["▾" if name in locks else "" for name in table["layer"]]
     return table
 
 
@@ -90,11 +100,13 @@ def score_spec(layers: Sequence[Layer], dark: bool) -> dict[str, Any]:
     kinds = [KINDS[k] for k in KINDS if any(layer.kind == k for layer in layers)]
     colours = (DARK_KINDS if dark else LIGHT_KINDS)[: len(kinds)]
     scale = {"domain": kinds, "range": colours}
-    legend = {"orient": "top", "title": None, "offset": 0}
+    legend = {"orient": "top", "title": None, "offset": 0, "symbolStrokeWidth": 0}
     bars = {
-        "mark": {"type": "bar", "cornerRadiusEnd": 2},
+        "params": [{"name": PICK, "select": {"type": "point", "fields": ["layer"]}}],
+        "mark": {"type": "bar", "cornerRadiusEnd": 2, "stroke": _ink(dark), "cursor": "pointer"},
         "encoding": {
             **_span(layers),
+            "strokeWidth": _outline("datum.chosen"),
             **_height("score", "share of relevance (%)", {"type": "sqrt"}),
             "color": {"field": "kind", "type": "nominal", "scale": scale, "legend": legend},
             "tooltip": _tooltip("layer", "kind", score=".2f", sd=".2f"),
@@ -114,19 +126,18 @@ def score_spec(layers: Sequence[Layer], dark: bool) -> dict[str, Any]:
 def bits_spec(layers: Sequence[Layer], dark: bool) -> dict[str, Any]:
     """Specify bars of each layer's bits with the number printed, outlined where locked."""
     scale = {"domain": list(MENU), "range": DARK_BITS if dark else LIGHT_BITS}
-    outline = {"condition": {"test": "datum.locked == 'locked by hand'", "value": 2}, "value": 0}
     bars = {
         "mark": {"type": "bar", "cornerRadiusEnd": 2, "stroke": _ink(dark)},
         "encoding": {
             **_span(layers),
             **_height("bits", "bits", {"domain": [0, 9], "nice": False}),
             "color": {"field": "bits", "type": "ordinal", "scale": scale, "legend": None},
-            "strokeWidth": outline,
-            "tooltip": _tooltip("layer", "kind", "printed", "locked"),
+            "strokeWidth": _outline("datum.chosen"),
+            "tooltip": _tooltip("layer", "kind", "printed", "fixed"),
         },
     }
     size = 12 if len(layers) < MANY_LAYERS else 8
-    numbers = {
+    numbers: dict[str, Any] = {
         "mark": {"type": "text", "dy": -8, "fontSize": size, "color": _ink(dark)},
         "encoding": {
             "x": {"field": "middle", "type": "quantitative"},
@@ -134,7 +145,15 @@ def bits_spec(layers: Sequence[Layer], dark: bool) -> dict[str, Any]:
             "text": {"field": "printed"},
         },
     }
-    return _spec(layers, [bars, numbers], 220, dark)
+    locked = {
+        "mark": {"type": "text", "dy": -20, "fontSize": size, "color": _ink(dark)},
+        "encoding": {**numbers["encoding"], "text": {"field": "mark"}},
+    }
+    return _spec(layers, [bars, numbers, locked], 220, dark)
+
+
+def _outline(test: str) -> dict[str, Any]:
+    return {"condition": {"test": test, "value": 2}, "value": 0}
 
 
 def _ink(dark: bool) -> str:
@@ -207,31 +226,56 @@ def histogram(values: np.ndarray, dark: bool, bins: int = 61) -> go.Figure:
     return figure
 
 
-SYMBOLS = {"float": "diamond", "uniform": "square", "mixed": "circle", "random": "x"}
+@dataclass(frozen=True)
+class Look:
+    """How one kind of configuration is drawn: a symbol, a colour by theme, a step sideways."""
+
+    symbol: str
+    light: str
+    dark: str
+    step: float
 
 
-def trade_off(measured: Sequence[Measured], axis: str) -> go.Figure:
+LOOKS = {
+    "float": Look("diamond", "#5c6673", "#9aa5b1", 0.0),
+    "uniform": Look("square", "#b87a00", "#e69f00", -0.012),
+    "mixed": Look("circle", "#0072b2", "#56b4e9", 0.012),
+    "random": Look("x", "#b8609a", "#cc79a7", 0.036),
+}
+
+
+def trade_off(measured: Sequence[Measured], axis: str, dark: bool) -> go.Figure:
     """Plot accuracy with its 95 % interval against "size" (MB) or "BitOps" (G)."""
     figure = go.Figure()
-    for kind, symbol in SYMBOLS.items():
+    for kind, look in LOOKS.items():
         rows = [m for m in measured if m.configuration.kind == kind]
+        rows.sort(key=lambda row: _cost(row, axis))
         if rows:
-            figure.add_trace(_points(kind, symbol, rows, axis))
+            figure.add_trace(_points(kind, look, rows, axis, dark))
     title = "model size (MB)" if axis == "size" else "BitOps per image (G)"
     figure.update_layout(
-        height=420, margin={"l": 8, "r": 8, "t": 8, "b": 8}, legend={"orientation": "h", "y": 1.08}
+        height=420, margin={"l": 8, "r": 8, "t": 8, "b": 8}, legend={"orientation": "h", "y": 1.1}
     )
-    figure.update_xaxes(title=title, type="log")
+    figure.update_xaxes(title=title, type="log", tickformat=".3~g")
     figure.update_yaxes(title="top-1 accuracy (%)")
     return figure
 
 
-def _points(kind: str, symbol: str, rows: Sequence[Measured], axis: str) -> go.Scatter:
-    costs = [row.configuration.cost for row in rows]
+def _cost(row: Measured, axis: str) -> float:
+    cost = row.configuration.cost
+    return cost.size_bytes / 1e6 if axis == "size" else cost.bitops / 1e9
+
+
+def _points(kind: str, look: Look, rows: Sequence[Measured], axis: str, dark: bool) -> go.Scatter:
     found = [row.evaluation for row in rows]
+    texts = [
+        f"{row.configuration.name}, {units.count(row.evaluation.images)} images<br>"
+        f"{_cost(row, axis):.3g} {'MB' if axis == 'size' else 'G BitOps'}"
+        for row in rows
+    ]
     return go.Scatter(
         name=kind,
-        x=[c.size_bytes / 1e6 if axis == "size" else c.bitops / 1e9 for c in costs],
+        x=[_cost(row, axis) * 10**look.step for row in rows],
         y=[100 * e.top1 for e in found],
         error_y={
             "type": "data",
@@ -241,7 +285,7 @@ def _points(kind: str, symbol: str, rows: Sequence[Measured], axis: str) -> go.S
             "width": 4,
         },
         mode="markers",
-        marker={"size": 12, "symbol": symbol},
-        text=[f"{r.configuration.name}, {units.count(r.evaluation.images)} images" for r in rows],
-        hovertemplate="%{text}<br>top-1 %{y:.1f} %<br>%{x:.3g}<extra></extra>",
+        marker={"size": 11, "symbol": look.symbol, "color": look.dark if dark else look.light},
+        text=texts,
+        hovertemplate="%{text}<br>top-1 %{y:.1f} %<extra></extra>",
     )

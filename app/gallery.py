@@ -20,8 +20,8 @@ PAIR_IDS = (*range(EXAMPLE_PAIR, EXAMPLE_PAIR + PAGE),)
 TYPES = ["png", "jpg", "jpeg", "webp"]
 
 
-def choose(loaded: LoadedModel, images: ImageSet | None) -> tuple[str, Image.Image] | None:
-    """Show the gallery; return the chosen image's id and picture, or None while there is none."""
+def choose(loaded: LoadedModel, images: ImageSet | None) -> Image.Image | None:
+    """Show the gallery; return the chosen picture, or None while there is none."""
     sources = _sources(loaded, images)
     first = {PAIRS: f"pair-{EXAMPLE_PAIR}", IMAGES: "image-0"}.get(sources[0])
     with st.container(border=True):
@@ -121,17 +121,15 @@ def _upload() -> None:
     state.choose_image(state.keep_picture(data))
 
 
-def _picture(
-    sources: list[str], images: ImageSet | None, first: str | None
-) -> tuple[str, Image.Image] | None:
+def _picture(sources: list[str], images: ImageSet | None, first: str | None) -> Image.Image | None:
     """Open the chosen image; where it cannot be had, say why and take the first one."""
     identifier = state.image()
     if identifier is not None:
         try:
-            return identifier, picture_of(identifier, sources, images)
+            return picture_of(identifier, sources, images)
         except InputError as error:
             st.error(f"{str(error).capitalize()}.")
-    return None if first is None else (first, picture_of(first, sources, images))
+    return None if first is None else picture_of(first, sources, images)
 
 
 def picture_of(identifier: str, sources: list[str], images: ImageSet | None) -> Image.Image:

@@ -10,22 +10,23 @@ from typing import Any
 import streamlit as st
 
 # Keys of widgets. Those bound to the address (ids only) make links that open the same view.
-MODEL, RULES, DEPTH, LAYER, BITS = "model", "rules", "depth", "layer", "bits"
+MODEL, RULES, DEPTH, LAYER = "model", "rules", "depth", "layer"
 DEVICE, SOURCE, GALLERY_PAGE, UPLOAD = "device", "source", "gallery_page", "upload"
 TARGET_CHOICE, COMPARE, OPACITY, SMOOTH = "target_choice", "compare", "opacity", "smooth"
 SCORE_RULES, SCORE_IMAGES = "score_rules", "score_images"
 LOCK_LAYERS, LOCK_BITS = "lock_layers", "lock_bits"
 EVALUATION_IMAGES, EVALUATION_RUNS, COST_AXIS = "evaluation_images", "evaluation_runs", "cost_axis"
 OWN_NAME, OWN_CHECKPOINT, OWN_FOLDER = "own_name", "own_checkpoint", "own_folder"
-GALLERY = "gallery"
+GALLERY, BUDGET_SLIDER, SCORE_CHART = "gallery", "budget_slider", "score_chart"
 
 # Plain entries of the session.
 _IMAGE, _TARGET, _OWN, _PENDING, _PICTURES = "_image", "_target", "_own", "_pending", "_pictures"
 _LOCKS, _SOLUTIONS, _HISTORY, _CURRENT = "_locks", "_solutions", "_history", "_current"
-_MEASUREMENT = "_measurement"
+_MEASUREMENT, _BITS = "_measurement", "_bits"
 
-IMAGE_PARAMETER, TARGET_PARAMETER = "image", "class"
+IMAGE_PARAMETER, TARGET_PARAMETER, BITS_PARAMETER = "image", "class", "bits"
 MAX_UPLOADS = 8
+LOWEST_BITS, HIGHEST_BITS, DEFAULT_BITS = 2.0, 8.0, 4.0
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,14 @@ def choose_target(index: int | None) -> None:
     st.session_state.pop(COMPARE, None)
 
 
-def show_in_address(identifier: str | None, index: int | None) -> None:
-    """Put the image's id and the class into the address, for links."""
-    shown = {IMAGE_PARAMETER: identifier, TARGET_PARAMETER: index}
+def show_in_address() -> None:
+    """Put the image's id, the class and the budget into the address, for links."""
+    average = budget()
+    shown = {
+        IMAGE_PARAMETER: image(),
+        TARGET_PARAMETER: target(),
+        BITS_PARAMETER: None if average == DEFAULT_BITS else f"{average:.1f}",
+    }
     for name, value in shown.items():
         text = None if value is None else str(value)
         if text is None and name in st.query_params:
@@ -148,13 +154,38 @@ def history(model_key: str, data_key: str) -> list[Any]:
     return st.session_state.setdefault(_HISTORY, {}).setdefault((model_key, data_key), [])
 
 
-def budget(default: float) -> float:
-    """Return the chosen average bits, also where the slider is not on the page."""
-    return float(st.session_state.get(BITS, default))
+def budget() -> float:
+    """Return the chosen average bits."""
+    if _BITS not in st.session_state:
+        st.session_state[_BITS] = _bits_asked(st.query_params.get(BITS_PARAMETER, ""))
+    return st.session_state[_BITS]
+
+
+def choose_budget(average: float) -> None:
+    """Choose the average bits, in tenths."""
+    st.session_state[_BITS] = round(average, 1)
+
+
+def _bits_asked(text: str) -> float:
+    try:
+        asked = round(float(text), 1)
+    except ValueError:
+        return DEFAULT_BITS
+    return asked if LOWEST_BITS <= asked <= HIGHEST_BITS else DEFAULT_BITS
+
+
+def layer() -> str | None:
+    """Return the name of the chosen layer, if one was chosen."""
+    return st.session_state.get(LAYER)
+
+
+def choose_layer(name: str) -> None:
+    """Choose a layer, on a page that has no box to choose it from."""
+    st.session_state[LAYER] = name
 
 
 def measurement() -> Hashable | None:
-    """Return the key of this session's last measurement."""
+    """Return the key of the measurement whose rows are not kept yet, if any."""
     return st.session_state.get(_MEASUREMENT)
 
 

@@ -8,6 +8,11 @@ def share(value: float, digits: int = 1) -> str:
     return f"{100 * value:.{digits}f} %"
 
 
+def interval(low: float, high: float) -> str:
+    """0.88, 0.948 -> "88.0 to 94.8 %"."""
+    return f"{100 * low:.1f} to {100 * high:.1f} %"
+
+
 def size(count: float) -> str:
     """Bytes in decimal units: 2304000 -> "2.30 MB"."""
     return f"{_scaled(count)}B"

@@ -12,14 +12,13 @@ from streamlit.delta_generator import DeltaGenerator
 from app import charts, compute, state, units
 from app.appearance import dark
 from app.budgets import Spent, layer_rows
+from app.components.live_slider import live_slider
 from app.panels import locks as locking
 from app.sidebar import Selected
 from assets.data import ImageSet
 from lrp.scores import ContributionScores
 from quant.allocation import Solution
 from quant.files import to_json
-
-DEFAULT_BITS = 4.0
 
 
 def show(selected: Selected, rules: str, images: ImageSet, scores: ContributionScores) -> None:
@@ -40,18 +39,18 @@ def show(selected: Selected, rules: str, images: ImageSet, scores: ContributionS
 
 
 def _slider() -> float:
-    return st.slider(
+    live_slider(
         "Average bits",
-        2.0,
-        8.0,
-        DEFAULT_BITS,
+        state.LOWEST_BITS,
+        state.HIGHEST_BITS,
+        state.budget(),
         0.1,
-        format="%.1f",
-        key=state.BITS,
-        bind="query-params",
-        help="The budget: neither the weights' size nor the bit operations exceed those of every "
-        "layer at this width. Contribution scores decide who gets more.",
+        state.BUDGET_SLIDER,
+        state.choose_budget,
+        unit=" bit",
     )
+    state.show_in_address()
+    return state.budget()
 
 
 def _solve(
@@ -93,10 +92,10 @@ def _chart(selected: Selected, solution: Solution, fixed: dict[str, int]) -> Non
     widths = [bits.weight for bits in solution.allocation.values()]
     st.caption(
         f"Bits of each layer at an average of {solution.average_bits:.1f}: from {min(widths)} to "
-        f"{max(widths)}, weights and activations alike. Locked layers are outlined."
+        f"{max(widths)}, weights and activations alike. ▾ marks layers locked by hand."
     )
     st.vega_lite_chart(
-        charts.bits_table(layers, solution.allocation, fixed),
+        charts.bits_table(layers, solution.allocation, fixed, state.layer()),
         charts.bits_spec(layers, dark()),
         alt=f"bits by layer, {min(widths)} to {max(widths)}",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import budgets, compute, job_panel, state, units
-from app.panels import allocation, scores
+from app.panels import scores
 from app.sidebar import Selected
 from app.tasks import Configuration
 
@@ -64,7 +64,7 @@ def _configurations(selected: Selected, chosen: list[str], loud: bool) -> list[C
     """Turn the choice into configurations; say what is missing for the mixed one."""
     layers = compute.layers_of(selected.loaded)
     others = compute.other_parameters_of(selected.loaded)
-    average, fixed = state.budget(allocation.DEFAULT_BITS), state.locks(selected.loaded.key)
+    average, fixed = state.budget(), state.locks(selected.loaded.key)
     makers = {
         PLAIN: lambda: budgets.plain(layers, others),
         EVEN: lambda: budgets.even(layers, others, budgets.whole_bits(average)),
@@ -90,7 +90,7 @@ def _mixed(selected: Selected, average: float, fixed: dict[str, int]) -> Configu
 
 
 def _explain(selected: Selected, count: int) -> None:
-    average = state.budget(allocation.DEFAULT_BITS)
+    average = state.budget()
     _, images = scores.chosen(selected)
     st.caption(
         f"Measured on {units.count(count)} images of {selected.folder or 'the validation split'}, "

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app import charts, state
+from app import charts, state, units
+from app.appearance import dark
 from app.sidebar import Selected
 from app.tasks import Measured
 
@@ -17,14 +18,14 @@ def show(selected: Selected) -> None:
     assert selected.images is not None
     rows: list[Measured] = state.history(selected.loaded.key, selected.images.key)
     if not rows:
-        st.info("Nothing measured yet in this session: choose what to compare and press Measure.")
+        if state.measurement() is None:
+            st.info("Nothing measured in this session: choose what to compare, press Measure.")
         return
     st.subheader("Results")
-    results = table(rows)
-    st.dataframe(results, hide_index=True, column_config=_columns(), alt="accuracy and cost")
+    st.dataframe(summary(rows), hide_index=True, alt="accuracy and cost")
     st.download_button(
         "Download as CSV",
-        results.to_csv(index=False),
+        table(rows).to_csv(index=False),
         f"{selected.loaded.name}-accuracy.csv",
         icon=":material/download:",
     )
@@ -39,8 +40,8 @@ def table(rows: list[Measured]) -> pd.DataFrame:
                 "configuration": row.configuration.name,
                 "images": row.evaluation.images,
                 "top-1": 100 * row.evaluation.top1,
-                "95 % from": 100 * row.evaluation.top1_low,
-                "to": 100 * row.evaluation.top1_high,
+                "top-1 low": 100 * row.evaluation.top1_low,
+                "top-1 high": 100 * row.evaluation.top1_high,
                 "top-5": 100 * row.evaluation.top5,
                 "agrees with float": 100 * row.evaluation.agreement,
                 "size (MB)": row.configuration.cost.size_bytes / 1e6,
@@ -52,14 +53,23 @@ def table(rows: list[Measured]) -> pd.DataFrame:
     )
 
 
-def _columns() -> dict:
-    percent = st.column_config.NumberColumn(format="%.1f %%")
-    names = ("top-1", "95 % from", "to", "top-5", "agrees with float")
-    return {
-        **dict.fromkeys(names, percent),
-        "size (MB)": st.column_config.NumberColumn(format="%.3f"),
-        "BitOps (G)": st.column_config.NumberColumn(format="%.3f"),
-    }
+def summary(rows: list[Measured]) -> pd.DataFrame:
+    """Return the same, written for reading."""
+    return pd.DataFrame(
+        [
+            {
+                "configuration": row.configuration.name,
+                "images": units.count(row.evaluation.images),
+                "top-1": units.share(row.evaluation.top1),
+                "95 % interval": units.interval(row.evaluation.top1_low, row.evaluation.top1_high),
+                "top-5": units.share(row.evaluation.top5),
+                "agrees with float": units.share(row.evaluation.agreement),
+                "size": units.size(row.configuration.cost.size_bytes),
+                "BitOps": units.operations(row.configuration.cost.bitops),
+            }
+            for row in rows
+        ]
+    )
 
 
 def _trade_off(rows: list[Measured]) -> None:
@@ -76,7 +86,8 @@ def _trade_off(rows: list[Measured]) -> None:
         )
     st.caption(
         "Each point is a configuration measured in this session, with its 95 % interval. Further "
-        "up is more accurate, further left is cheaper; intervals that overlap decide nothing."
+        "up is more accurate, further left is cheaper. Intervals that overlap widely decide "
+        "nothing; points of equal cost stand side by side."
     )
-    figure = charts.trade_off(rows, AXES[axis or "Model size"])
+    figure = charts.trade_off(rows, AXES[axis or "Model size"], dark())
     st.plotly_chart(figure, config=charts.CHART_CONFIG, alt="accuracy against cost")

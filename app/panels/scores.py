@@ -80,16 +80,40 @@ def show(selected: Selected, scores: ContributionScores) -> None:
     """Show the scores with their spread."""
     layers = compute.layers_of(selected.loaded)
     mean = scores.mean
-    table = charts.score_table(layers, mean, scores.sd)
+    table = charts.score_table(layers, mean, scores.sd, state.layer())
     best = max(mean, key=mean.__getitem__)
     count = len(scores.per_image)
     st.caption(
         f"Each layer's share of relevance, averaged over {count} images; the thin lines are one "
         f"standard deviation between images. **{best}** carries most: "
-        f"{units.share(mean[best])}. Numbers below the bars are blocks."
+        f"{units.share(mean[best])}. Click a bar to choose its layer on every page."
     )
     st.vega_lite_chart(
         table,
         charts.score_spec(layers, dark()),
+        key=state.SCORE_CHART,
+        on_select=_heard,
         alt=f"share of relevance by layer, highest for {best}",
     )
+    _chosen_layer(scores)
+
+
+def _heard() -> None:
+    picked = st.session_state[state.SCORE_CHART].selection.get(charts.PICK) or []
+    if picked:
+        state.choose_layer(picked[0]["layer"])
+
+
+def _chosen_layer(scores: ContributionScores) -> None:
+    name, mean = state.layer(), scores.mean
+    if name not in mean:
+        return
+    spread = scores.sd[name]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(
+            f"**{name}** carries {units.share(mean[name], 2)} ± {units.share(spread, 2)}",
+            width="content",
+        )
+        st.page_link(
+            "app/views/explain.py", label="Look into this layer", icon=":material/arrow_forward:"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import streamlit as st
+from PIL.Image import Image
 
 from app import gallery, state
 from app.panels import depth, heatmap, layer_detail
@@ -20,14 +21,13 @@ def main() -> None:
     if chosen is None:
         st.info("Upload a picture to see what the model makes of it.")
         return
-    identifier, picture = chosen
     try:
-        explain(selected, identifier, picture)
+        explain(selected, chosen)
     except (ValueError, NotImplementedError) as error:
         st.error(f"This model cannot be explained on this picture: {error}")
 
 
-def explain(selected: Selected, identifier: str, picture: gallery.Image.Image) -> None:
+def explain(selected: Selected, picture: Image) -> None:
     controls, maps = st.columns([0.8, 3], gap="medium")
     with maps:
         toolbar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
@@ -41,7 +41,6 @@ def explain(selected: Selected, identifier: str, picture: gallery.Image.Image) -
     with maps:
         st.fragment(heatmap.show)(question, target, rival, place, controls)
         heatmap.numbers(question)
-    state.show_in_address(identifier, state.target())
     depth.show(question, target)
     layer_detail.show(question, target)
 

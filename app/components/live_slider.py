@@ -1,0 +1,82 @@
+"""A slider that speaks while it is dragged; Streamlit's own does on release only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+_HTML = """
+<label><span class="name"></span><output></output></label>
+<input type="range"><div class="ends"><span></span><span></span></div>
+"""
+_CSS = """
+label { display: flex; justify-content: space-between; align-items: baseline; }
+label, .ends { font-size: 0.875rem; color: var(--st-text-color); }
+output { font-size: 1.75rem; line-height: 1.2; font-variant-numeric: tabular-nums; }
+input { width: 100%; margin: 0.25rem 0 0; accent-color: var(--st-primary-color); cursor: pointer; }
+input:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 4px; }
+.ends { display: flex; justify-content: space-between; opacity: 0.7; }
+"""
+# At most one value every PAUSE ms goes to Python, the last one always. While the pointer is down
+# the slider does not follow Python, whose answer may be to an earlier value.
+_JS = """
+const PAUSE = 60
+export default function ({ data, parentElement, setStateValue }) {
+  const slider = parentElement.querySelector("input")
+  const output = parentElement.querySelector("output")
+  const ends = parentElement.querySelectorAll(".ends span")
+  const text = value => Number(value).toFixed(data.digits) + data.unit
+  parentElement.querySelector(".name").textContent = data.label
+  slider.min = data.low
+  slider.max = data.high
+  slider.step = data.step
+  slider.setAttribute("aria-label", data.label)
+  ends[0].textContent = text(data.low)
+  ends[1].textContent = text(data.high)
+  const moving = slider.dataset.moving === "yes"
+  if (!moving) slider.value = data.value
+  const show = () => {
+    output.textContent = text(slider.value)
+    slider.setAttribute("aria-valuetext", text(slider.value))
+  }
+  show()
+  const send = () => {
+    slider.dataset.timer = ""
+    setStateValue("value", Number(slider.value))
+  }
+  slider.oninput = () => {
+    show()
+    slider.dataset.moving = "yes"
+    if (!slider.dataset.timer) slider.dataset.timer = String(setTimeout(send, PAUSE))
+  }
+  slider.onchange = () => {
+    clearTimeout(Number(slider.dataset.timer))
+    slider.dataset.moving = ""
+    send()
+  }
+}
+"""
+_mount = st.components.v2.component("bitlens.live_slider", html=_HTML, css=_CSS, js=_JS)
+
+
+def live_slider(
+    label: str,
+    low: float,
+    high: float,
+    value: float,
+    step: float,
+    key: str,
+    on_move: Callable[[float], None],
+    unit: str = "",
+    digits: int = 1,
+) -> None:
+    """Show a slider at `value`; `on_move` hears each value within the bounds while it moves."""
+
+    def heard() -> None:
+        moved = st.session_state[key].value
+        if isinstance(moved, (int, float)) and low <= moved <= high:
+            on_move(float(moved))
+
+    data = {"label": label, "low": low, "high": high, "value": value, "step": step}
+    _mount(key=key, data={**data, "unit": unit, "digits": digits}, on_value_change=heard)

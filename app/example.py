@@ -1,0 +1,75 @@
+"""Precompute the example that the first screen shows: `python -m app.example`.
+
+It needs the bundled weights only; run it again whenever they change. A test compares.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from app import heatmaps, pictures
+from app.first_screen import EXAMPLE_PAIR, FOLDER, Example
+from assets import digits
+from assets.data import class_names
+from assets.manifest import read_manifest
+from assets.models import BUNDLED, load_model
+from lrp.relevance import relevance
+from lrp.rules import ATTN_LRP
+from lrp.trace import Trace
+
+TOP = 3
+OPACITY = 0.85
+
+
+def compute(
+    model: str = BUNDLED[0], pair: int = EXAMPLE_PAIR
+) -> tuple[Example, dict[str, Image.Image]]:
+    """Explain both digits of a picture; return the facts and the pictures by file name."""
+    loaded = load_model(model)
+    drawn = digits.pair("validation", pair)
+    images = loaded.transform()(drawn.image)[None]
+    trace = Trace(loaded.model, images, ATTN_LRP)
+    shares = torch.softmax(trace.logits[0].detach(), 0)
+    depth = heatmaps.default_depth(trace, relevance(trace))
+    config = loaded.data_config
+    seen = pictures.from_model_input(images[0].numpy(), config["mean"], config["std"])
+    seen = pictures.enlarge(seen)
+    files = {"picture.png": seen}
+    for label in drawn.labels:
+        values = pictures.scale(heatmaps.at_depth(trace, relevance(trace, label), depth))
+        files[f"class-{label}.png"] = pictures.overlay(seen, values, OPACITY)
+    names = class_names(loaded)
+    top = shares.topk(TOP).indices.tolist()
+    example = Example(
+        model=model,
+        model_sha256=read_manifest()[model].sha256,
+        rules=ATTN_LRP.name,
+        block=depth,
+        pair=pair,
+        labels=drawn.labels,
+        top=tuple((names[k], round(float(shares[k]), 4)) for k in top),
+    )
+    return example, files
+
+
+def main(folder: Path = FOLDER) -> None:
+    """Write the example into `folder`."""
+    example, files = compute()
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.png"):
+        old.unlink()
+    for name, picture in files.items():
+        picture.save(folder / name, optimize=True)
+    text = json.dumps(asdict(example), indent=2) + "\n"
+    (folder / "example.json").write_text(text, encoding="utf-8")
+    print(f"wrote {len(files) + 1} files to {folder}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
