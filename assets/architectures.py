@@ -14,19 +14,27 @@ from assets.digits import CLASSES, SIZE
 
 @dataclass(frozen=True)
 class Recipe:
-    """How timm builds a bundled model, and whom it learns from when it is distilled."""
+    """How timm builds a bundled model, and what its training starts and learns from."""
 
     architecture: str
     kwargs: dict[str, Any]
-    teacher: str | None = None
+    steps: int  # of training
+    teacher: str | None = None  # whose choices a distilled model learns from
+    start: str | None = None  # whose weights training starts with, where they fit
 
 
 _SMALL_VIT = {"img_size": SIZE, "patch_size": 8, "embed_dim": 96, "depth": 6, "num_heads": 3}
 
 RECIPES = MappingProxyType(
     {
-        "digits-vit": Recipe("vit_tiny_patch16_224", _SMALL_VIT),
-        "digits-deit": Recipe("deit_tiny_distilled_patch16_224", _SMALL_VIT, teacher="digits-swin"),
+        "digits-vit": Recipe("vit_tiny_patch16_224", _SMALL_VIT, steps=5000),
+        "digits-deit": Recipe(
+            "deit_tiny_distilled_patch16_224",
+            _SMALL_VIT,
+            steps=2000,
+            teacher="digits-swin",
+            start="digits-vit",
+        ),
         "digits-swin": Recipe(
             "swin_tiny_patch4_window7_224",
             {
@@ -37,6 +45,7 @@ RECIPES = MappingProxyType(
                 "depths": (2, 2, 2),
                 "num_heads": (2, 4, 8),
             },
+            steps=6000,
         ),
     }
 )

@@ -31,7 +31,7 @@ class Training:
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     warm_up: float = 0.05  # share of the steps
-    ramp: float = 0.4  # share of the steps in which difficulty rises from 0 to 1
+    ramp: float = 0.4  # share of the steps in which difficulty rises from 0 to 1; 0: it is 1
     smoothing: float = 0.05
     token_labels: bool = True  # patches learn too which digit's ink they hold, if any
     token_weight: float = 1.0
@@ -39,7 +39,7 @@ class Training:
 
     def difficulty(self, step: int) -> float:
         """Return the difficulty of the pictures at a step, 0 to 1."""
-        return min(1.0, step / max(1.0, self.ramp * self.steps))
+        return min(1.0, step / (self.ramp * self.steps)) if self.ramp > 0 else 1.0
 
     def rate(self, step: int) -> float:
         """Return the learning rate at a step: linear warm-up, then half a cosine to zero."""
@@ -82,11 +82,8 @@ class Learner:
         device = next(self.model.parameters()).device
         for group in self.optimizer.param_groups:
             group["lr"] = self.training.rate(number)
-        images, labels, masks = (
-            normalise(batch[0], device),
-            batch[1].to(device),
-            batch[2].to(device),
-        )
+        pictures, labels, masks = (part.to(device) for part in batch)
+        images = normalise(pictures)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.training.low_precision):
             loss = self._loss(images, labels, masks)
         self.optimizer.zero_grad()
@@ -223,9 +220,9 @@ def stack(samples: list[digits.Sample]) -> Batch:
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous(), labels, masks
 
 
-def normalise(pictures: Tensor, device: torch.device) -> Tensor:
+def normalise(pictures: Tensor) -> Tensor:
     """Scale uint8 pictures to -1..1, the bundled models' mean and std of 0.5."""
-    return pictures.to(device).float() / 127.5 - 1
+    return pictures.float() / 127.5 - 1
 
 
 @torch.inference_mode()
@@ -237,6 +234,6 @@ def accuracy(model: nn.Module, split: str, count: int | None = None) -> float:
     for first in range(0, total, 100):
         block = range(first, min(first + 100, total))
         pictures, labels, _ = stack([digits.sample(split, number) for number in block])
-        hits += int((model(normalise(pictures, device)).argmax(1).cpu() == labels).sum())
+        hits += int((model(normalise(pictures.to(device))).argmax(1).cpu() == labels).sum())
     model.train(training)
     return hits / total

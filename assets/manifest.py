@@ -21,6 +21,7 @@ class Entry:
     steps: int
     batch: int
     teacher: str | None
+    start: str | None  # the bundled model whose weights training started with
     sha256: str  # of the weight file
     trained_with: dict[str, str]  # versions of torch and timm
 
@@ -42,7 +43,7 @@ def read_manifest(folder: Path = FOLDER) -> dict[str, Entry]:
     if not path.exists():
         return {}
     entries = json.loads(path.read_text(encoding="utf-8"))
-    return {name: Entry(**fields) for name, fields in entries.items()}
+    return {name: Entry(**({"start": None} | fields)) for name, fields in entries.items()}
 
 
 def write_entry(name: str, entry: Entry, folder: Path = FOLDER) -> None:

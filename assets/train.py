@@ -32,8 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     device = _device(options.device)
     torch.manual_seed(options.seed)
     model = build(options.model).to(device)
+    _start(options.model, model)
     teacher = _teacher(options.model, model, device)
-    training = Training(options.steps, options.batch, options.seed)
+    training = _training(options)
     state = options.state or STATES / f"{options.model}.pt"
     report = _progress(model)
     train(model, training, state, teacher, options.workers, options.compile, report=report)
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m assets.train", description=__doc__)
     parser.add_argument("model", choices=sorted(RECIPES))
-    parser.add_argument("--steps", type=_positive, default=6000)
+    parser.add_argument("--steps", type=_positive, help="default: as the bundled weights had")
     parser.add_argument("--batch", type=_positive, default=64, help="pictures a step")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -74,6 +75,31 @@ def _device(name: str) -> torch.device:
         raise InputError(f"there is no device {name!r} here: use auto or cpu") from error
 
 
+def _training(options: argparse.Namespace) -> Training:
+    """Return how to train: from random weights with rising difficulty, or on from a start."""
+    recipe = RECIPES[options.model]
+    steps = options.steps or recipe.steps
+    if recipe.start is None:
+        return Training(steps, options.batch, options.seed)
+    return Training(steps, options.batch, options.seed, learning_rate=5e-4, ramp=0.0)
+
+
+def _start(name: str, model: nn.Module) -> None:
+    """Copy the starting model's weights; a distillation token and its head stay random.
+
+    The class token is first in both, and the distillation token second, so position embeddings
+    are copied around it.
+    """
+    start = RECIPES[name].start
+    if start is None:
+        return
+    given, own = load_model(start).model.state_dict(), model.state_dict()
+    own.update({key: value for key, value in given.items() if key != "pos_embed"})
+    given_places, own_places = given["pos_embed"], own["pos_embed"].clone()
+    own_places[:, :1], own_places[:, 2:] = given_places[:, :1], given_places[:, 1:]
+    model.load_state_dict(own | {"pos_embed": own_places})
+
+
 def _teacher(name: str, model: nn.Module, device: torch.device) -> nn.Module | None:
     """Return the trained teacher of a distilled model and switch distillation on, or None."""
     teacher = RECIPES[name].teacher
@@ -96,6 +122,7 @@ def export(name: str, model: nn.Module, training: Training, folder: Path) -> man
         steps=training.steps,
         batch=training.batch,
         teacher=RECIPES[name].teacher,
+        start=RECIPES[name].start,
         sha256=manifest.sha256_of(path),
         trained_with={"torch": torch.__version__, "timm": timm.__version__},
     )

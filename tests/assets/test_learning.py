@@ -15,6 +15,7 @@ from assets.architectures import RECIPES, build
 from assets.learning import Batches, Training, accuracy, normalise, token_loss
 from assets.learning import train as learn
 from assets.manifest import read_manifest, sha256_of
+from assets.models import load_model
 
 TINY = {"img_size": 64, "patch_size": 16, "embed_dim": 16, "depth": 1, "num_heads": 2}
 SHORT = Training(steps=4, batch=3, token_labels=False, low_precision=False)
@@ -68,6 +69,7 @@ def test_difficulty_and_rate_follow_their_schedules() -> None:
     assert np.all(np.diff(rates[:50]) > 0) and np.all(np.diff(rates[50:]) < 0)
     assert rates[525] == pytest.approx(0.5e-3)  # halfway through the cosine
     assert rates[-1] < 1e-8
+    assert Training(steps=9, ramp=0.0).difficulty(0) == 1
 
 
 def test_distillation_weighs_label_and_teacher_equally(tmp_path: Path) -> None:
@@ -75,7 +77,7 @@ def test_distillation_weighs_label_and_teacher_equally(tmp_path: Path) -> None:
     student.set_distilled_training(True)
     training = Training(1, 5, smoothing=0.0, token_labels=False, low_precision=False)
     pictures, labels, _ = Batches(training)[0]
-    images = normalise(pictures, torch.device("cpu"))
+    images = normalise(pictures)
     with torch.no_grad():
         by_class, by_distillation = (part.log_softmax(1) for part in student(images))
         choice = teacher(images).argmax(1)
@@ -113,6 +115,19 @@ def test_a_run_with_labelled_tokens_resumes_alike(tmp_path: Path) -> None:
     assert set(whole.state_dict()) == names  # that head is no part of the model
     for name, value in whole.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
+
+
+def test_distilled_training_starts_from_the_plain_model() -> None:
+    torch.manual_seed(0)
+    model, plain = build("digits-deit").eval(), load_model("digits-vit").model
+    train._start("digits-deit", model)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    # Without its distillation token the distilled model must be the plain one.
+    patches = torch.cat([model.cls_token.expand(2, -1, -1), model.patch_embed(images)], dim=1)
+    places = torch.cat([model.pos_embed[:, :1], model.pos_embed[:, 2:]], dim=1)
+    features = model.norm(model.blocks(patches + places))
+    with torch.no_grad():
+        assert torch.allclose(model.head(features[:, 0]), plain(images), atol=1e-5)
 
 
 def test_accuracy_counts_hits() -> None:
