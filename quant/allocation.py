@@ -133,7 +133,7 @@ def _check_feasible(
     if needed > average_bits + 1e-9:
         raise ValueError(
             f"no allocation averages {average_bits:g} bits: the locks and the smallest widths "
-            f"already need {math.ceil(needed * 100) / 100:g}; raise the budget or unlock a layer"
+            f"already need {math.ceil(needed * 100 - 1e-6) / 100:g}; raise the budget or unlock a layer"
         )
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import models
+
 ROOT = Path(__file__).resolve().parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -39,3 +41,15 @@ def real_data() -> Path:
             f"no real weights and images in {folder}: set BITLENS_REAL_DATA to their folder"
         )
     return folder
+
+
+@pytest.fixture(params=list(models.SMALL))
+def model(request: pytest.FixtureRequest) -> models.nn.Module:
+    """A small random ViT, distilled DeiT and Swin."""
+    return models.build(request.param)
+
+
+@pytest.fixture
+def images() -> models.Tensor:
+    """Three random images of the small models' size."""
+    return models.random_images()

@@ -4,7 +4,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from lrp.layers import block_of, list_layers
-from tests.lrp.conftest import SIZE
+from tests.models import SIZE
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from lrp.relevance import relevance
 from lrp.rollout import transformer_attribution
 from lrp.rules import LRP_QVIT
 from lrp.trace import Trace
-from tests.lrp.conftest import SIZE, build
+from tests.models import SIZE, build
 
 
 @pytest.mark.parametrize("side", [16, 14])  # 14 is padded to 16

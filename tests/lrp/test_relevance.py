@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from lrp.relevance import relevance
 from lrp.rules import ATTN_LRP, GRADIENT, LRP_QVIT
 from lrp.trace import Trace
-from tests.lrp.conftest import build
+from tests.models import build
 
 
 def sums(values):

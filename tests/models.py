@@ -1,11 +1,11 @@
 """Small random models of each family, built by timm."""
 
-import pytest
 import timm
 import torch
 from torch import Tensor, nn
 
 SIZE = (3, 32, 32)
+IMAGES = 3
 SMALL = {
     "vit": ("vit_tiny_patch16_224", {"patch_size": 8, "embed_dim": 32, "depth": 4, "num_heads": 2}),
     "deit": (
@@ -28,11 +28,5 @@ def build(family: str, dtype: torch.dtype = torch.float32) -> nn.Module:
     return model.eval().requires_grad_(False).to(dtype)
 
 
-@pytest.fixture(params=list(SMALL))
-def model(request: pytest.FixtureRequest) -> nn.Module:
-    return build(request.param)
-
-
-@pytest.fixture
-def images() -> Tensor:
-    return torch.randn(3, *SIZE, generator=torch.Generator().manual_seed(5))
+def random_images(count: int = IMAGES) -> Tensor:
+    return torch.randn(count, *SIZE, generator=torch.Generator().manual_seed(5))

@@ -1,0 +1,108 @@
+"""Real DeiT-Tiny on real ImageNet images, through the options a user has."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import timm
+import torch
+from timm.data import ImageNetInfo, create_transform, resolve_model_data_config
+from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
+
+from assets.data import load_images
+from assets.models import load_model
+from assets.selection import batches
+from lrp.layers import list_layers
+from quant.evaluation import evaluate
+
+pytestmark = pytest.mark.real_data
+MODEL = "deit_tiny_patch16_224"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(real_data):
+    return real_data / f"{MODEL}.safetensors"
+
+
+@pytest.fixture(scope="module")
+def folder(real_data):
+    return real_data / "imagenet_sample" / "val"
+
+
+@pytest.fixture
+def command(repository, checkpoint):
+    """Run `python -m ...` for this model and return its JSON."""
+
+    def call(module, verb, *arguments):
+        line = [sys.executable, "-m", module, verb, "--model", MODEL, "--checkpoint"]
+        done = subprocess.run(
+            [*line, str(checkpoint), *map(str, arguments), "--json", "-"],
+            cwd=repository,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return call
+
+
+def test_it_classifies_what_plain_timm_and_torchvision_classify(checkpoint, folder):
+    loaded = load_model(MODEL, checkpoint)
+    images = load_images(folder, loaded)
+    assert len(images) == 500
+    assert len(list_layers(loaded.model, loaded.input_size)) == 74
+    found = evaluate({"float": loaded.model}, batches(images, 50), 500)["float"]
+    model = timm.create_model(MODEL, checkpoint_path=str(checkpoint)).eval()
+    transform = create_transform(**resolve_model_data_config(model), is_training=False)
+    plain = ImageFolder(folder, transform)
+    indices = torch.tensor([ImageNetInfo().label_names().index(name) for name in plain.classes])
+    hits = 0
+    with torch.inference_mode():
+        for pictures, labels in DataLoader(plain, 50):
+            hits += int((model(pictures).argmax(1) == indices[labels]).sum())
+    assert found.top1 == hits / 500
+    assert 0.74 <= found.top1 <= 0.82
+
+
+def test_it_is_explained(repository, checkpoint, folder, tmp_path):
+    picture = min(folder.glob("*/*"))
+    line = [sys.executable, "-m", "lrp", "explain", "--model", MODEL, "--out", str(tmp_path)]
+    done = subprocess.run(
+        [*line, "--checkpoint", str(checkpoint), "--image", str(picture)],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    payload = json.loads((tmp_path / "explanation.json").read_text())
+    assert len(payload["layers"]) == 74
+    assert (tmp_path / "overlay.png").stat().st_size > 10_000
+
+
+def test_it_is_scored(command, folder):
+    payload = command("lrp", "scores", "--data", folder, "--images", 8)
+    assert len(payload["scores"]) == 74
+    assert sum(entry["mean"] for entry in payload["scores"].values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_it_is_allocated_and_evaluated(command, folder, tmp_path):
+    allocation = command("quant", "allocate", "--data", folder, "--images", 8, "--average-bits", 6)
+    assert allocation["size_bytes"] <= allocation["uniform"]["size_bytes"]
+    assert allocation["bitops"] <= allocation["uniform"]["bitops"]
+    (tmp_path / "a.json").write_text(json.dumps(allocation))
+    images = ("--data", folder, "--limit", 120)
+    mixed = command("quant", "evaluate", *images, "--allocation", tmp_path / "a.json")
+    eight, four = (
+        command("quant", "evaluate", *images, "--weight-bits", b, "--activation-bits", b)
+        for b in (8, 4)
+    )
+    assert eight["quantized"]["agreement"] > 0.9
+    assert four["quantized"]["top1"] > 0.4
+    assert four["quantized"]["agreement"] < eight["quantized"]["agreement"]
+    assert mixed["images"] == eight["images"] == 120
+    assert four["size_bytes"] < mixed["size_bytes"] < eight["size_bytes"]
