@@ -1,0 +1,28 @@
+"""Run every measurement: `python -m bench [relevance] [quantization] [allocation]`."""
+
+from __future__ import annotations
+
+import sys
+
+from bench import allocation, quantization, relevance
+
+SUITES = {
+    "relevance": relevance.main,
+    "quantization": quantization.main,
+    "allocation": allocation.main,
+}
+
+
+def main(names: list[str]) -> int:
+    """Run the suites named, or all."""
+    unknown = [name for name in names if name not in SUITES]
+    if unknown:
+        print(f"bench: no suite {unknown[0]!r}: use {', '.join(SUITES)}", file=sys.stderr)
+        return 2
+    for name in names or SUITES:
+        SUITES[name]()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
