@@ -92,7 +92,7 @@ def _heads(heads: tuple[np.ndarray, ...]) -> None:
             picture = pictures.heat(np.clip(head / peak, -1, 1), 224)
             total = float(np.abs(head).sum())
             caption = f"head {number} (Σ|R| {total:.3g})"
-            st.image(picture, caption=caption, width="stretch", alt=caption)
+            st.image(picture, caption, "stretch", output_format="PNG", alt=caption)
 
 
 COLUMNS = 6

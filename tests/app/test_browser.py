@@ -1,0 +1,140 @@
+"""One walk through the dashboard with a real server and a real browser."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import urlparse
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+
+PATIENCE = 120  # seconds until a step that hangs gives up
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+pytestmark = pytest.mark.browser
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until_up(address: str) -> None:
+    for _ in range(PATIENCE * 4):
+        try:
+            urllib.request.urlopen(f"{address}/_stcore/health", timeout=5).close()
+            return
+        except URLError:
+            time.sleep(0.25)
+    raise AssertionError(f"no server at {address}")
+
+
+@pytest.fixture(scope="module")
+def server(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    port = free_port()
+    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"]
+    command += ["--server.headless", "true", "--server.port", str(port)]
+    log = tmp_path_factory.mktemp("server") / "log.txt"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=repository,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        try:
+            wait_until_up(f"http://127.0.0.1:{port}")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def screenshots(repository: Path) -> Path:
+    folder = repository / ".bitlens" / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(params=["light", "dark"])
+def page(request: pytest.FixtureRequest, chromium: str) -> Iterator[sync_api.Page]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme=request.param)
+        page.set_default_timeout(PATIENCE * 1000)
+        yield page
+        browser.close()
+
+
+def settle(page: sync_api.Page) -> None:
+    """Wait until the script has stopped running and the charts are drawn."""
+    running = page.get_by_test_id("stStatusWidget")
+    page.wait_for_timeout(700)
+    running.wait_for(state="detached")
+    page.wait_for_timeout(700)
+
+
+def test_a_walk_through_all_pages(
+    page: sync_api.Page, server: str, screenshots: Path, request: pytest.FixtureRequest
+) -> None:
+    theme = request.node.callspec.params["page"]
+    elsewhere: list[str] = []
+    host = urlparse(server).netloc
+    page.on(
+        "request",
+        lambda r: elsewhere.append(r.url) if host not in r.url and "http" in r.url[:4] else None,
+    )
+
+    def shot(name: str) -> None:
+        settle(page)
+        page.screenshot(path=screenshots / f"{name}-{theme}.png")
+
+    page.goto(server)
+    page.get_by_text("relevance for").first.wait_for()
+    page.screenshot(path=screenshots / f"first-{theme}.png")
+
+    page.get_by_text("Compare with").wait_for()
+    page.get_by_role("button", name="6 and 3").click()
+    page.wait_for_url("**image=pair-1*")
+    shot("explain")
+
+    page.get_by_role("link", name="Budget").click()
+    slider = page.get_by_role("slider", name="Average bits")
+    slider.wait_for()
+    settle(page)
+    size = page.get_by_test_id("stMetricValue").first
+    before = size.inner_text()
+    box = slider.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 3, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2, steps=8)
+    sync_api.expect(size).not_to_have_text(before)  # still dragged: it follows live
+    page.mouse.up()
+    page.wait_for_url("**bits=*")
+    shot("budget")
+
+    page.get_by_role("link", name="Accuracy").click()
+    page.get_by_role("heading", name="What does it cost").wait_for()
+    images = page.get_by_role("slider", name="Images", exact=True)
+    images.focus()
+    page.keyboard.press("Home")
+    settle(page)
+    page.get_by_role("button", name="Measure").click()
+    page.get_by_role("button", name="Cancel").wait_for()
+    page.get_by_text("Accuracy against cost").wait_for()
+    shot("accuracy")
+
+    assert page.get_by_test_id("stException").count() == 0
+    assert elsewhere == []

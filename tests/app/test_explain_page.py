@@ -1,0 +1,219 @@
+"""The explain page, with the real bundled models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from app import compute, state
+from assets.models import BUNDLED
+
+Open = Callable[..., AppTest]
+
+
+def png(size: tuple[int, int] = (90, 60), mode: str = "RGB", kind: str = "PNG") -> bytes:
+    noise = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
+    buffer = BytesIO()
+    Image.fromarray(noise).convert(mode).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def group(app: AppTest, key: str):
+    return next(g for g in app.get("button_group") if g.key == key)
+
+
+def errors(app: AppTest) -> list[str]:
+    return [error.value for error in app.error]
+
+
+def texts(app: AppTest) -> str:
+    return " ".join(e.value for e in [*app.caption, *app.markdown])
+
+
+def captions_of_images(app: AppTest) -> list[str]:
+    return [picture.proto.imgs[0].caption for picture in app.get("image")]
+
+
+@pytest.mark.parametrize("model", BUNDLED)
+def test_each_bundled_model_is_explained(open_page: Open, model: str) -> None:
+    app = open_page(model=model)
+    assert errors(app) == []
+    assert app.selectbox(key=state.MODEL).value == model
+    assert len(app.radio(key=state.TARGET_CHOICE).options) == 5
+    assert "One layer in detail" in [heading.value for heading in app.subheader]
+
+
+def test_every_control_can_be_moved(open_page: Open) -> None:
+    app = open_page(model=BUNDLED[-1])
+    app.slider(key=state.OPACITY).set_value(0.2).run()
+    app.toggle(key=state.SMOOTH).set_value(False).run()
+    for key in (state.DEPTH, state.LAYER, state.COMPARE):
+        for option in app.selectbox(key=key).options:
+            index = app.selectbox(key=key).options.index(option)
+            app.selectbox(key=key).select_index(index).run()
+            assert not app.exception
+            assert errors(app) == []
+    for rules in group(app, state.RULES).options:
+        group(app, state.RULES).set_value(rules).run()
+        assert not app.exception
+        assert errors(app) == []
+
+
+def test_transformer_attribution_is_for_models_with_a_class_token(open_page: Open) -> None:
+    windowed = group(open_page(model="digits-swin"), state.RULES).options
+    app = open_page(model="digits-vit", rules="Transformer attribution")
+    assert "Transformer attribution" not in windowed
+    assert group(app, state.RULES).value == "Transformer attribution"
+    assert app.selectbox(key=state.DEPTH).disabled
+    assert errors(app) == []
+
+
+def test_another_target_needs_no_other_forward_pass(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[object] = []
+    trace = compute.Trace
+
+    def counted(*args: object) -> object:
+        runs.append(args)
+        return trace(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(compute, "Trace", counted)
+    app = open_page(model="digits-swin", image="image-77")
+    first = len(runs)
+    for option in app.radio(key=state.TARGET_CHOICE).options[1:]:
+        target = int(option.split(":")[0])
+        app.radio(key=state.TARGET_CHOICE).set_value(target).run()
+        assert app.query_params["class"] == str(target)
+        assert f"relevance for **{target}**" in captions_of_images(app)
+    assert first == 1
+    assert len(runs) == first
+
+
+def test_a_link_opens_the_same_view(open_page: Open) -> None:
+    app = open_page(
+        model="digits-swin", image="pair-3", layer="head.fc", depth="pixels", **{"class": "8"}
+    )
+    assert app.radio(key=state.TARGET_CHOICE).value == 8
+    assert app.selectbox(key=state.LAYER).value == "head.fc"
+    assert app.selectbox(key=state.DEPTH).value == "pixels"
+    assert group(app, state.SOURCE).value == "Two digits"
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {"image": "pair-99999999", "class": "12345"},
+        {"image": "../../etc/passwd", "class": "-1"},
+        {"image": "image-x", "layer": "no.such", "depth": "nowhere", "bits": "lots"},
+        {"image": "upload-0123456789ab", "model": "no-such-model", "rules": "none"},
+    ],
+)
+def test_a_broken_link_still_opens(open_page: Open, nonsense: dict[str, str]) -> None:
+    app = open_page(**nonsense)
+    assert len(errors(app)) == 1
+    assert "choose one above" in errors(app)[0]
+    assert app.radio(key=state.TARGET_CHOICE).options
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.png", png()),
+        ("transparent.png", png(mode="RGBA")),
+        ("grey.png", png(mode="L")),
+        ("palette.png", png(mode="P")),
+        ("print.jpg", png(mode="CMYK", kind="JPEG")),
+        ("photo.webp", png((700, 500), kind="WEBP")),
+    ],
+)
+def test_an_upload_of_any_kind_is_explained(open_page: Open, name: str, data: bytes) -> None:
+    app = open_page(model="digits-swin")
+    group(app, state.SOURCE).set_value("Your own").run()
+    app.file_uploader(key=state.UPLOAD).upload(name, data).run()
+    assert not app.exception
+    assert errors(app) == []
+    assert app.query_params["image"].startswith("upload-")
+    assert app.radio(key=state.TARGET_CHOICE).options
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "complaint"),
+    [
+        ("broken.png", png()[:200], "damaged"),
+        ("empty.png", b"", "no PNG, JPEG or WebP"),
+        ("words.jpg", b"these are words", "no PNG, JPEG or WebP"),
+        ("huge.png", png((1, 1)), ""),
+    ],
+)
+def test_a_bad_upload_is_refused_in_words_and_nothing_is_lost(
+    open_page: Open, name: str, data: bytes, complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "huge.png":
+        monkeypatch.setattr("assets.uploads.MAX_PIXELS", 0)
+        complaint = "million pixels"
+    app = open_page(model="digits-swin", image="pair-2")
+    before = list(app.radio(key=state.TARGET_CHOICE).options)
+    group(app, state.SOURCE).set_value("Your own").run()
+    app.file_uploader(key=state.UPLOAD).upload(name, data).run()
+    assert not app.exception
+    assert len(errors(app)) == 1
+    assert complaint in errors(app)[0]
+    assert list(app.radio(key=state.TARGET_CHOICE).options) == before
+
+
+def test_own_model_that_cannot_be_had_keeps_the_former(open_page: Open) -> None:
+    app = open_page(model="digits-swin")
+    app.text_input(key=state.OWN_NAME).set_value("vit_tinny_patch16_224")
+    app.button[-1].click().run()
+    assert not app.exception
+    assert "vit_tiny_patch16_224" in errors(app)[0]
+    assert app.selectbox(key=state.MODEL).value == "digits-swin"
+    assert app.radio(key=state.TARGET_CHOICE).options
+
+
+def test_own_folder_that_does_not_fit_keeps_the_former(
+    open_page: Open, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("empty")
+    app = open_page(model="digits-swin")
+    app.text_input(key=state.OWN_FOLDER).set_value(str(folder))
+    app.button[-1].click().run()
+    assert not app.exception
+    assert "no pictures" in errors(app)[0]
+    assert app.selectbox(key=state.MODEL).value == "digits-swin"
+
+
+def test_own_images_are_explained(
+    open_page: Open, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("images")
+    for digit in range(10):
+        (folder / str(digit)).mkdir()
+        (folder / str(digit) / "a.png").write_bytes(png())
+    app = open_page(model="digits-swin")
+    app.text_input(key=state.OWN_FOLDER).set_value(str(folder))
+    app.button[-1].click().run()
+    assert not app.exception
+    assert errors(app) == []
+    assert app.selectbox(key=state.MODEL).value == "digits-swin *"
+    assert f"{folder.name} (10)" in texts(app)
+
+
+@pytest.mark.real_data
+def test_a_real_vision_transformer_is_explained(open_page: Open, real_data) -> None:
+    app = open_page(model="digits-swin")
+    app.text_input(key=state.OWN_NAME).set_value("deit_tiny_patch16_224")
+    weights = real_data / "deit_tiny_patch16_224.safetensors"
+    app.text_input(key=state.OWN_CHECKPOINT).set_value(str(weights))
+    app.text_input(key=state.OWN_FOLDER).set_value(str(real_data / "imagenet_sample"))
+    app.button[-1].click().run()
+    assert not app.exception
+    assert errors(app) == []
+    assert "74 layers" in texts(app)
+    assert "Single images" in group(app, state.SOURCE).options

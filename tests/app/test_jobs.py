@@ -1,0 +1,160 @@
+"""The queue: order, progress, cancel, errors, sessions that close."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from app.jobs import CANCELLED, DONE, FAILED, RUNNING, WAITING, Job, JobQueue, sentence
+from lrp.scores import Cancelled
+
+PATIENCE = 20  # seconds until a test that hangs gives up
+
+
+def until(condition: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    for _ in range(PATIENCE * 200):
+        if condition():
+            return
+        pause.wait(0.005)
+    raise AssertionError("it never happened")
+
+
+class Held:
+    """Work that starts, says so, and waits to be let go or cancelled."""
+
+    def __init__(self, result: object = None) -> None:
+        self.started, self.released, self.result = threading.Event(), threading.Event(), result
+
+    def __call__(self, report: Callable[[int, int], None], cancel: threading.Event) -> object:
+        report(1, 4)
+        self.started.set()
+        while not self.released.wait(0.005):
+            if cancel.is_set():
+                raise Cancelled
+        return self.result
+
+
+def ended(job: Job) -> Job:
+    until(lambda: not job.live)
+    return job
+
+
+def test_a_job_runs_in_another_thread_and_leaves_its_result() -> None:
+    job = JobQueue().submit("k", "t", lambda report, cancel: threading.get_ident(), "me")
+    assert ended(job).state == DONE
+    assert job.result != threading.get_ident()
+
+
+def test_progress_is_seen_while_it_runs() -> None:
+    work = Held()
+    job = JobQueue().submit("k", "t", work, "me")
+    assert work.started.wait(PATIENCE)
+    assert (job.state, job.done, job.total, job.share) == (RUNNING, 1, 4, 0.25)
+    assert job.seconds_left(now=job.started + 10) == pytest.approx(30)
+    work.released.set()
+    assert ended(job).seconds_left() is None
+
+
+def test_a_second_job_waits_for_the_first_and_knows_its_place() -> None:
+    queue, first, second, third = JobQueue(), Held(), Held("two"), Held()
+    one = queue.submit(1, "t", first, "me")
+    two = queue.submit(2, "t", second, "you")
+    three = queue.submit(3, "t", third, "you")
+    assert first.started.wait(PATIENCE)
+    assert (one.state, two.state) == (RUNNING, WAITING)
+    assert [queue.place(job) for job in (one, two, three)] == [0, 1, 2]
+    assert not second.started.is_set()
+    first.released.set()
+    assert second.started.wait(PATIENCE)
+    assert queue.place(three) == 1
+    for work in (second, third):
+        work.released.set()
+    assert ended(two).result == "two"
+    ended(three)
+
+
+def test_cancel_stops_a_running_job_and_the_next_one_starts() -> None:
+    queue, first, second = JobQueue(), Held(), Held()
+    one, two = queue.submit(1, "t", first, "me"), queue.submit(2, "t", second, "me")
+    assert first.started.wait(PATIENCE)
+    queue.leave(one, "me")
+    assert ended(one).state == CANCELLED
+    assert second.started.wait(PATIENCE)
+    second.released.set()
+    assert ended(two).state == DONE
+
+
+def test_a_waiting_job_that_is_cancelled_never_starts() -> None:
+    queue, first, second = JobQueue(), Held(), Held()
+    one, two = queue.submit(1, "t", first, "me"), queue.submit(2, "t", second, "me")
+    queue.leave(two, "me")
+    assert two.state == CANCELLED
+    first.released.set()
+    ended(one)
+    ended(queue.submit(3, "t", lambda report, cancel: None, "me"))
+    assert not second.started.is_set()
+
+
+def test_a_job_two_sessions_want_survives_the_closing_of_one() -> None:
+    queue, work = JobQueue(), Held("kept")
+    job = queue.submit("k", "t", work, "me")
+    assert queue.submit("k", "t", Held(), "you") is job
+    queue.leave_all("me")
+    assert not job.cancel.is_set()
+    work.released.set()
+    assert ended(job).result == "kept"
+
+
+def test_a_closed_session_stops_all_its_jobs() -> None:
+    queue, first, second = JobQueue(), Held(), Held()
+    jobs = [queue.submit(1, "t", first, "me"), queue.submit(2, "t", second, "me")]
+    assert first.started.wait(PATIENCE)
+    queue.leave_all("me")
+    assert [ended(job).state for job in jobs] == [CANCELLED, CANCELLED]
+
+
+def test_done_work_is_not_done_again_but_failed_work_is() -> None:
+    queue, calls = JobQueue(), []
+
+    def work(report: object, cancel: object) -> int:
+        calls.append(1)
+        if len(calls) == 1:
+            raise ValueError("no luck")
+        return len(calls)
+
+    assert ended(queue.submit("k", "t", work, "me")).state == FAILED
+    assert ended(queue.submit("k", "t", work, "me")).result == 2
+    assert queue.submit("k", "t", work, "me").result == 2
+    assert len(calls) == 2
+
+
+def test_an_error_is_told_in_words_and_the_worker_lives_on() -> None:
+    queue = JobQueue()
+
+    def broken(report: object, cancel: object) -> None:
+        raise ValueError("5 images asked of 3: use 1 to 3")
+
+    def exotic(report: object, cancel: object) -> None:
+        raise KeyError("blocks.0")
+
+    one = ended(queue.submit(1, "t", broken, "me"))
+    two = ended(queue.submit(2, "t", exotic, "me"))
+    assert (one.state, one.error) == (FAILED, "5 images asked of 3: use 1 to 3")
+    assert two.error == "KeyError: 'blocks.0'"
+    assert ended(queue.submit(3, "t", lambda report, cancel: "on", "me")).result == "on"
+
+
+def test_finished_jobs_are_forgotten_in_the_end() -> None:
+    queue = JobQueue()
+    for key in range(100):
+        ended(queue.submit(key, "t", lambda report, cancel: None, "me"))
+    assert queue.find(0) is None
+    assert queue.find(99) is not None
+
+
+def test_lack_of_memory_is_said_plainly() -> None:
+    assert "fewer images" in sentence(RuntimeError("CUDA out of memory. Tried to allocate"))
+    assert "fewer images" in sentence(MemoryError())

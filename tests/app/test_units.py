@@ -1,0 +1,33 @@
+"""Quantities as they are written."""
+
+from __future__ import annotations
+
+import pytest
+
+from app import units
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (units.size(512), "512 B"),
+        (units.size(93_600), "93.6 kB"),
+        (units.size(2_273_000), "2.27 MB"),
+        (units.size(999_600), "1.00 MB"),
+        (units.size(344e6), "344 MB"),
+        (units.operations(21.745e9), "21.7 G"),
+        (units.operations(7), "7"),
+        (units.parameters(5_717_416), "5.72 M"),
+        (units.share(0.9312), "93.1 %"),
+        (units.share(0.00421, 2), "0.42 %"),
+        (units.interval(0.88, 0.948), "88.0 to 94.8 %"),
+        (units.factor(7.96), "8.0×"),
+        (units.bits(4), "4.0 bit"),
+        (units.duration(0.2), "1 s"),
+        (units.duration(59.4), "59 s"),
+        (units.duration(83), "1 min 23 s"),
+        (units.count(12345), "12,345"),
+    ],
+)
+def test_quantities(written: str, expected: str) -> None:
+    assert written == expected
