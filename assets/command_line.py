@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from assets.architectures import RECIPES
 from assets.errors import InputError
@@ -41,6 +42,19 @@ def run(main: Callable[[list[str] | None], int], arguments: list[str] | None = N
     except KeyboardInterrupt:
         print("bitlens: stopped", file=sys.stderr)
         return INTERRUPTED
+
+
+def start(main: Callable[[list[str] | None], int]) -> NoReturn:
+    """Run a command line as a program and exit.
+
+    Native code (HiGHS has a stray message) may print to file descriptor 1; it goes to stderr, so
+    that nothing but our own output stands on standard output.
+    """
+    sys.stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    code = run(main)
+    sys.stdout.flush()
+    sys.exit(code)
 
 
 def write_json(payload: dict[str, Any], target: str | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from assets.command_line import (
     add_data_arguments,
     add_model_arguments,
     print_progress,
-    run,
+    start,
     write_json,
 )
 from assets.data import class_names, load_images
@@ -174,4 +173,4 @@ def scores(options: argparse.Namespace, loaded: LoadedModel, device: torch.devic
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    start(main)

@@ -14,7 +14,7 @@ from lrp.rules import LRP_QVIT, Rules
 from lrp.trace import Trace
 
 Progress = Callable[[int, int], None]
-STATISTICS = ("mean-positive", "positive-sum", "absolute-sum")
+STATISTICS = ("positive-sum", "mean-positive", "absolute-sum")
 
 
 class Cancelled(Exception):
@@ -54,16 +54,17 @@ def contribution_scores(
     batches: Iterable[Tensor],
     images: int,
     rules: Rules = LRP_QVIT,
-    statistic: str = "mean-positive",
+    statistic: str = STATISTICS[0],
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
 ) -> ContributionScores:
     """Score every layer on `images` images that come in `batches` of (B, 3, H, W).
 
-    Our reading of LRP-QViT: c_i(t) is the mean over elements of max(R_i, 0), R_i the relevance
-    layer i hands to its operands for image t's predicted class; a plain sum cannot rank layers,
-    as it is conserved along a branch.
+    Our reading of LRP-QViT: c_i(t) is the sum over elements of max(R_i, 0), R_i the relevance
+    layer i hands to its operands for image t's predicted class. A plain sum cannot rank layers, as
+    it is conserved along a branch; a mean of the positive part ("mean-positive") favours narrow
+    inputs, and bits bought by it measure worse, since errors add up over elements.
 
     Raises:
         ValueError: no images, an unknown statistic, or an image whose scores are not finite.
@@ -86,7 +87,7 @@ def contribution_scores(
     return ContributionScores(layers, torch.cat(rows), rules, statistic)
 
 
-def image_scores(found: Relevance, statistic: str = "mean-positive") -> Tensor:
+def image_scores(found: Relevance, statistic: str = STATISTICS[0]) -> Tensor:
     """Return c_i(t) / sum_l c_l(t) for each image: (B, L).
 
     Raises:

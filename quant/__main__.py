@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,7 +15,7 @@ from assets.command_line import (
     add_data_arguments,
     add_model_arguments,
     print_progress,
-    run,
+    start,
     write_json,
 )
 from assets.data import ImageSet, load_images
@@ -214,4 +213,4 @@ def _locks(texts: Sequence[str]) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    start(main)
