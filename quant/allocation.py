@@ -131,9 +131,10 @@ def _check_feasible(
     weights, macs = _limits(layers)
     needed = max(float(weights @ least), math.sqrt(float(macs @ least**2)))
     if needed > average_bits + 1e-9:
+        least_budget = math.ceil(needed * 100 - 1e-6) / 100
         raise ValueError(
             f"no allocation averages {average_bits:g} bits: the locks and the smallest widths "
-            f"already need {math.ceil(needed * 100 - 1e-6) / 100:g}; raise the budget or unlock a layer"
+            f"already need {least_budget:g}; raise the budget or unlock a layer"
         )
 
 
