@@ -260,3 +260,8 @@ def devices() -> list[str]:
 def cancel(job: Job) -> None:
     """Withdraw this session from a job; it stops unless another session wants it."""
     jobs().leave(job, owner().name)
+
+
+def wanted(job: Job) -> bool:
+    """Say whether this session waits for a job."""
+    return owner().name in job.owners

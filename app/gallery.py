@@ -132,6 +132,13 @@ def _picture(sources: list[str], images: ImageSet | None, first: str | None) -> 
     return None if first is None else picture_of(first, sources, images)
 
 
+def digits_in(identifier: str | None) -> tuple[int, ...]:
+    """Return the classes that a bundled picture of two digits shows; () for other pictures."""
+    kind, _, number = (identifier or f"pair-{EXAMPLE_PAIR}").partition("-")
+    known = kind == "pair" and _within(number, digits.LENGTHS["validation"])
+    return digits.pair("validation", int(number)).labels if known else ()
+
+
 def picture_of(identifier: str, sources: list[str], images: ImageSet | None) -> Image.Image:
     """Return the picture of an id; InputError where this session has none."""
     kind, _, number = identifier.partition("-")

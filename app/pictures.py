@@ -81,11 +81,16 @@ def thumbnail(picture: Image.Image, width: int = 96) -> Image.Image:
     return square.resize((width, width), Image.Resampling.LANCZOS)
 
 
-def data_url(picture: Image.Image) -> str:
-    """Write a small picture as a URL, for a component."""
+def png(picture: Image.Image) -> bytes:
+    """Write a picture as a PNG file."""
     buffer = BytesIO()
     picture.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()
+
+
+def data_url(picture: Image.Image) -> str:
+    """Write a small picture as a URL, for a component."""
+    return "data:image/png;base64," + base64.b64encode(png(picture)).decode()
 
 
 def _resize(values: np.ndarray, size: tuple[int, int], smooth: bool) -> np.ndarray:

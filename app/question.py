@@ -31,6 +31,7 @@ class Question:
     trace: Trace
     probabilities: np.ndarray
     names: tuple[str, ...]
+    shown: tuple[int, ...]  # classes known to be in the picture
 
     @property
     def rules(self) -> str:
@@ -38,8 +39,9 @@ class Question:
 
     @property
     def top(self) -> list[int]:
-        """The most likely classes, the likeliest first."""
-        return np.argsort(-self.probabilities)[:TOP].tolist()
+        """The most likely classes, the likeliest first, and those known to be in the picture."""
+        likely = np.argsort(-self.probabilities)[:TOP].tolist()
+        return [*likely, *(k for k in self.shown if k not in likely)]
 
     def probability(self, index: int) -> str:
         """Say how likely a class is."""
@@ -56,8 +58,11 @@ class Question:
         return heatmaps.at_depth(self.trace, self.relevance(target), depth)
 
 
-def ask(selected: Selected, picture: Image.Image) -> Question:
+def ask(selected: Selected, picture: Image.Image, shown: tuple[int, ...] = ()) -> Question:
     """Run the model once on a picture, under the rules chosen on the page.
+
+    Args:
+        shown: classes known to be in the picture.
 
     Raises ValueError or NotImplementedError for a model that relevance cannot be propagated in.
     """
@@ -66,7 +71,7 @@ def ask(selected: Selected, picture: Image.Image) -> Question:
     trace = compute.trace_of(selected.loaded, prepared, METHODS[method])
     probabilities = torch.softmax(trace.logits[0].detach(), 0).cpu().numpy()
     names = class_names(selected.loaded)
-    return Question(selected, prepared, method, trace, probabilities, names)
+    return Question(selected, prepared, method, trace, probabilities, names, shown)
 
 
 def _method(selected: Selected) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import streamlit as st
+from PIL.Image import Image
 from streamlit.delta_generator import DeltaGenerator
 
 from app import heatmaps, pictures, state
@@ -36,7 +37,8 @@ def rival(question: Question, chosen: int) -> int:
     """Let the user choose a class to compare with."""
     options = [k for k in question.top if k != chosen]
     if st.session_state.get(state.COMPARE) not in options:
-        st.session_state[state.COMPARE] = options[0]
+        other = [k for k in question.shown if k != chosen]  # of two digits, the other one
+        st.session_state[state.COMPARE] = (other or options)[0]
     return st.selectbox(
         "Compare with",
         options,
@@ -66,17 +68,25 @@ def depth(question: Question, chosen: int) -> str:
 def show(question: Question, chosen: int, other: int, place: str, controls: DeltaGenerator) -> None:
     """Show the picture beside the maps of two classes. Reruns alone when its look changes."""
     slots = st.columns(3)
-    _legend()
     with controls:
         opacity, smooth = _look()
+    shown = _pictures(question, (chosen, other), place, opacity, smooth)
+    for slot, (caption, picture) in zip(slots, shown.items(), strict=True):
+        slot.image(picture, caption=caption, width="stretch", alt=caption.replace("*", ""))
+    _legend(shown)
+
+
+def _pictures(
+    question: Question, classes: tuple[int, int], place: str, opacity: float, smooth: bool
+) -> dict[str, Image]:
+    """Return the picture and the maps of two classes over it, by caption."""
     seen = pictures.enlarge(question.prepared.seen)
-    slots[0].image(seen, caption="what the model sees", width="stretch", alt="the picture")
-    for slot, index in zip(slots[1:], (chosen, other), strict=True):
-        name = question.names[index]
+    shown = {"what the model sees": seen}
+    for index in classes:
         values = pictures.scale(question.heatmap(index, place), _quantile(place))
-        picture = pictures.overlay(seen, values, opacity, smooth)
-        caption = f"relevance for **{name}**"
-        slot.image(picture, caption=caption, width="stretch", alt=f"map of {name}")
+        caption = f"relevance for **{question.names[index]}**"
+        shown[caption] = pictures.overlay(seen, values, opacity, smooth)
+    return shown
 
 
 def _quantile(place: str) -> float:
@@ -104,11 +114,24 @@ def _look() -> tuple[float, bool]:
     return opacity, smooth
 
 
-def _legend() -> None:
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="center"):
-        st.caption("against the class", width="content")
-        st.image(pictures.legend(), width=180, alt="colour scale from blue over white to red")
-        st.caption("for the class", width="content")
+def _legend(shown: dict[str, Image]) -> None:
+    with st.container(
+        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
+    ):
+        st.download_button(
+            "Pictures as PNG",
+            lambda: pictures.png(pictures.side_by_side(list(shown.values()))),
+            "relevance.png",
+            "image/png",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        with st.container(
+            horizontal=True, vertical_alignment="center", width="content", gap="small"
+        ):
+            st.caption("against the class", width="content")
+            st.image(pictures.legend(), width=180, alt="colour scale from blue over white to red")
+            st.caption("for the class", width="content")
 
 
 def numbers(question: Question) -> None:

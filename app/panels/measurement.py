@@ -114,6 +114,9 @@ def _follow(selected: Selected) -> None:
     job = None if key is None else compute.jobs().find(key)
     if job is None:
         return
+    if job.live and not compute.wanted(job):  # cancelled here, still wanted by another session
+        state.keep_measurement(None)
+        return
     if job.state == "done":
         rows = state.history(selected.loaded.key, selected.images.key if selected.images else "")
         rows.extend(row for row in job.result if not _known(row, rows))

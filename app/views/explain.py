@@ -9,6 +9,7 @@ from app import gallery, state
 from app.panels import depth, heatmap, layer_detail
 from app.question import ask
 from app.sidebar import Selected
+from assets.data import has_digits
 
 
 def main() -> None:
@@ -22,17 +23,20 @@ def main() -> None:
         st.info("Upload a picture to see what the model makes of it.")
         return
     try:
-        explain(selected, chosen)
-    except (ValueError, NotImplementedError) as error:
-        st.error(f"This model cannot be explained on this picture: {error}")
+        shown = gallery.digits_in(state.image()) if has_digits(selected.loaded) else ()
+        explain(selected, chosen, shown)
+    except NotImplementedError as error:
+        st.error(f"This model cannot be explained: {error}. Use a ViT, DeiT or Swin of timm.")
+    except ValueError as error:
+        st.error(f"This picture cannot be explained: {error}.")
 
 
-def explain(selected: Selected, picture: Image) -> None:
+def explain(selected: Selected, picture: Image, shown: tuple[int, ...]) -> None:
     controls, maps = st.columns([0.8, 3], gap="medium")
     with maps:
         toolbar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     with toolbar:
-        question = ask(selected, picture)
+        question = ask(selected, picture, shown)
     with controls:
         target = heatmap.target(question)
         rival = heatmap.rival(question, target)

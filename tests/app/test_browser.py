@@ -127,7 +127,7 @@ def test_a_walk_through_all_pages(
 
     page.get_by_role("link", name="Accuracy").click()
     page.get_by_role("heading", name="What does it cost").wait_for()
-    images = page.get_by_role("slider", name="Images", exact=True)
+    images = page.get_by_role("slider").first
     images.focus()
     page.keyboard.press("Home")
     settle(page)

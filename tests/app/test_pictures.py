@@ -107,3 +107,10 @@ def test_a_data_url_holds_the_picture() -> None:
 def test_heat_keeps_the_shape_of_its_map() -> None:
     assert pictures.heat(np.zeros((5, 10)), 200).size == (200, 100)
     assert channels(pictures.heat(np.zeros((2, 2)), 20), 5, 5) == (247, 247, 247)
+
+
+def test_pictures_stand_in_a_row_with_clear_gaps() -> None:
+    row = pictures.side_by_side([GREY, Image.new("RGB", (20, 40), "red")], gap=8)
+    assert row.size == (40 + 8 + 20, 40)
+    assert row.getpixel((44, 10))[3] == 0
+    assert row.getpixel((50, 10)) == (255, 0, 0, 255)
