@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from assets.command_line import (
     add_data_arguments,
@@ -26,7 +25,7 @@ from lrp.device import resolve_device
 from lrp.heatmap import heatmap
 from lrp.layers import list_layers
 from lrp.maps import layer_map
-from lrp.pictures import enlarge, overlay, scale
+from lrp.pictures import enlarge, from_model_input, overlay, scale
 from lrp.relevance import Relevance, relevance
 from lrp.rules import PRESETS, preset
 from lrp.scores import STATISTICS, contribution_scores, image_scores
@@ -76,7 +75,8 @@ def explain(options: argparse.Namespace, loaded: LoadedModel, device: torch.devi
     trace = Trace(loaded.model, image, rules)
     found = relevance(trace, options.target)
     shown = heatmap(trace, found, options.depth)[0].cpu().numpy()
-    view = enlarge(_seen_by(loaded, image[0]))
+    config = loaded.data_config
+    view = enlarge(from_model_input(image[0].cpu().numpy(), config["mean"], config["std"]))
     overlay(view, scale(shown)).save(folder / "overlay.png")
     maps = _maps(trace, found, loaded)
     np.savez_compressed(folder / "relevance.npz", allow_pickle=False, **maps)
@@ -94,16 +94,6 @@ def _folder(out: str) -> Path:
     except OSError as error:
         raise InputError(f"{out} cannot be made a folder: give another with --out") from error
     return folder
-
-
-def _seen_by(loaded: LoadedModel, image: torch.Tensor) -> Image.Image:
-    """Return the picture the model sees: cropped and resized, its colours restored."""
-    mean, deviation = (
-        torch.tensor(loaded.data_config[key], device=image.device)[:, None, None]
-        for key in ("mean", "std")
-    )
-    pixels = ((image * deviation + mean).clamp(0, 1) * 255).round().byte()
-    return Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())
 
 
 def _maps(trace: Trace, found: Relevance, loaded: LoadedModel) -> dict[str, np.ndarray]:

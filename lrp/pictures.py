@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
-from io import BytesIO
 
 import numpy as np
 from PIL import Image
@@ -60,32 +58,6 @@ def heat(values: np.ndarray, width: int, smooth: bool = False) -> Image.Image:
 def legend(width: int = 240, height: int = 12) -> Image.Image:
     """Draw the colour scale from -1 to 1."""
     return _colour(np.tile(np.linspace(-1, 1, width), (height, 1)))
-
-
-def side_by_side(pictures: Sequence[Image.Image], gap: int = 8) -> Image.Image:
-    """Put pictures of one height in a row on a transparent ground."""
-    width = sum(p.width for p in pictures) + gap * (len(pictures) - 1)
-    row = Image.new("RGBA", (width, max(p.height for p in pictures)), (0, 0, 0, 0))
-    left = 0
-    for picture in pictures:
-        row.paste(picture, (left, 0))
-        left += picture.width + gap
-    return row
-
-
-def thumbnail(picture: Image.Image, width: int = 96) -> Image.Image:
-    """Cut a picture to a centred square of `width`."""
-    edge = min(picture.size)
-    left, top = (picture.width - edge) // 2, (picture.height - edge) // 2
-    square = picture.crop((left, top, left + edge, top + edge))
-    return square.resize((width, width), Image.Resampling.LANCZOS)
-
-
-def data_url(picture: Image.Image) -> str:
-    """Write a small picture as a URL, for a component."""
-    buffer = BytesIO()
-    picture.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _resize(values: np.ndarray, size: tuple[int, int], smooth: bool) -> np.ndarray:

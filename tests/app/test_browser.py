@@ -100,7 +100,7 @@ def test_a_walk_through_all_pages(
         settle(page)
         page.screenshot(path=screenshots / f"{name}-{theme}.png")
 
-    page.goto(server)
+    page.goto(server + "/?model=digits-swin")
     page.get_by_text("relevance for").first.wait_for()
     page.screenshot(path=screenshots / f"first-{theme}.png")
 
