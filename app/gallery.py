@@ -16,7 +16,7 @@ from assets.uploads import open_image
 
 PAIRS, IMAGES, UPLOAD = "Two digits", "Single images", "Your own"
 PAGE = 10  # thumbnails on a page
-PAIR_IDS = (*range(EXAMPLE_PAIR, EXAMPLE_PAIR + PAGE),)
+PAIR_IDS = range(PAGE)
 TYPES = ["png", "jpg", "jpeg", "webp"]
 
 

@@ -168,7 +168,7 @@ def bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
     (folder / "empty.pth").write_bytes(b"")
     (folder / "empty.safetensors").write_bytes(b"")
     (folder / "notes.txt").write_text("no weights")
-    (folder / "code.pth").write_bytes(pickle.dumps({"state_dict": Bomb()}))
+    (folder / "code.pth").write_bytes(pickle.dumps({"state_dict": Bomb()}, protocol=2))
     torch.save({"weights": Bomb()}, folder / "code.pt")
     torch.save([1, 2, 3], folder / "list.pth")
     torch.save({"epoch": 3}, folder / "number.pth")
