@@ -22,7 +22,8 @@ def picture(tmp_path):
 def test_explain_writes_picture_arrays_and_json(model, picture, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["explain", "--model", model, "--image", str(picture), "--out", str(out)]) == 0
-    assert Image.open(out / "overlay.png").size == (448, 448)
+    with Image.open(out / "overlay.png") as shown:
+        assert shown.size == (448, 448)
     payload = json.loads((out / "explanation.json").read_text())
     assert payload["rules"] == "ATTN_LRP"
     assert payload["target"] == payload["top5"][0]
