@@ -262,6 +262,6 @@ def cancel(job: Job) -> None:
     jobs().leave(job, owner().name)
 
 
-def wanted(job: Job) -> bool:
-    """Say whether this session waits for a job."""
-    return owner().name in job.owners
+def left_to_others(job: Job) -> bool:
+    """Say whether this session cancelled a job that goes on because another one wants it."""
+    return owner().name not in job.owners and not job.cancel.is_set()

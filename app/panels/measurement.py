@@ -114,7 +114,7 @@ def _follow(selected: Selected) -> None:
     job = None if key is None else compute.jobs().find(key)
     if job is None:
         return
-    if job.live and not compute.wanted(job):  # cancelled here, still wanted by another session
+    if job.live and compute.left_to_others(job):
         state.keep_measurement(None)
         return
     if job.state == "done":
