@@ -107,7 +107,7 @@ def score_spec(layers: Sequence[Layer], dark: bool) -> dict[str, Any]:
         "encoding": {
             **_span(layers),
             "strokeWidth": _outline("datum.chosen"),
-            **_height("score", "share of relevance (%)", {"type": "sqrt"}),
+            **_height("score", "share of relevance (%)", {"nice": True}),
             "color": {"field": "kind", "type": "nominal", "scale": scale, "legend": legend},
             "tooltip": _tooltip("layer", "kind", score=".2f", sd=".2f"),
         },

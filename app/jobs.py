@@ -9,7 +9,7 @@ import logging
 import queue
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +21,7 @@ Work = Callable[[Report, threading.Event], Any]
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
 LIVE = (WAITING, RUNNING)
+PACE = 8  # the time left is estimated from this many reports
 MAX_KEPT = 48  # finished jobs whose results are remembered
 
 _log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Job:
     seconds: float = 0.0
     result: Any = None
     error: str = ""
+    marks: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=PACE))
 
     @property
     def live(self) -> bool:
@@ -52,16 +54,18 @@ class Job:
         """How much is done, 0 to 1."""
         return min(1.0, self.done / self.total) if self.total else 0.0
 
-    def seconds_left(self, now: float | None = None) -> float | None:
-        """Estimate the time left from the pace so far; None before the first report."""
-        if self.state != RUNNING or not self.done:
+    def seconds_left(self) -> float | None:
+        """Estimate the time left from the pace of the last reports; None while it is unknown."""
+        marks = list(self.marks)  # a copy: the worker goes on adding
+        if self.state != RUNNING or len(marks) < 2:
             return None
-        elapsed = (time.monotonic() if now is None else now) - self.started
-        return elapsed * (self.total - self.done) / self.done
+        (first, before), (last, now) = marks[0], marks[-1]
+        return (last - first) * (self.total - now) / (now - before) if now > before else None
 
     def report(self, done: int, total: int) -> None:
         """Take note of progress."""
         self.done, self.total = done, total
+        self.marks.append((time.monotonic(), done))
 
 
 class JobQueue:

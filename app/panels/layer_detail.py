@@ -84,12 +84,12 @@ WHAT = {
 def _heads(heads: tuple[np.ndarray, ...]) -> None:
     st.caption(
         "Relevance of the attention map, head by head: a row is the token that looks, a column "
-        "the token looked at. One scale for all heads."
+        "the token looked at. One square-root scale for all heads."
     )
-    peak = max(float(np.quantile(np.abs(head), 0.999)) for head in heads) or 1.0
+    peak = max(float(np.abs(head).max()) for head in heads) or 1.0
     with st.grid(COLUMNS, min_column_width=110):
         for number, head in enumerate(heads[:MAX_HEADS]):
-            picture = pictures.heat(np.clip(head / peak, -1, 1), 224)
+            picture = pictures.heat(np.sign(head) * np.sqrt(np.abs(head) / peak), 224)
             total = float(np.abs(head).sum())
             caption = f"head {number} (Σ|R| {total:.3g})"
             st.image(picture, caption, "stretch", output_format="PNG", alt=caption)

@@ -84,8 +84,8 @@ def show(selected: Selected, scores: ContributionScores) -> None:
     best = max(mean, key=mean.__getitem__)
     count = len(scores.per_image)
     st.caption(
-        f"Each layer's share of relevance, averaged over {count} images, on a square-root scale; "
-        f"the thin lines are one standard deviation between images. **{best}** carries most: "
+        f"Each layer's share of relevance, averaged over {count} images; the thin lines "
+        f"are one standard deviation between images. **{best}** carries most: "
         f"{units.share(mean[best])}. Click a bar to choose its layer on every page."
     )
     st.vega_lite_chart(

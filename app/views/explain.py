@@ -43,6 +43,10 @@ def explain(selected: Selected, picture: Image, shown: tuple[int, ...]) -> None:
     with toolbar:
         place = heatmap.depth(question, target)
     with maps:
+        st.caption(
+            f"The model's best guess is **{question.names[question.top[0]]}**. Red speaks for the "
+            "class asked about, blue against it; grey hardly matters."
+        )
         st.fragment(heatmap.show)(question, target, rival, place, controls)
         heatmap.numbers(question)
     depth.show(question, target)

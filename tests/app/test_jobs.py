@@ -53,9 +53,20 @@ def test_progress_is_seen_while_it_runs() -> None:
     job = JobQueue().submit("k", "t", work, "me")
     assert work.started.wait(PATIENCE)
     assert (job.state, job.done, job.total, job.share) == (RUNNING, 1, 4, 0.25)
-    assert job.seconds_left(now=job.started + 10) == pytest.approx(30)
+    assert job.seconds_left() is None  # one report has no pace
     work.released.set()
-    assert ended(job).seconds_left() is None
+    ended(job)
+
+
+def test_the_time_left_follows_the_pace_of_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job("k", "t", Held(), state=RUNNING)
+    # 32 images at once, as from a cache, then one in two seconds
+    for moment, done in [(0, 0), (0, 32), *[(2 * n, 32 + n) for n in range(1, 11)]]:
+        monkeypatch.setattr("app.jobs.time.monotonic", lambda moment=moment: float(moment))
+        job.report(done, 100)
+    assert job.seconds_left() == pytest.approx(2 * (100 - 42))
+    job.state = DONE
+    assert job.seconds_left() is None
 
 
 def test_a_second_job_waits_for_the_first_and_knows_its_place() -> None:
