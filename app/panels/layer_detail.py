@@ -87,7 +87,7 @@ def _heads(heads: tuple[np.ndarray, ...]) -> None:
         "the token looked at. One square-root scale for all heads."
     )
     peak = max(float(np.abs(head).max()) for head in heads) or 1.0
-    with st.grid(COLUMNS, min_column_width=110):
+    with st.grid(min(COLUMNS, max(4, len(heads))), min_column_width=110):
         for number, head in enumerate(heads[:MAX_HEADS]):
             picture = pictures.heat(np.sign(head) * np.sqrt(np.abs(head) / peak), 224)
             total = float(np.abs(head).sum())

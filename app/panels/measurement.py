@@ -7,7 +7,7 @@ import streamlit as st
 from app import budgets, compute, job_panel, state, units
 from app.panels import scores
 from app.sidebar import Selected
-from app.tasks import Configuration
+from app.tasks import Configuration, Measured
 
 COUNTS = (100, 250, 500, 1000, 2000, 5000)
 PLAIN, EVEN, MIXED, CHANCE = "Float", "Uniform", "Mixed", "Random scores"
@@ -119,11 +119,15 @@ def _follow(selected: Selected) -> None:
         return
     if job.state == "done":
         rows = state.history(selected.loaded.key, selected.images.key if selected.images else "")
-        rows.extend(row for row in job.result if not _known(row, rows))
+        rows.extend(new for new in job.result if not any(_same(new, row) for row in rows))
         state.keep_measurement(None)
         return
     job_panel.follow(job)
 
 
-def _known(row: object, rows: list) -> bool:
-    return any(row is other for other in rows)
+def _same(one: Measured, other: Measured) -> bool:
+    """Say whether two rows are one configuration on one number of images."""
+    configurations = [(m.configuration.name, m.configuration.allocation) for m in (one, other)]
+    return configurations[0] == configurations[1] and (
+        one.evaluation.images == other.evaluation.images
+    )

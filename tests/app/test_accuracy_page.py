@@ -63,16 +63,17 @@ def test_all_configurations_are_measured_on_the_same_images(
 def test_measurements_gather_over_budgets_and_none_is_listed_twice(
     accuracy: AppTest, run_until: RunUntil
 ) -> None:
-    choose(accuracy, "Mixed")
+    choose(accuracy, "Float", "Mixed")
     press(accuracy, "Measure")
     run_until(accuracy, lambda: accuracy.dataframe)
     accuracy.session_state["_bits"] = 6.0
     accuracy.run()
     press(accuracy, "Measure")
-    run_until(accuracy, lambda: len(results(accuracy)) == 2)
+    run_until(accuracy, lambda: len(results(accuracy)) == 3)
     press(accuracy, "Measure")
     run_until(accuracy, lambda: not accuracy.progress)
-    assert list(accuracy.dataframe[0].value["configuration"]) == ["mixed 3.0 bit", "mixed 6.0 bit"]
+    listed = list(accuracy.dataframe[0].value["configuration"])
+    assert listed == ["float", "mixed 3.0 bit", "mixed 6.0 bit"]
 
 
 def test_it_says_how_many_images_and_which_calibration(accuracy: AppTest) -> None:
