@@ -31,7 +31,7 @@ RECIPES = MappingProxyType(
         "digits-deit": Recipe(
             "deit_tiny_distilled_patch16_224",
             _SMALL_VIT,
-            steps=2000,
+            steps=1500,
             teacher="digits-swin",
             start="digits-vit",
         ),

@@ -43,7 +43,7 @@ def read_manifest(folder: Path = FOLDER) -> dict[str, Entry]:
     if not path.exists():
         return {}
     entries = json.loads(path.read_text(encoding="utf-8"))
-    return {name: Entry(**({"start": None} | fields)) for name, fields in entries.items()}
+    return {name: Entry(**fields) for name, fields in entries.items()}
 
 
 def write_entry(name: str, entry: Entry, folder: Path = FOLDER) -> None:
