@@ -23,6 +23,7 @@ from assets.models import LoadedModel, load_model
 from assets.selection import batches, divide, pictures, take
 from lrp.device import resolve_device
 from lrp.layers import Layer, list_layers
+from lrp.rules import LRP_QVIT, PRESETS, preset
 from lrp.scores import STATISTICS, contribution_scores
 from quant.allocation import OBJECTIVES, Allocation, allocate, check_budget, uniform
 from quant.calibration import calibrate
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     two.add_argument("--average-bits", type=float, required=True, help="the budget, 2 to 8")
     two.add_argument("--objective", default="lrp", choices=OBJECTIVES, help="default: lrp")
     two.add_argument("--statistic", default=STATISTICS[0], choices=STATISTICS, help="of relevance")
+    two.add_argument("--rules", default=LRP_QVIT.name, help=f"{', '.join(PRESETS)}")
     two.add_argument("--images", type=int, default=32, help="images to score on (default: 32)")
     two.add_argument(
         "--lock", action="append", default=[], metavar="LAYER=BITS", help="fix a layer"
@@ -174,17 +176,7 @@ def allocate_command(
     """Score the layers, spend the budget, and write the allocation."""
     locks = _locks(options.lock)
     check_budget(layers, options.average_bits, locks=locks)
-    scores = {layer.name: 0.0 for layer in layers}
-    if options.objective == "lrp":
-        images = take(load_images(options.data, loaded, "calibration"), options.images)
-        scores = contribution_scores(
-            loaded.model,
-            pictures(images, 8),
-            len(images),
-            statistic=options.statistic,
-            device=device,
-            progress=print_progress("contribution scores"),
-        ).mean
+    scores = _scores(options, loaded, device)
     solution = allocate(layers, scores, options.average_bits, locks=locks)
     others = other_parameters(loaded.model, layers)
     spent = cost(layers, solution.allocation, others)
@@ -200,6 +192,21 @@ def allocate_command(
             f"gap {solution.gap:.2%}"
         )
     return 0
+
+
+def _scores(
+    options: argparse.Namespace, loaded: LoadedModel, device: torch.device
+) -> dict[str, float]:
+    images = take(load_images(options.data, loaded, "calibration"), options.images)
+    return contribution_scores(
+        loaded.model,
+        pictures(images, 8),
+        len(images),
+        preset(options.rules),
+        options.statistic,
+        device,
+        print_progress("contribution scores"),
+    ).mean
 
 
 def _locks(texts: Sequence[str]) -> dict[str, int]:
