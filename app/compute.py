@@ -6,6 +6,7 @@ the model's key and the SHA-256 of the picture, never by their values.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -81,10 +82,16 @@ def owner() -> Owner:
 @st.cache_resource(max_entries=3, show_spinner="Loading the model …")
 def _load(name: str, checkpoint: str | None, device: str) -> LoadedModel:
     loaded = load_model(name, checkpoint or None, resolve_device(device))
-    # Streamlit collects garbage after every rerun: spare it the libraries and the weights.
+    _spare_the_collector()
+    return loaded
+
+
+def _spare_the_collector() -> None:
+    """Keep libraries and weights out of the garbage collection Streamlit does after every rerun."""
     gc.collect()
     gc.freeze()
-    return loaded
+    atexit.unregister(gc.unfreeze)
+    atexit.register(gc.unfreeze)  # else native libraries report everything as leaked at exit
 
 
 def load(choice: ModelChoice, device: str) -> LoadedModel:

@@ -19,6 +19,7 @@ from assets import digits
 from assets.data import class_names
 from assets.manifest import read_manifest
 from assets.models import BUNDLED, load_model
+from lrp.heatmap import default_depth
 from lrp.relevance import relevance
 from lrp.rules import ATTN_LRP
 from lrp.trace import Trace
@@ -36,7 +37,7 @@ def compute(
     images = loaded.transform()(drawn.image)[None]
     trace = Trace(loaded.model, images, ATTN_LRP)
     shares = torch.softmax(trace.logits[0].detach(), 0)
-    depth = heatmaps.default_depth(trace, relevance(trace))
+    depth = default_depth(trace, relevance(trace))
     config = loaded.data_config
     seen = pictures.from_model_input(images[0].numpy(), config["mean"], config["std"])
     seen = pictures.enlarge(seen)

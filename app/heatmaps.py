@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from lrp.heatmap import PIXELS, depths, heatmap
 from lrp.layers import Layer
-from lrp.maps import attention_relevance, block_map, default_block, layer_map, pixel_map
+from lrp.maps import attention_relevance, layer_map
 from lrp.relevance import Relevance
 from lrp.trace import Trace
 
-PIXELS = "pixels"
 PIXEL_QUANTILE = 0.995  # few pixels are far stronger than the rest; they saturate
 
 
@@ -31,26 +31,9 @@ class LayerDetail:
     values: np.ndarray
 
 
-def depths(trace: Trace, found: Relevance) -> dict[str, str]:
-    """Name the places a map can be read at: block names, and the pixels, with their labels."""
-    mapped = [block for block in trace.blocks if _block(trace, found, block) is not None]
-    return {**{block: f"tokens entering {block}" for block in mapped}, PIXELS: "pixels"}
-
-
-def default_depth(trace: Trace, found: Relevance) -> str:
-    """Name the place to start with: an early block, where token relevance is most faithful."""
-    named = depths(trace, found)
-    block = default_block(trace) if trace.blocks else PIXELS
-    return block if block in named else PIXELS
-
-
 def at_depth(trace: Trace, found: Relevance, depth: str) -> np.ndarray:
     """Return the map at a depth: (h, w)."""
-    if depth == PIXELS:
-        return _array(pixel_map(found))
-    values = _block(trace, found, depth)
-    assert values is not None
-    return _array(values)
+    return _array(heatmap(trace, found, depth))
 
 
 def through_depth(trace: Trace, found: Relevance) -> dict[str, np.ndarray]:
@@ -77,13 +60,6 @@ def _heads(found: Relevance, layer: Layer) -> tuple[np.ndarray, ...]:
     if relevance.dim() != 4:
         return ()
     return tuple(relevance.sum(0).cpu().numpy())
-
-
-def _block(trace: Trace, found: Relevance, block: str) -> Tensor | None:
-    try:
-        return block_map(trace, found, block)
-    except ValueError:  # a model whose patches have no known size
-        return None
 
 
 def _array(values: Tensor) -> np.ndarray:

@@ -48,7 +48,10 @@ def current() -> Any:
 
 
 def use(selected: Any) -> None:
-    """Take a model and its images into use on all pages."""
+    """Take a model and its images into use on all pages; another model starts at its own depth."""
+    former = current()
+    if former is not None and former.loaded.key != selected.loaded.key:
+        st.session_state.pop(DEPTH, None)
     st.session_state[_CURRENT] = selected
 
 

@@ -1,4 +1,4 @@
-"""One heatmap an image: the ways Bitlens offers to explain a decision."""
+"""One heatmap an image, read at any depth: the input of a block, or the pixels."""
 
 from __future__ import annotations
 
@@ -11,23 +11,35 @@ from lrp.trace import Trace
 PIXELS = "pixels"
 
 
-def heatmap(trace: Trace, relevance: Relevance, depth: str | None = None) -> Tensor:
-    """Return the heatmap of each image: (B, h, w), signed.
+def depths(trace: Trace, relevance: Relevance) -> tuple[str, ...]:
+    """List where a heatmap can be read: the blocks whose tokens have a place, and the pixels."""
+    return (*(b for b in trace.blocks if _block(trace, relevance, b) is not None), PIXELS)
 
-    Args:
-        depth: the block whose input tokens are shown, or "pixels"; default `default_block`.
+
+def default_depth(trace: Trace, relevance: Relevance) -> str:
+    """Name the depth to start with: an early block, where token relevance is most faithful."""
+    block = default_block(trace) if trace.blocks else PIXELS
+    return block if block in depths(trace, relevance) else PIXELS
+
+
+def heatmap(trace: Trace, relevance: Relevance, depth: str | None = None) -> Tensor:
+    """Return the heatmap of each image: (B, h, w), signed; `depth` None is `default_depth`.
 
     Raises:
-        ValueError: there is no such block, or its tokens stand nowhere in the image.
+        ValueError: no heatmap can be read at `depth`.
     """
-    depth = default_block(trace) if depth is None else depth
+    depth = default_depth(trace, relevance) if depth is None else depth
     if depth == PIXELS:
         return pixel_map(relevance)
-    if depth not in relevance.blocks:
-        raise ValueError(
-            f"depth {depth!r} is unknown: use {PIXELS} or one of {', '.join(relevance.blocks)}"
-        )
-    found = block_map(trace, relevance, depth)
+    found = _block(trace, relevance, depth) if depth in relevance.blocks else None
     if found is None:
-        raise ValueError(f"the tokens of {depth} stand nowhere in the image: use another depth")
+        known = ", ".join(depths(trace, relevance))
+        raise ValueError(f"depth {depth!r} has no heatmap in this model: use {known}")
     return found
+
+
+def _block(trace: Trace, relevance: Relevance, block: str) -> Tensor | None:
+    try:
+        return block_map(trace, relevance, block)
+    except ValueError:  # a model whose patches have no known size
+        return None

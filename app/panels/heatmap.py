@@ -9,6 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app import heatmaps, pictures, state
 from app.question import ATTRIBUTION, Question
+from lrp.heatmap import PIXELS, default_depth, depths
 
 
 def target(question: Question) -> int:
@@ -51,8 +52,8 @@ def rival(question: Question, chosen: int) -> int:
 def depth(question: Question, chosen: int) -> str:
     """Let the user choose where in the model the map is read."""
     found = question.relevance(chosen)
-    options = list(heatmaps.depths(question.trace, found))
-    first = options.index(heatmaps.default_depth(question.trace, found))
+    options = list(depths(question.trace, found))
+    first = options.index(default_depth(question.trace, found))
     return st.selectbox(
         "Read the map at",
         options,
@@ -90,7 +91,7 @@ def _pictures(
 
 
 def _quantile(place: str) -> float:
-    return heatmaps.PIXEL_QUANTILE if place == heatmaps.PIXELS else 1.0
+    return heatmaps.PIXEL_QUANTILE if place == PIXELS else 1.0
 
 
 def _look() -> tuple[float, bool]:

@@ -82,7 +82,7 @@ def test_wrong_input_is_one_sentence_and_exit_code_two(arguments, sentence, caps
     ("extra", "sentence"),
     [
         (["--target", "10"], "target 10 is not a class: use 0 to 9"),
-        (["--depth", "blocks.99"], "depth 'blocks.99' is unknown"),
+        (["--depth", "blocks.99"], "depth 'blocks.99' has no heatmap in this model: use blocks.0"),
     ],
 )
 def test_a_wrong_target_or_depth_is_refused(picture, tmp_path, extra, sentence, capsys):
