@@ -19,6 +19,7 @@ class Recipe:
     architecture: str
     kwargs: dict[str, Any]
     steps: int  # of training
+    restarts: tuple[int, ...] = ()  # steps at which its learning rate begins anew
     teacher: str | None = None  # whose choices a distilled model learns from
     start: str | None = None  # whose weights training starts with, where they fit
 
@@ -27,7 +28,7 @@ _SMALL_VIT = {"img_size": SIZE, "patch_size": 8, "embed_dim": 96, "depth": 6, "n
 
 RECIPES = MappingProxyType(
     {
-        "digits-vit": Recipe("vit_tiny_patch16_224", _SMALL_VIT, steps=5000),
+        "digits-vit": Recipe("vit_tiny_patch16_224", _SMALL_VIT, steps=9000, restarts=(5000,)),
         "digits-deit": Recipe(
             "deit_tiny_distilled_patch16_224",
             _SMALL_VIT,

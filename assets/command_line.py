@@ -18,6 +18,14 @@ WRONG_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
+class Parser(argparse.ArgumentParser):
+    """An argument parser that says what is wrong in one sentence, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2; subcommands' parsers are of this class too."""
+        self.exit(WRONG_INPUT, f"bitlens: {message} (see {self.prog} --help)\n")
+
+
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --model, --checkpoint and --device."""
     bundled = ", ".join(RECIPES)

@@ -30,8 +30,9 @@ class Training:
     seed: int = 0
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
-    warm_up: float = 0.05  # share of the steps
-    ramp: float = 0.4  # share of the steps in which difficulty rises from 0 to 1; 0: it is 1
+    warm_up: float = 0.05  # share of a cycle's steps
+    ramp: float = 0.4  # share of the first cycle in which difficulty rises from 0 to 1; 0: it is 1
+    restarts: tuple[int, ...] = ()  # steps at which a new cycle of the learning rate begins
     smoothing: float = 0.05
     token_labels: bool = True  # patches learn too which digit's ink they hold, if any
     token_weight: float = 1.0
@@ -39,15 +40,23 @@ class Training:
 
     def difficulty(self, step: int) -> float:
         """Return the difficulty of the pictures at a step, 0 to 1."""
-        return min(1.0, step / (self.ramp * self.steps)) if self.ramp > 0 else 1.0
+        first = (*self.restarts, self.steps)[0]
+        return min(1.0, step / (self.ramp * first)) if self.ramp > 0 else 1.0
 
     def rate(self, step: int) -> float:
-        """Return the learning rate at a step: linear warm-up, then half a cosine to zero."""
-        warm = max(1.0, self.warm_up * self.steps)
+        """Return the learning rate at a step.
+
+        In each cycle a linear warm-up, then half a cosine to zero; each cycle peaks at half the
+        former's rate (after SGDR, Loshchilov and Hutter 2017).
+        """
+        begun = [restart for restart in self.restarts if restart <= step]
+        start, end = (0, *begun)[-1], (*self.restarts, self.steps)[len(begun)]
+        peak, step, length = self.learning_rate / 2 ** len(begun), step - start, end - start
+        warm = max(1.0, self.warm_up * length)
         if step < warm:
-            return self.learning_rate * (step + 1) / warm
-        share = (step - warm) / max(1.0, self.steps - warm)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+            return peak * (step + 1) / warm
+        share = (step - warm) / max(1.0, length - warm)
+        return peak * 0.5 * (1 + math.cos(math.pi * share))
 
 
 class Batches(Dataset[Batch]):

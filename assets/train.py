@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m assets.train", description=__doc__)
+    parser = command_line.Parser(prog="python -m assets.train", description=__doc__)
     parser.add_argument("model", choices=sorted(RECIPES))
     parser.add_argument("--steps", type=_positive, help="default: as the bundled weights had")
     parser.add_argument("--batch", type=_positive, default=64, help="pictures a step")
@@ -80,7 +80,8 @@ def _training(options: argparse.Namespace) -> Training:
     recipe = RECIPES[options.model]
     steps = options.steps or recipe.steps
     if recipe.start is None:
-        return Training(steps, options.batch, options.seed)
+        restarts = tuple(restart for restart in recipe.restarts if restart < steps)
+        return Training(steps, options.batch, options.seed, restarts=restarts)
     return Training(steps, options.batch, options.seed, learning_rate=5e-4, ramp=0.0)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from assets.command_line import (
+    Parser,
     add_data_arguments,
     add_model_arguments,
     print_progress,
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lrp", description="Relevance of a decision.")
+    parser = Parser(prog="python -m lrp", description="Relevance of a decision.")
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("explain", help="explain one image: pictures, arrays and JSON")
     add_model_arguments(one)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from assets.command_line import (
+    Parser,
     add_data_arguments,
     add_model_arguments,
     print_progress,
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m quant", description="Quantize and measure.")
+    parser = Parser(prog="python -m quant", description="Quantize and measure.")
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("evaluate", help="accuracy of a quantized model beside the float one")
     add_model_arguments(one)
@@ -67,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     two.add_argument("--rules", default=LRP_QVIT.name, help=f"{', '.join(PRESETS)}")
     two.add_argument("--images", type=int, default=32, help="images to score on (default: 32)")
     two.add_argument(
-        "--lock", action="append", default=[], metavar="LAYER=BITS", help="fix a layer"
+        "--lock", action="extend", nargs="+", default=[], metavar="LAYER=BITS", help="fix layers"
     )
     for command in (one, two):
         command.add_argument("--json", metavar="FILE", help="write here (- is standard output)")

@@ -72,6 +72,15 @@ def test_difficulty_and_rate_follow_their_schedules() -> None:
     assert Training(steps=9, ramp=0.0).difficulty(0) == 1
 
 
+def test_a_restart_begins_a_cycle_at_half_the_rate_and_full_difficulty() -> None:
+    once, twice = Training(steps=1000), Training(steps=1600, restarts=(1000,))
+    assert [twice.rate(s) for s in range(1000)] == [once.rate(s) for s in range(1000)]
+    assert [twice.difficulty(s) for s in range(1000)] == [once.difficulty(s) for s in range(1000)]
+    second = Training(steps=600, learning_rate=0.5e-3)
+    assert [twice.rate(1000 + s) for s in range(600)] == [second.rate(s) for s in range(600)]
+    assert twice.difficulty(1000) == 1
+
+
 def test_distillation_weighs_label_and_teacher_equally(tmp_path: Path) -> None:
     student, teacher = tiny("deit_tiny_distilled_patch16_224"), tiny().eval()
     student.set_distilled_training(True)

@@ -35,10 +35,12 @@ def test_evaluate_reports_float_and_quantized_on_the_same_images(model, capsys):
 def test_an_allocation_goes_from_one_command_to_the_other(tmp_path, capsys):
     path = tmp_path / "allocation.json"
     arguments = ["allocate", "--model", "digits-vit", "--images", "8", "--average-bits", "4.5"]
-    assert main([*arguments, "--lock", "head=8", "--json", str(path)]) == 0
+    locks = ["--lock", "head=8", "blocks.0.mlp.fc1=3", "--lock", "blocks.1.mlp.fc2=5"]
+    assert main([*arguments, *locks, "--json", str(path)]) == 0
     assert "gap" in capsys.readouterr().out
     allocation = json.loads(path.read_text())
-    assert allocation["layers"]["head"] == {"weight": 8, "activation": 8}
+    for name, bits in (("head", 8), ("blocks.0.mlp.fc1", 3), ("blocks.1.mlp.fc2", 5)):
+        assert allocation["layers"][name] == {"weight": bits, "activation": bits}
     assert allocation["size_bytes"] <= allocation["uniform"]["size_bytes"]
     assert allocation["bitops"] <= allocation["uniform"]["bitops"]
     assert main([*EVALUATE, "--model", "digits-vit", "--allocation", str(path)]) == 0
@@ -80,6 +82,23 @@ def test_wrong_input_is_one_sentence_and_exit_code_two(arguments, sentence, caps
 )
 def test_a_budget_that_cannot_be_is_refused_before_any_work(arguments, sentence, capsys):
     assert run(main, ["allocate", "--model", "digits-vit", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert len(captured.err.strip().splitlines()) == 1
+    assert sentence in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "the following arguments are required: command"),
+        (["allocate", "--model", "digits-vit", "--average-bits", "four"], "'four'"),
+        (["evaluate", "--model", "digits-vit", "--bits", "4"], "--bits"),
+    ],
+)
+def test_arguments_that_cannot_be_read_are_one_sentence_too(arguments, sentence, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
     captured = capsys.readouterr()
     assert len(captured.err.strip().splitlines()) == 1
     assert sentence in captured.err
