@@ -14,8 +14,21 @@ _CSS = """
 label { display: flex; justify-content: space-between; align-items: baseline; }
 label, .ends { font-size: 0.875rem; color: var(--st-text-color); }
 output { font-size: 1.75rem; line-height: 1.2; font-variant-numeric: tabular-nums; }
-input { width: 100%; margin: 0.25rem 0 0; accent-color: var(--st-primary-color); cursor: pointer; }
-input:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 4px; }
+input {
+  appearance: none; width: 100%; height: 0.3rem; margin: 0.75rem 0; border-radius: 0.15rem;
+  cursor: pointer;
+  background: linear-gradient(
+    to right, var(--st-primary-color) var(--filled), var(--st-border-color) var(--filled));
+}
+input::-webkit-slider-thumb {
+  appearance: none; width: 1rem; height: 1rem; border-radius: 50%;
+  background: var(--st-primary-color);
+}
+input::-moz-range-thumb {
+  width: 1rem; height: 1rem; border: none; border-radius: 50%;
+  background: var(--st-primary-color);
+}
+input:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 8px; }
 .ends { display: flex; justify-content: space-between; opacity: 0.7; }
 """
 # At most one value every PAUSE ms goes to Python, the last one always. While the pointer is down
@@ -38,6 +51,8 @@ export default function ({ data, parentElement, setStateValue }) {
   if (!moving) slider.value = data.value
   const show = () => {
     output.textContent = text(slider.value)
+    const share = (slider.value - data.low) / (data.high - data.low)
+    slider.style.setProperty("--filled", 100 * share + "%")
     slider.setAttribute("aria-valuetext", text(slider.value))
   }
   show()
