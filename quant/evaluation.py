@@ -44,7 +44,8 @@ def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, flo
     p, zz = successes / trials, z * z / trials
     centre = (p + zz / 2) / (1 + zz)
     half = z * math.sqrt(p * (1 - p) / trials + zz / (4 * trials)) / (1 + zz)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # at 0 and 1 the bounds are those numbers, which rounding would miss
+    return min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half))
 
 
 class _Tally:

@@ -46,6 +46,12 @@ def test_wilson_is_scipys(k, n):
     assert wilson(k, n) == pytest.approx((expected.low, expected.high), abs=1e-6)
 
 
+@pytest.mark.parametrize("n", range(1, 60))
+def test_the_interval_holds_the_proportion_at_its_ends(n):
+    assert wilson(0, n)[0] == 0
+    assert wilson(n, n)[1] == 1
+
+
 def test_few_classes_have_a_top_five_of_all(data):
     images, labels, plain, _ = data
     found = evaluate({"float": run_of(plain[:, :3])}, batches(images, labels % 3), 20)
