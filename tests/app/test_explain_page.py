@@ -11,7 +11,9 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from app import compute, state
-from assets.models import BUNDLED
+from app.first_screen import EXAMPLE_PAIR
+from assets import digits
+from assets.models import BUNDLED, load_model
 
 Open = Callable[..., AppTest]
 
@@ -44,7 +46,11 @@ def test_each_bundled_model_is_explained(open_page: Open, model: str) -> None:
     app = open_page(model=model)
     assert errors(app) == []
     assert app.selectbox(key=state.MODEL).value == model
-    assert len(app.radio(key=state.TARGET_CHOICE).options) == 5
+    offered = [int(o.split(":")[0]) for o in app.radio(key=state.TARGET_CHOICE).options]
+    loaded, drawn = load_model(model), digits.pair("validation", EXAMPLE_PAIR)
+    top = loaded.model(loaded.transform()(drawn.image)[None]).topk(5).indices[0].tolist()
+    assert offered[:5] == top
+    assert set(offered[5:]) == set(drawn.labels) - set(top)  # what is there can be asked about
     assert "One layer in detail" in [heading.value for heading in app.subheader]
 
 
