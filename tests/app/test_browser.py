@@ -102,6 +102,7 @@ def test_a_walk_through_all_pages(
 
     page.goto(server)
     page.get_by_text("relevance for").first.wait_for()
+    page.wait_for_function("[...document.images].filter(i => i.naturalWidth > 0).length >= 3")
     page.screenshot(path=screenshots / f"first-{theme}.png")
 
     page.get_by_text("Compare with").wait_for()
