@@ -10,6 +10,7 @@ from app.panels import depth, heatmap, layer_detail
 from app.question import ask
 from app.sidebar import Selected
 from assets.data import has_digits
+from lrp.interpreter import UnsupportedOperation
 
 
 def main() -> None:
@@ -25,7 +26,7 @@ def main() -> None:
     try:
         shown = gallery.digits_in(state.image()) if has_digits(selected.loaded) else ()
         explain(selected, chosen, shown)
-    except NotImplementedError as error:
+    except UnsupportedOperation as error:
         st.error(f"This model cannot be explained: {error}. Use a ViT, DeiT or Swin of timm.")
     except ValueError as error:
         st.error(f"This picture cannot be explained: {error}.")

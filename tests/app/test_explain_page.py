@@ -14,6 +14,7 @@ from app import compute, state
 from app.first_screen import EXAMPLE_PAIR
 from assets import digits
 from assets.models import BUNDLED, load_model
+from lrp.interpreter import UnsupportedOperation
 
 Open = Callable[..., AppTest]
 
@@ -99,6 +100,18 @@ def test_another_target_needs_no_other_forward_pass(
         assert f"relevance for **{target}**" in captions_of_images(app)
     assert first == 1
     assert len(runs) == first
+
+
+def test_a_model_without_rules_is_said_to_be_the_models_fault(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*args: object) -> object:
+        raise UnsupportedOperation("no relevance rule for 'softsign' in norm")
+
+    monkeypatch.setattr(compute, "Trace", refused)
+    app = open_page(model="digits-deit", image="image-78")
+    sentence = "This model cannot be explained: no relevance rule for 'softsign' in norm."
+    assert [e for e in errors(app) if e.startswith(sentence)]
 
 
 def test_a_link_opens_the_same_view(open_page: Open) -> None:
