@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lrp.scores import Cancelled
+from lrp.progress import Cancelled
 
 Report = Callable[[int, int], None]
 Work = Callable[[Report, threading.Event], Any]
@@ -155,7 +155,7 @@ def _run(job: Job) -> None:
 def sentence(error: Exception) -> str:
     """Say an error to a user: our own messages as they are, foreign ones with their kind."""
     text = " ".join(str(error).split())
-    if isinstance(error, (ValueError, NotImplementedError)) and text:
+    if isinstance(error, ValueError) and text:
         return text
     if isinstance(error, MemoryError) or "out of memory" in text:
         return "there is not enough memory: choose a smaller model or fewer images"

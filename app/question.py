@@ -14,6 +14,7 @@ from app.compute import Prepared
 from app.sidebar import Selected
 from assets.data import class_names
 from lrp.relevance import Relevance
+from lrp.rollout import rolls_out
 from lrp.trace import Trace
 
 ATTRIBUTION = "Transformer attribution"
@@ -64,7 +65,8 @@ def ask(selected: Selected, picture: Image.Image, shown: tuple[int, ...] = ()) -
     Args:
         shown: classes known to be in the picture.
 
-    Raises ValueError or NotImplementedError for a model that relevance cannot be propagated in.
+    Raises UnsupportedOperation for a model that relevance cannot be propagated in, and ValueError
+    for a picture it cannot be.
     """
     method = _method(selected)
     prepared = compute.prepare(selected.loaded, picture)
@@ -76,10 +78,8 @@ def ask(selected: Selected, picture: Image.Image, shown: tuple[int, ...] = ()) -
 
 def _method(selected: Selected) -> str:
     """Let the user choose the rules; only class tokens that see all patches can be rolled out."""
-    model = selected.loaded.model
-    windows = any(hasattr(module, "shift_size") for module in model.modules())
-    rolls_out = bool(getattr(model, "num_prefix_tokens", 0)) and not windows
-    options = [m for m in METHODS if m != ATTRIBUTION or rolls_out]
+    offered = rolls_out(selected.loaded.model)
+    options = [m for m in METHODS if m != ATTRIBUTION or offered]
     chosen = st.segmented_control(
         "Rules",
         options,

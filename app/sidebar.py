@@ -9,7 +9,6 @@ import streamlit as st
 from app import compute, state, units
 from app.state import ModelChoice
 from assets.data import ImageSet, has_digits
-from assets.errors import InputError
 from assets.models import BUNDLED, LoadedModel
 
 
@@ -30,7 +29,7 @@ def show() -> None:
         device = _device()
         try:
             state.use(open_selection(choice, device))
-        except (InputError, ValueError) as error:
+        except ValueError as error:
             st.error(str(error))
         _facts(state.current())
         _own_model(device)
@@ -120,7 +119,7 @@ def _adopt(name: str, checkpoint: str, folder: str, device: str) -> None:
     choice = ModelChoice(name or _name_in_use(), checkpoint or None, folder or None)
     try:
         open_selection(choice, device)
-    except (InputError, ValueError) as error:
+    except ValueError as error:
         st.error(str(error))
         return
     state.adopt(choice)

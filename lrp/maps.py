@@ -98,12 +98,6 @@ def grid_size(trace: Trace) -> tuple[int, int]:
     return height // patch[0], width // patch[1]
 
 
-def normalise(heatmap: Tensor) -> Tensor:
-    """Scale each image's map so that its largest magnitude is 1; a map of zeros stays so."""
-    peak = heatmap.abs().flatten(1).amax(1).clamp_min(torch.finfo(heatmap.dtype).tiny)
-    return heatmap / peak.reshape(-1, *[1] * (heatmap.dim() - 1))
-
-
 def default_block(trace: Trace) -> str:
     """Name the block whose input tokens make the default heatmap: a quarter of the way down.
 

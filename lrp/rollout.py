@@ -11,6 +11,12 @@ from lrp.rules import GRADIENT, LRP_QVIT
 from lrp.trace import Trace
 
 
+def rolls_out(model: nn.Module) -> bool:
+    """Say whether the model has a class token that attends to all patches."""
+    windows = any(hasattr(module, "shift_size") for module in model.modules())
+    return bool(getattr(model, "num_prefix_tokens", 0)) and not windows
+
+
 def transformer_attribution(model: nn.Module, images: Tensor, target: Target = None) -> Tensor:
     """Return the map of `target` for each image: (B, h, w), in patches.
 
@@ -21,9 +27,9 @@ def transformer_attribution(model: nn.Module, images: Tensor, target: Target = N
     Raises:
         ValueError: the model has no class token, or attends within windows.
     """
-    trace = Trace(model, images, LRP_QVIT)
-    if trace.windows or not getattr(model, "num_prefix_tokens", 0):
+    if not rolls_out(model):
         raise ValueError("this map needs a class token and global attention: use ViT or DeiT")
+    trace = Trace(model, images, LRP_QVIT)
     found = relevance(trace, target)
     gradients = _attention_gradients(Trace(model, images, GRADIENT), found.target)
     rollout: Tensor | None = None

@@ -9,9 +9,9 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 Enter = Callable[[str, nn.Module, tuple[Any, ...]], None]
 
@@ -83,9 +83,5 @@ def _left(scope: Scope) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
 
 def parameter_owners(model: nn.Module) -> dict[int, str]:
     """Map id(parameter) to the dotted name of the module that owns it."""
-    return {
-        id(parameter): name.rpartition(".")[0]
-        for name, parameter in cast(
-            "list[tuple[str, Tensor]]", list(model.named_parameters(remove_duplicate=False))
-        )
-    }
+    named = model.named_parameters(remove_duplicate=False)
+    return {id(parameter): name.rpartition(".")[0] for name, parameter in named}

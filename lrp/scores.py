@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from lrp.progress import Progress, follow
 from lrp.relevance import Relevance, relevance
 from lrp.rules import LRP_QVIT, Rules
 from lrp.trace import Trace
 
-Progress = Callable[[int, int], None]
 STATISTICS = ("positive-sum", "mean-positive", "absolute-sum")
-
-
-class Cancelled(Exception):
-    """The caller asked a long computation to stop."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,16 +70,10 @@ def contribution_scores(
         raise ValueError(f"statistic {statistic!r} is unknown: use one of {', '.join(STATISTICS)}")
     rows: list[Tensor] = []
     layers: tuple[str, ...] = ()
-    for batch in batches:
-        if cancel is not None and cancel.is_set():
-            raise Cancelled("contribution scores were cancelled")
+    for batch in follow(batches, images, progress, cancel):
         found = relevance(Trace(model, batch.to(device), rules))
         layers = tuple(found.layers)
         rows.append(image_scores(found, statistic).cpu())
-        if progress is not None:
-            progress(sum(map(len, rows)), images)
-    if not rows:
-        raise ValueError("no images to score: give at least one")
     return ContributionScores(layers, torch.cat(rows), rules, statistic)
 
 

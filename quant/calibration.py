@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from lrp.interpreter import Interpreter
-from lrp.scores import Cancelled
+from lrp.progress import Progress, follow
 from quant.quantizers import Quantizer, fit_log_sqrt2, fit_uniform
-
-Progress = Callable[[int, int], None]
 
 POST_NORM_ROLES = ("qkv", "fc1", "reduction")
 ROWS, VALUES = 2048, 1 << 16  # kept of a post-LayerNorm input, and of any other operand
@@ -64,16 +62,10 @@ def calibrate(
     """
     watcher = _Watcher(model, images, torch.Generator().manual_seed(seed))
     seen = 0
-    for batch in batches:
-        if cancel is not None and cancel.is_set():
-            raise Cancelled("calibration was cancelled")
+    for batch in follow(batches, images, progress, cancel):
         with torch.no_grad():
             watcher.watch(batch.to(device))
         seen += len(batch)
-        if progress is not None:
-            progress(seen, images)
-    if not seen:
-        raise ValueError("no images to calibrate on: give at least one")
     return Calibration(watcher.samples(), seen)
 
 
@@ -104,7 +96,7 @@ class _Watcher(Interpreter):
         }
 
     def _kind(self, name: str, operand: int) -> str:
-        if name.rpartition(".")[2] in POST_NORM_ROLES:
+        if _follows_norm(name):
             return "channels"
         return "attention" if name in self.after_softmax and operand == 0 else "tensor"
 
@@ -112,7 +104,7 @@ class _Watcher(Interpreter):
         if not all(bool(torch.isfinite(x).all()) for x in operands):
             raise ValueError(f"the input of {name} is not finite: check the weights and the images")
         stores = self.kept.setdefault(name, [[] for _ in operands])
-        per_channel = name.rpartition(".")[2] in POST_NORM_ROLES
+        per_channel = _follows_norm(name)
         for store, x in zip(stores, operands, strict=True):
             rows = x.reshape(-1, x.shape[-1]) if per_channel else x.reshape(-1)
             store.append(self._draw(rows, ROWS if per_channel else VALUES))
@@ -144,3 +136,7 @@ class _Watcher(Interpreter):
             self.after_softmax.add(name)
         self._keep(name, input, other)
         return super().matmul(input, other)
+
+
+def _follows_norm(name: str) -> bool:
+    return name.rpartition(".")[2] in POST_NORM_ROLES

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lrp.scores import Cancelled
+from lrp.progress import Progress, follow
 
 Run = Callable[[Tensor], Tensor]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -94,19 +93,11 @@ def evaluate(
         Cancelled: `cancel` was set.
     """
     tallies = {name: _Tally() for name in runs}
-    done = 0
-    for batch, labels in batches:
-        if cancel is not None and cancel.is_set():
-            raise Cancelled("evaluation was cancelled")
+    for batch, labels in follow(batches, images, progress, cancel):
         batch = batch.to(device)
         ranked = {name: _ranked(name, run, batch, tallies[name]) for name, run in runs.items()}
         for name, tally in tallies.items():
             tally.add(ranked[name], labels, ranked[reference])
-        done += len(labels)
-        if progress is not None:
-            progress(done, images)
-    if not done:
-        raise ValueError("no images to evaluate on: give at least one")
     return {name: tally.evaluation() for name, tally in tallies.items()}
 
 

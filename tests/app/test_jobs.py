@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from app.jobs import CANCELLED, DONE, FAILED, RUNNING, WAITING, Job, JobQueue, sentence
-from lrp.scores import Cancelled
+from lrp.progress import Cancelled
 
 PATIENCE = 20  # seconds until a test that hangs gives up
 

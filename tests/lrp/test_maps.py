@@ -8,7 +8,6 @@ from lrp.maps import (
     default_block,
     grid_size,
     layer_map,
-    normalise,
     pixel_map,
 )
 from lrp.relevance import relevance
@@ -92,8 +91,3 @@ def test_transformer_attribution_multiplies_attention_maps(images):
 def test_transformer_attribution_refuses_models_without_a_class_token(images):
     with pytest.raises(ValueError, match="class token"):
         transformer_attribution(build("swin"), images)
-
-
-def test_normalise_scales_each_image_and_keeps_zeros():
-    maps = torch.tensor([[[2.0, -4.0]], [[0.0, 0.0]]])
-    assert torch.equal(normalise(maps), torch.tensor([[[0.5, -1.0]], [[0.0, 0.0]]]))

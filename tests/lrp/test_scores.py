@@ -3,9 +3,10 @@ import threading
 import pytest
 import torch
 
+from lrp.progress import Cancelled
 from lrp.relevance import relevance
 from lrp.rules import LRP_QVIT
-from lrp.scores import Cancelled, contribution_scores
+from lrp.scores import contribution_scores
 from lrp.trace import Trace
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lrp.layers import list_layers
-from lrp.scores import Cancelled
+from lrp.progress import Cancelled
 from lrp.trace import Trace
 from quant.calibration import ROWS, calibrate
 from tests.models import SIZE, build

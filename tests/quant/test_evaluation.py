@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from lrp.scores import Cancelled
+from lrp.progress import Cancelled
 from quant.evaluation import evaluate, wilson
 
 
