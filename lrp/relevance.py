@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lrp.rules import Rules, stabilise
+from lrp.propagate import stabilise
+from lrp.rules import Rules
 from lrp.trace import Trace
 
 Target = int | Tensor | None

@@ -10,7 +10,18 @@ from torch import Tensor, nn
 
 from lrp.interpreter import Interpreter, UnsupportedOperation, require_frozen
 from lrp.layers import block_of
-from lrp.rules import ATTN_LRP, Rules, attribute, halve, ratio_add, z_plus
+from lrp.propagate import (
+    absolute_add,
+    alpha_beta_weights,
+    attribute,
+    gamma_weights,
+    half_matmul,
+    halve,
+    layer_norm,
+    ratio_add,
+    signed,
+)
+from lrp.rules import ATTN_LRP, Rules
 
 # Operations whose own gradient already hands R = a * G on: they move, pool or scale by constants.
 _LINEAR = frozenset(
@@ -53,7 +64,7 @@ class Trace(Interpreter):
         return tuple(t.view_as(t) for t in tensors)
 
     def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        return self._weighted(F.linear, input, weight, bias)
+        return self._weighted(F.linear, input, weight, bias, bias)
 
     def conv2d(
         self, input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
@@ -61,25 +72,41 @@ class Trace(Interpreter):
         def convolve(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
             return F.conv2d(x, w, b, *args, **kwargs)
 
-        return self._weighted(convolve, input, weight, bias)
+        spread = None if bias is None else bias[:, None, None]
+        return self._weighted(convolve, input, weight, bias, spread)
 
-    def _weighted(self, apply: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        name = self.layer_name(weight)
+    def _weighted(
+        self, apply: Any, input: Tensor, weight: Tensor, bias: Tensor | None, spread: Tensor | None
+    ) -> Tensor:
+        """Apply a layer with weights under its rule; `spread` is the bias, broadcastable."""
         if not input.requires_grad:
             return apply(input, weight, bias)
+        name = self.layer_name(weight)
         (x,) = self.operands[name] = self._operand(input)
-        if self.rules.linear == "z-plus":
-            with torch.no_grad():
-                y = apply(x, weight, bias)
-            return z_plus(x, weight, y, apply)
         y = apply(x, weight, bias)
-        return attribute(y, y, self.rules.epsilon) if self.rules.epsilon else y
+        gamma = self._gamma(name, weight)
+        if self.rules.linear == "epsilon" or (self.rules.linear == "gamma" and not gamma):
+            return attribute(y, y, self.rules.epsilon) if self.rules.epsilon else y
+        magnitudes = apply(x.abs(), weight.abs())
+        if self.rules.linear == "gamma":
+            return signed(y, magnitudes, gamma_weights(y, magnitudes, spread, gamma))
+        alpha = self.rules.alpha if self.rules.linear == "alpha-beta" else 1.0
+        return signed(y, magnitudes, alpha_beta_weights(y, magnitudes, spread, alpha))
+
+    def _gamma(self, name: str, weight: Tensor) -> float:
+        if weight.dim() > 2:
+            return self.rules.gamma_convolution
+        return self.rules.gamma_attention if "attn" in name else self.rules.gamma
 
     def matmul(self, input: Tensor, other: Tensor) -> Tensor:
         name = self.scope.next_product()
         if not (_varies(input) and _varies(other)):
             return torch.matmul(input, other)
         a, b = self.operands[name] = self._operand(input, other)
+        if self.rules.softmax == "constant" and name.endswith("matmul2"):
+            return torch.matmul(a.detach(), b)  # attention is a constant: v takes all
+        if self.rules.product == "half":
+            return half_matmul(a, b)
         return self._product(torch.matmul(a, b))
 
     def softmax(self, input: Tensor, dim: int, *args: Any, **kwargs: Any) -> Tensor:
@@ -100,11 +127,7 @@ class Trace(Interpreter):
             return attribute(input, y)
         if self.rules.norm == "gradient":
             return F.layer_norm(input, normalized_shape, weight, bias, eps)
-        dims = tuple(range(-len(normalized_shape), 0))
-        deviation = (input.detach().var(dims, unbiased=False, keepdim=True) + eps).sqrt()
-        y = (input - input.mean(dims, keepdim=True)) / deviation
-        y = y if weight is None else y * weight
-        return y if bias is None else y + bias
+        return layer_norm(input, normalized_shape, weight, bias, eps)
 
     def normalize(
         self, input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: None = None
@@ -122,6 +145,8 @@ class Trace(Interpreter):
         residual = _varies(input) and _varies(other) and input.shape == other.shape and alpha == 1
         if residual and self.rules.addition == "ratio":
             return ratio_add(input, other, len(self.images))
+        if residual and self.rules.addition == "absolute":
+            return absolute_add(input, other)
         return torch.add(input, other, alpha=alpha)
 
     def mul(self, input: Any, other: Any) -> Tensor:
@@ -130,7 +155,9 @@ class Trace(Interpreter):
         return self._product(y) if both else y
 
     def _product(self, y: Tensor) -> Tensor:
-        return halve(y) if self.rules.product == "half" else y
+        if self.rules.product == "gradient":
+            return y
+        return halve(attribute(y, y, self.rules.epsilon) if self.rules.product == "epsilon" else y)
 
     def other(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         name = getattr(func, "__name__", str(func))
