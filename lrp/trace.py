@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -25,10 +25,13 @@ from lrp.rules import ATTN_LRP, Rules
 
 # Operations whose own gradient already hands R = a * G on: they move, pool or scale by constants.
 _LINEAR = frozenset(
-    """__get__ __getitem__ __neg__ cat chunk clone contiguous dropout expand expand_as flatten float
-    masked_fill mean movedim narrow neg pad permute repeat reshape reshape_as roll select split
-    squeeze stack sum to transpose type_as unbind unflatten unsqueeze view view_as""".split()  # noqa: SIM905 - a table of names
+    """__get__ __getitem__ __neg__ adaptive_avg_pool2d avg_pool2d cat chunk clone contiguous dropout
+    expand expand_as flatten float masked_fill mean movedim narrow neg pad permute repeat reshape
+    reshape_as roll select split squeeze stack sum to transpose type_as unbind unflatten unfold
+    unsqueeze view view_as""".split()  # noqa: SIM905 - a table of names
 )
+# Linear where only their first argument depends on the image.
+_BY_CONSTANT = frozenset(("div", "__truediv__", "true_divide", "sub", "__sub__"))
 
 
 class Trace(Interpreter):
@@ -40,6 +43,8 @@ class Trace(Interpreter):
             (attention, v) for an attention product. Swin's are (B * windows, ...), batch-major.
         blocks: for each transformer block, its input tokens.
         windows: for each block with shifted attention windows, the block itself.
+        grids: for each block, the (rows, columns) its tokens lie in: those of the last convolution
+            outside any block; under "", of the last one in the model.
     """
 
     def __init__(self, model: nn.Module, images: Tensor, rules: Rules = ATTN_LRP) -> None:
@@ -50,12 +55,17 @@ class Trace(Interpreter):
         self.operands: dict[str, tuple[Tensor, ...]] = {}
         self.blocks: dict[str, Tensor] = {}
         self.windows: dict[str, nn.Module] = {}
+        self.grids: dict[str, tuple[int, int]] = {}
         with torch.enable_grad():
             self.logits = self.run(self.images)
 
     def enter(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if isinstance(module, nn.RNNBase):  # torch shows no interpreter what happens inside
+            self._refuse(type(module).__name__)
         if name and block_of(name) == name and inputs and isinstance(inputs[0], Tensor):
             self.blocks[name] = inputs[0]
+            if "" in self.grids:
+                self.grids[name] = self.grids[""]
             if hasattr(module, "window_size") and hasattr(module, "shift_size"):
                 self.windows[name] = module
 
@@ -73,7 +83,10 @@ class Trace(Interpreter):
             return F.conv2d(x, w, b, *args, **kwargs)
 
         spread = None if bias is None else bias[:, None, None]
-        return self._weighted(convolve, input, weight, bias, spread)
+        y = self._weighted(convolve, input, weight, bias, spread)
+        if not block_of(self.scope.current):
+            self.grids[""] = (y.shape[-2], y.shape[-1])
+        return y
 
     def _weighted(
         self, apply: Any, input: Tensor, weight: Tensor, bias: Tensor | None, spread: Tensor | None
@@ -143,6 +156,8 @@ class Trace(Interpreter):
 
     def add(self, input: Any, other: Any, *, alpha: float = 1) -> Tensor:
         residual = _varies(input) and _varies(other) and input.shape == other.shape and alpha == 1
+        # Sums inside an attention module rotate queries and keys: linear maps, not branches.
+        residual = residual and "attn" not in self.scope.current.rpartition(".")[2]
         if residual and self.rules.addition == "ratio":
             return ratio_add(input, other, len(self.images))
         if residual and self.rules.addition == "absolute":
@@ -161,18 +176,18 @@ class Trace(Interpreter):
 
     def other(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         name = getattr(func, "__name__", str(func))
+        if name.endswith("_") and not name.endswith("__") and any(map(_varies, args[:1])):
+            self._refuse(name)  # in place: it would tear the tape
         result = func(*args, **kwargs)
-        if name not in _LINEAR and _varies(result) and not self._allowed(name, args):
-            layer = self.scope.current or "the model"
-            raise UnsupportedOperation(f"no relevance rule for {name!r} in {layer}")
+        several = isinstance(result, tuple | list)
+        found = any(map(_varies, result)) if several else _varies(result)
+        if found and name not in _LINEAR and not (name in _BY_CONSTANT and not _varies(args[1])):
+            self._refuse(name)
         return result
 
-    @staticmethod
-    def _allowed(name: str, args: Any) -> bool:
-        """Say whether the image enters this operation only where it is linear in it."""
-        if name in ("div", "__truediv__", "true_divide", "sub", "__sub__"):
-            return not _varies(args[1])
-        return not any(_varies(a) for a in args)
+    def _refuse(self, operation: str) -> NoReturn:
+        layer = self.scope.current or "the model"
+        raise UnsupportedOperation(f"no relevance rule for {operation!r} in {layer}")
 
 
 def _varies(value: Any) -> bool:
