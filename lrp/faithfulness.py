@@ -1,0 +1,222 @@
+"""Faithfulness: how a class's probability falls when what a method calls relevant is deleted."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from lrp.deletion import STEPS, curves, deleted, ends, grid
+from lrp.methods import Method
+from lrp.progress import Cancelled, Progress, follow
+
+NORMAL = 1.96  # standard errors to either side of a mean: 95 %
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, eq=False)
+class Faithfulness:
+    """Deletion curves of one method over T images, at S steps from nothing deleted to all.
+
+    Attributes:
+        method: the method's name.
+        deleted: (S + 1,) share of the cells gone.
+        morf: (T, S + 1) probability of the predicted class, most relevant cells deleted first.
+        lerf: the same, least relevant first.
+        seconds: an image's map takes, median over the batches.
+        cost: the same as a multiple of the model's own forward and backward pass.
+    """
+
+    method: str
+    deleted: Tensor
+    morf: Tensor
+    lerf: Tensor
+    seconds: float
+    cost: float
+
+    @property
+    def morf_area(self) -> Tensor:
+        """Mean over each image's MoRF curve: (T,); low where the map is faithful."""
+        return self.morf.mean(1)
+
+    @property
+    def lerf_area(self) -> Tensor:
+        """Mean over each image's LeRF curve: (T,); high where the map is faithful."""
+        return self.lerf.mean(1)
+
+    @property
+    def gap(self) -> Tensor:
+        """LeRF - MoRF of each image: (T,); 0 for a random order, the larger the more faithful."""
+        return self.lerf_area - self.morf_area
+
+    @property
+    def gap_mean(self) -> float:
+        """Mean of the gap over the images."""
+        return float(self.gap.mean())
+
+    @property
+    def gap_se(self) -> float:
+        """Standard error of that mean; NaN for one image."""
+        return float(standard_error(self.gap))
+
+    @property
+    def morf_band(self) -> tuple[Tensor, Tensor]:
+        """Where the mean MoRF curve lies, with 95 % confidence: lower and upper, (S + 1,) each."""
+        return _band(self.morf)
+
+    @property
+    def lerf_band(self) -> tuple[Tensor, Tensor]:
+        """Where the mean LeRF curve lies, with 95 % confidence: lower and upper, (S + 1,) each."""
+        return _band(self.lerf)
+
+    def versus(self, other: Faithfulness) -> tuple[float, float]:
+        """Return how much larger this gap is than another method's: mean, standard error.
+
+        The difference is taken image by image: both saw the same ones, so that what makes an image
+        easy or hard for either drops out.
+        """
+        difference = self.gap - other.gap
+        return float(difference.mean()), float(standard_error(difference))
+
+
+def standard_error(values: Tensor) -> Tensor:
+    """Return the standard error of the mean over the first dimension; NaN for one value."""
+    if len(values) == 1:
+        return torch.full_like(values[0], math.nan)
+    return values.std(0) / math.sqrt(len(values))
+
+
+def _band(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean -+ 1.96 standard errors, normal over the images, within 0 and 1.
+
+    NaN for one image.
+    """
+    mean, half = values.mean(0), NORMAL * standard_error(values)
+    return (mean - half).clamp(0, 1), (mean + half).clamp(0, 1)
+
+
+def faithfulness(
+    model: nn.Module,
+    batches: Iterable[Tensor],
+    images: int,
+    methods: Sequence[Method],
+    device: str | torch.device = "cpu",
+    steps: int = STEPS,
+    progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+    on_method: Callable[[Faithfulness], None] | None = None,
+    on_maps: Callable[[str, Tensor], None] | None = None,
+    seed: int = 0,
+) -> dict[str, Faithfulness]:
+    """Measure methods on `images` images that come in `batches` of (B, 3, H, W).
+
+    Each batch goes through all methods before the next is read: all see the same pictures and the
+    same state of the machine, and of a single image the methods are finished one by one.
+
+    Args:
+        progress: told (maps done, methods x images).
+        on_method: told a method's figures over the images so far, after each batch.
+        on_maps: told a method's name and its maps (B, h, w) of a batch, before their curves.
+        seed: of the order in which equal values of a map are deleted.
+
+    Raises:
+        ValueError: no images, a map that is not finite, or steps that do not suit the cells.
+        Cancelled: `cancel` was set.
+    """
+    runs, found = [_Run(method, steps, seed) for method in methods], {}
+    done = 0
+    for batch in follow(batches, images, cancel=cancel):
+        shared = _Batch.of(model, batch.to(device))
+        for run in runs:
+            if cancel is not None and cancel.is_set():
+                raise Cancelled("cancelled")
+            maps = run.explain(model, shared)
+            if on_maps is not None:
+                on_maps(run.method.name, maps)
+            so_far = found[run.method.name] = run.delete(model, shared, maps)
+            if on_method is not None:
+                on_method(so_far)
+            done += len(batch)
+            if progress is not None:
+                progress(done, len(runs) * images)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """What all methods share: images, their predicted classes, the ends of their curves."""
+
+    images: Tensor
+    target: Tensor
+    ends: Tensor
+
+    @classmethod
+    def of(cls, model: nn.Module, images: Tensor) -> _Batch:
+        found = ends(model, images)
+        return cls(images, found[:-1].argmax(1), found)
+
+
+class _Run:
+    """One method on its way through the batches."""
+
+    def __init__(self, method: Method, steps: int, seed: int) -> None:
+        self.method, self.steps = method, steps
+        self.generator = torch.Generator().manual_seed(seed)
+        self.morf: list[Tensor] = []
+        self.lerf: list[Tensor] = []
+        self.seconds: list[float] = []  # an image, batch by batch
+        self.costs: list[float] = []
+
+    def explain(self, model: nn.Module, batch: _Batch) -> Tensor:
+        """Make the batch's maps and take the time, with the model's own passes right after."""
+        images, target = batch.images, batch.target
+        if not self.costs:  # a first call prepares what later ones find ready
+            self.method.maps(model, images, target)
+            _forward_backward(model, images, target)
+        maps, seconds = _timed(lambda: self.method.maps(model, images, target), images.device)
+        _, own = _timed(lambda: _forward_backward(model, images, target), images.device)
+        self.seconds.append(seconds / len(images))
+        self.costs.append(seconds / own)
+        return maps.detach()
+
+    def delete(self, model: nn.Module, batch: _Batch, maps: Tensor) -> Faithfulness:
+        """Add the batch's curves and return the figures over all images so far."""
+        images, target = batch.images, batch.target
+        morf, lerf = curves(model, images, maps, target, self.steps, self.generator, batch.ends)
+        self.morf.append(morf.cpu())
+        self.lerf.append(lerf.cpu())
+        cells = math.prod(grid(model, *images.shape[-2:]))
+        return Faithfulness(
+            self.method.name,
+            deleted(cells, self.steps) / cells,
+            torch.cat(self.morf),
+            torch.cat(self.lerf),
+            statistics.median(self.seconds),
+            statistics.median(self.costs),
+        )
+
+
+def _forward_backward(model: nn.Module, images: Tensor, target: Tensor) -> None:
+    inputs = images.clone().requires_grad_()
+    torch.autograd.grad(model(inputs).gather(1, target[:, None]).sum(), inputs)
+
+
+def _timed(run: Callable[[], Result], device: torch.device) -> tuple[Result, float]:
+    """Return what `run` returns and the seconds it took, the device's unfinished work included."""
+    _wait(device)
+    started = time.perf_counter()
+    result = run()
+    _wait(device)
+    return result, time.perf_counter() - started
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
