@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 from timm.models.swin_transformer import window_reverse
-from torch import Tensor
+from torch import Tensor, nn
 
 from lrp.layers import Layer
 from lrp.relevance import Relevance
@@ -20,82 +20,68 @@ def pixel_map(relevance: Relevance) -> Tensor:
 
 
 def block_map(trace: Trace, relevance: Relevance, block: str) -> Tensor | None:
-    """Map the relevance of a block's input tokens: (B, h, w), in patches.
+    """Map the relevance of a block's input tokens: (B, h, w), in patches, or None.
 
     Class, distillation and register tokens are left out: they stand nowhere in the image. A block
-    that runs on those alone has no map.
+    that runs on those alone has no map. CaiT's class attention blocks read the same patches, whose
+    relevance is that of all their uses.
     """
-    return _token_map(trace, relevance.blocks[block].sum(-1))
+    return _on_grid(trace, block, relevance.blocks[block].sum(-1))
 
 
 def layer_map(trace: Trace, relevance: Relevance, layer: Layer) -> Tensor | None:
     """Map the relevance a layer hands to its input: (B, h, w), or None where it has no place.
 
-    An attention product's map is that of its keys (matmul1) or values (matmul2), summed over the
-    heads; a convolution's is that of the pixels; a pooled input, such as the head's, has none.
+    A convolution's map is that of the pixels under it, an attention product's the sum of its
+    `head_maps`. What runs on pooled features, on a class token alone or across heads has none.
     """
     operands = relevance.layers[layer.name]
     if layer.kind == "conv2d":
         return operands[0].sum(1)
     if layer.kind == "matmul":
-        # k^T is (B, h, d, N), v is (B, h, N, d); heads and channels are summed away
-        dims = (1, 2) if layer.role == "matmul1" else (1, 3)
-        tokens = operands[1].sum(dims)
-    else:
-        tokens = operands[0].sum(-1)
-    return _windowed(trace, layer, tokens) if tokens.dim() > 1 else None
+        heads = head_maps(trace, relevance, layer)
+        return None if heads is None else heads.sum(1)
+    return _placed(trace, layer, operands[0].sum(-1))
+
+
+def head_maps(trace: Trace, relevance: Relevance, layer: Layer) -> Tensor | None:
+    """Map what each head of an attention product hands to its keys or values: (B, h, rows, cols).
+
+    matmul1's are maps of the keys, matmul2's of the values. The latter are also the columns of
+    `attention_relevance` summed over the queries, as both operands take half of the same products.
+    None for other layers, and where keys have no place.
+    """
+    if layer.role not in ("matmul1", "matmul2") or relevance.layers[layer.name][1].dim() != 4:
+        return None
+    channels = 2 if layer.role == "matmul1" else 3  # k^T is (B, h, d, N), v is (B, h, N, d)
+    heads = relevance.layers[layer.name][1].sum(channels).unbind(1)
+    placed = [_placed(trace, layer, head) for head in heads]
+    found = [head for head in placed if head is not None]
+    return torch.stack(found, 1) if found else None
 
 
 def attention_relevance(relevance: Relevance, product: str) -> Tensor:
-    """Return the relevance of an attention map, per head: (B, h, N, N), or (B * windows, ...).
+    """Return the relevance of an attention map, head by head, image by image.
+
+    (B, h, N, N), queries in rows and keys in columns, or (B, windows, h, n, n) where attention
+    stays within windows. Under the constant rule for softmax it is zero.
 
     Args:
         product: name of a second attention product (`....matmul2`).
     """
-    return relevance.layers[product][0]
-
-
-def _windowed(trace: Trace, layer: Layer, tokens: Tensor) -> Tensor | None:
-    block = trace.windows.get(layer.block)
-    if block is None:
-        return _token_map(trace, tokens)
-    shape = trace.blocks[layer.block].shape
-    if layer.role in ("qkv", "proj", "matmul1", "matmul2"):
-        return _from_windows(cast(Any, block), tokens, shape)
-    return tokens.reshape(shape[:3])
-
-
-def _from_windows(block: Any, tokens: Tensor, shape: torch.Size) -> Tensor:
-    """Undo Swin's padding, shift and partition: (B * windows, n) -> (B, H, W)."""
-    height, width = shape[1:3]
-    window = tuple(block.window_size)
-    padded = [math.ceil(s / w) * w for s, w in zip((height, width), window, strict=True)]
-    shifted = window_reverse(tokens.reshape(-1, *window, 1), window, *padded)
-    grid = shifted[:, :height, :width]
-    return torch.roll(grid, tuple(block.shift_size), dims=(1, 2)).squeeze(-1)
-
-
-def _token_map(trace: Trace, tokens: Tensor) -> Tensor | None:
-    """Arrange tokens as the image's patches: (B, N) or (B, H, W) -> (B, h, w)."""
-    if tokens.dim() == 3:  # Swin keeps its tokens in rows and columns outside its windows
-        return tokens if trace.windows else None
-    height, width = grid_size(trace)
-    if len(tokens) != len(trace.images) or tokens.shape[1] < height * width:
-        return None
-    return tokens[:, -height * width :].reshape(-1, height, width)
+    found, images = relevance.layers[product][0], len(relevance.target)
+    return found if len(found) == images else found.unflatten(0, (images, -1))
 
 
 def grid_size(trace: Trace) -> tuple[int, int]:
     """Return how many patches the image is cut into: (rows, columns).
 
     Raises:
-        ValueError: the model has no patch embedding that says its patches' size.
+        ValueError: the model cuts its images without a convolution.
     """
-    patch = getattr(getattr(trace.model, "patch_embed", None), "patch_size", None)
-    if patch is None:
-        raise ValueError("this model's patches have no known size: use a ViT, DeiT or Swin of timm")
-    height, width = trace.images.shape[-2:]
-    return height // patch[0], width // patch[1]
+    if not trace.grids:
+        raise ValueError("this model's patches have no known place: they come from no convolution")
+    return trace.grids.get(next(iter(trace.blocks), ""), trace.grids[""])
 
 
 def default_block(trace: Trace) -> str:
@@ -105,3 +91,42 @@ def default_block(trace: Trace) -> str:
     """
     names = list(trace.blocks)
     return names[len(names) // 4]
+
+
+def _placed(trace: Trace, layer: Layer, values: Tensor) -> Tensor | None:
+    """Arrange a value a token of a layer as patches."""
+    block = trace.windows.get(layer.block)
+    if block is None:
+        return _on_grid(trace, layer.block, values)
+    shape = trace.blocks[layer.block].shape  # (B, H, W, C)
+    if ".attn." in layer.name:
+        return _from_windows(block, values, shape)
+    return values.reshape(shape[:3])
+
+
+def _from_windows(block: nn.Module, values: Tensor, shape: torch.Size) -> Tensor:
+    """Undo Swin's padding, shift and partition: (B * windows, n) -> (B, H, W)."""
+    swin = cast(Any, block)
+    window = tuple(swin.window_size)
+    padded = [math.ceil(s / w) * w for s, w in zip(shape[1:3], window, strict=True)]
+    shifted = window_reverse(values.reshape(-1, *window, 1), window, *padded)
+    grid = shifted[:, : shape[1], : shape[2]]
+    return torch.roll(grid, tuple(swin.shift_size), dims=(1, 2)).squeeze(-1)
+
+
+def _on_grid(trace: Trace, block: str, values: Tensor) -> Tensor | None:
+    """Arrange a value a token as patches: (B, N) or (B, H, W) -> (B, h, w)."""
+    if values.dim() == 3:  # Swin keeps its tokens in rows and columns outside its windows
+        return values if trace.windows else None
+    grid = trace.grids.get(block)
+    if grid is None or values.dim() != 2 or len(values) != len(trace.images):
+        return None
+    prefix = values.shape[1] - grid[0] * grid[1]
+    if prefix not in (0, _prefix_tokens(trace.model)):
+        return None
+    return values[:, prefix:].unflatten(1, grid)
+
+
+def _prefix_tokens(model: nn.Module) -> int:
+    """Count the class, distillation and register tokens, which stand before the patches."""
+    return int(getattr(model, "num_prefix_tokens", getattr(model, "num_tokens", 0)))

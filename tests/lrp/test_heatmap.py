@@ -24,9 +24,21 @@ def test_a_depth_that_is_not_there_is_refused_with_those_that_are(model, images)
         heatmap(trace, relevance(trace, 0), "blocks.77")
 
 
+class FlatPatches(torch.nn.Module):
+    """Embeds patches by a linear layer, as no convolution would tell where they lie."""
+
+    def __init__(self):
+        super().__init__()
+        self.proj = torch.nn.Linear(3 * 8 * 8, 32)
+
+    def forward(self, x):
+        patches = x.reshape(-1, 3, 4, 8, 4, 8).permute(0, 2, 4, 1, 3, 5)
+        return self.proj(patches.flatten(3).flatten(1, 2))
+
+
 def test_a_model_that_does_not_say_how_it_cuts_images_has_pixels_only(images):
     model = build("vit")
-    del model.patch_embed.patch_size
+    model.patch_embed = FlatPatches().requires_grad_(False)
     trace = Trace(model, images)
     found = relevance(trace, 0)
     assert depths(trace, found) == (PIXELS,)
