@@ -1,50 +1,135 @@
-"""The class-specific attention map of Chefer et al. (CVPR 2021), which LRP-QViT shows."""
+"""Maps made of attention: rolled out (Abnar & Zuidema), weighted by gradients or LRP (Chefer).
+
+All three read one row of a product over the blocks, (I + A_L) ... (I + A_1), with A_b (B, N, N) a
+block's heads combined: how much of each patch has reached the tokens the head reads.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from timm.models.beit import Beit
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 from torch import Tensor, nn
 
 from lrp.maps import grid_size
-from lrp.relevance import Target, relevance
+from lrp.relevance import Relevance, Target, relevance
 from lrp.rules import GRADIENT, LRP_QVIT
 from lrp.trace import Trace
 
 
 def rolls_out(model: nn.Module) -> bool:
-    """Say whether the model has a class token that attends to all patches."""
-    windows = any(hasattr(module, "shift_size") for module in model.modules())
-    return bool(getattr(model, "num_prefix_tokens", 0)) and not windows
+    """Say whether all tokens attend to all, once a block, and the head reads tokens or their mean.
+
+    That is timm's ViT, DeiT, BEiT and EVA, with a class token or average pooling.
+    """
+    return (
+        isinstance(model, VisionTransformer | VisionTransformerRelPos | Beit | Eva)
+        and model.global_pool in ("token", "avg")
+        and all(_attends_once(block) for block in model.blocks)
+    )
 
 
-def transformer_attribution(model: nn.Module, images: Tensor, target: Target = None) -> Tensor:
-    """Return the map of `target` for each image: (B, h, w), in patches.
+def attention_rollout(model: nn.Module, images: Tensor) -> Tensor:
+    """Return the same map for every class: (B, h, w), in patches, from 0 to 1.
 
-    A_b = I + mean over heads of max(grad A_b * R_b, 0);  C = A_B ... A_2 A_1;  the class token's
-    row of C is the map (eqs. 13 and 14 of arXiv:2012.09838). Needs a class token that attends to
-    all patches.
+    A_b = (mean over heads of attention + I) / 2, whose rows sum to 1; the map is a row of
+    A_L ... A_1 (arXiv:2005.00928).
 
     Raises:
-        ValueError: the model has no class token, or attends within windows.
+        ValueError: the model cannot be rolled out.
     """
+    trace = _trace(model, images)
+    means = [attention.detach().mean(1) for attention in _attentions(trace).values()]
+    return _reached(trace, means) / 2 ** len(means)  # (A + I) / 2 = (I + A) / 2
+
+
+def gradient_attention(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
+    """Return the map of the classes `target` (B,): (B, h, w), in patches, not negative.
+
+    R <- R + mean over heads of max(grad A_b * A_b, 0) R, from R = I (eqs. 5 and 6 of
+    arXiv:2103.15679).
+
+    Raises:
+        ValueError: the model cannot be rolled out.
+    """
+    trace = _trace(model, images)
+    weights = {name: a.detach() for name, a in _attentions(trace).items()}
+    return _reached(trace, _weighted_by_gradient(trace, target, weights))
+
+
+def transformer_attribution(
+    model: nn.Module, images: Tensor, target: Target = None, found: Relevance | None = None
+) -> Tensor:
+    """Return the map of `target` (default: the top class): (B, h, w), in patches, not negative.
+
+    A_b = mean over heads of max(grad A_b * R_b, 0), R_b the relevance of attention under LRP_QVIT
+    (eqs. 13 and 14 of arXiv:2012.09838).
+
+    Args:
+        found: relevance of these images and classes, where it is already there.
+
+    Raises:
+        ValueError: the model cannot be rolled out.
+    """
+    trace = _trace(model, images)
+    if found is None:
+        found = relevance(Trace(model, images, LRP_QVIT), target)
+    weights = {name: found.layers[name][0] for name in _attentions(trace)}
+    return _reached(trace, _weighted_by_gradient(trace, found.target, weights))
+
+
+def _attends_once(block: nn.Module) -> bool:
+    # differential attention subtracts two maps, parallel blocks have several
+    return hasattr(block, "attn") and not hasattr(block.attn, "lambda_init")
+
+
+def _trace(model: nn.Module, images: Tensor) -> Trace:
     if not rolls_out(model):
-        raise ValueError("this map needs a class token and global attention: use ViT or DeiT")
-    trace = Trace(model, images, LRP_QVIT)
-    found = relevance(trace, target)
-    gradients = _attention_gradients(Trace(model, images, GRADIENT), found.target)
-    rollout: Tensor | None = None
-    for name, gradient in gradients.items():
-        cam = (gradient * found.layers[name][0]).clamp_min(0).mean(1)  # (B, N, N)
-        step = cam + torch.eye(cam.shape[-1], device=cam.device)
-        rollout = step if rollout is None else step @ rollout
-    assert rollout is not None
-    height, width = grid_size(trace)
-    return rollout[:, 0, -height * width :].reshape(-1, height, width)
+        raise ValueError(
+            f"{type(model).__name__} has no map of attention from every patch to its head: "
+            "use a ViT, DeiT, BEiT or EVA with a class token or average pooling"
+        )
+    return Trace(model, images, GRADIENT)
 
 
-def _attention_gradients(trace: Trace, target: Tensor) -> dict[str, Tensor]:
+def _attentions(trace: Trace) -> dict[str, Tensor]:
+    """Return each block's attention (B, heads, N, N), in the order they run."""
+    operands = trace.operands.items()
+    return {name: pair[0] for name, pair in operands if name.endswith(".attn.matmul2")}
+
+
+def _weighted_by_gradient(trace: Trace, target: Tensor, weights: dict[str, Tensor]) -> list[Tensor]:
+    attentions = list(_attentions(trace).values())
     logit = trace.logits.gather(1, target[:, None]).sum()
-    products = {
-        name: operands[0] for name, operands in trace.operands.items() if name.endswith("matmul2")
-    }
-    return dict(zip(products, torch.autograd.grad(logit, list(products.values())), strict=True))
+    gradients = torch.autograd.grad(logit, attentions)
+    pairs = zip(gradients, weights.values(), strict=True)
+    return [(gradient * weight).clamp_min(0).mean(1) for gradient, weight in pairs]
+
+
+def _reached(trace: Trace, steps: list[Tensor]) -> Tensor:
+    """Read r (I + A_L) ... (I + A_1) at the patches: (B, h, w), r the share of each token read."""
+    row = _read(trace.model, steps[0])
+    for step in reversed(steps):
+        row = row + row @ step
+    height, width = grid_size(trace)
+    return row[:, 0, -height * width :].unflatten(1, (height, width))
+
+
+def _read(model: Any, like: Tensor) -> Tensor:
+    """Return the share of each token in what the head reads: (B, 1, N), summing to 1.
+
+    The sources take the class token's row. Our reading of the others: a distilled DeiT averages
+    the predictions of two tokens, average pooling all that it pools, so their rows are averaged.
+    """
+    row = like.new_zeros(len(like), 1, like.shape[-1])
+    if model.global_pool == "token":
+        read = slice(0, 2 if hasattr(model, "head_dist") else 1)
+    else:
+        pools_all = getattr(model, "pool_include_prefix", False)
+        read = slice(0 if pools_all else model.num_prefix_tokens, None)
+    row[..., read] = 1
+    return row / row.sum(-1, keepdim=True)

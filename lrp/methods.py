@@ -1,0 +1,200 @@
+"""Every way to explain a decision, by name: what tables, pages and command lines choose from."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from lrp import compare
+from lrp.deletion import grid
+from lrp.heatmap import PIXELS, heatmap
+from lrp.relevance import relevance
+from lrp.rollout import attention_rollout, gradient_attention, rolls_out, transformer_attribution
+from lrp.rules import ATTN_LRP, ATTN_LRP_GAMMA, LRP_QVIT, Rules
+from lrp.trace import Trace
+
+Maps = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+
+def _any(model: nn.Module) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to explain decisions.
+
+    Attributes:
+        name: as typed on the command line.
+        label: for people.
+        what: one sentence that says what the map shows, and whose it is.
+        maps: takes (model, images (B, 3, H, W), target (B,)) and returns (B, h, w), in patches or
+            pixels, detached, on the images' device; an image's map does not depend on the others.
+            Signed where the method is; ValueError where it does not suit the model.
+        suits: says whether it can be had for a model.
+    """
+
+    name: str
+    label: str
+    what: str
+    maps: Maps
+    suits: Callable[[nn.Module], bool] = _any
+
+
+def method(name: str) -> Method:
+    """Return the method called `name`.
+
+    Raises:
+        ValueError: there is no such method.
+    """
+    if name not in METHODS:
+        raise ValueError(f"method {name!r} is unknown: use one of {', '.join(METHODS)}")
+    return METHODS[name]
+
+
+def suitable(model: nn.Module) -> tuple[str, ...]:
+    """Name the methods that can be had for `model`, in the order tables show them."""
+    return tuple(name for name, found in METHODS.items() if found.suits(model))
+
+
+def _relevance_by(rules: Rules, depth: str | None = None) -> Maps:
+    """Make maps of relevance under `rules`, read at `depth` (default: the model's own)."""
+
+    def maps(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
+        trace = Trace(model, images, rules)
+        return heatmap(trace, relevance(trace, target), depth)
+
+    return maps
+
+
+def _rollout(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
+    return attention_rollout(model, images)
+
+
+def _random(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
+    """Draw maps (B, h, w), in cells, each from a seed of its image."""
+    size = grid(model, *images.shape[-2:])
+    seeds = (zlib.crc32(image.numpy().tobytes()) for image in images.detach().cpu())
+    drawn = [torch.rand(size, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return torch.stack(drawn).to(images)
+
+
+_CONSTANT = replace(ATTN_LRP, name="ATTN_LRP_CONSTANT", softmax="constant")
+_METHODS = (
+    Method(
+        "attn-lrp",
+        "AttnLRP",
+        "Relevance of an early block's tokens: AttnLRP (Achtibat et al. 2024), stopped above the "
+        "pixels.",
+        _relevance_by(ATTN_LRP),
+    ),
+    Method(
+        "attn-lrp-pixels",
+        "AttnLRP, pixels",
+        "Relevance of the pixels: AttnLRP (Achtibat et al. 2024) with the epsilon rule.",
+        _relevance_by(ATTN_LRP, PIXELS),
+    ),
+    Method(
+        "attn-lrp-gamma",
+        "AttnLRP, gamma",
+        "Relevance of an early block's tokens, positive contributions favoured by AttnLRP's gamma "
+        "rule.",
+        _relevance_by(ATTN_LRP_GAMMA),
+    ),
+    Method(
+        "attn-lrp-gamma-pixels",
+        "AttnLRP, gamma, pixels",
+        "Relevance of the pixels, positive contributions favoured by AttnLRP's gamma rule.",
+        _relevance_by(ATTN_LRP_GAMMA, PIXELS),
+    ),
+    Method(
+        "attn-lrp-constant",
+        "AttnLRP, attention constant",
+        "Relevance of an early block's tokens that flows through values alone, attention taken as "
+        "given (Ali et al. 2022).",
+        _relevance_by(_CONSTANT),
+    ),
+    Method(
+        "lrp-qvit",
+        "LRP-QViT",
+        "Relevance of an early block's tokens under the rules of Chefer et al. (2021), which "
+        "LRP-QViT scores layers by.",
+        _relevance_by(LRP_QVIT),
+    ),
+    Method(
+        "lrp-qvit-pixels",
+        "LRP-QViT, pixels",
+        "Relevance of the pixels under the rules of Chefer et al. (2021), their full LRP.",
+        _relevance_by(LRP_QVIT, PIXELS),
+    ),
+    Method(
+        "transformer-attribution",
+        "Transformer attribution",
+        "Attention of all blocks, weighted by its relevance and gradient and multiplied up (Chefer "
+        "et al., CVPR 2021); not signed.",
+        transformer_attribution,
+        rolls_out,
+    ),
+    Method(
+        "gradient-attention",
+        "Gradient-weighted attention",
+        "Attention of all blocks, weighted by its gradient and multiplied up (Chefer et al., ICCV "
+        "2021); not signed.",
+        gradient_attention,
+        rolls_out,
+    ),
+    Method(
+        "rollout",
+        "Attention rollout",
+        "Attention of all blocks, multiplied up (Abnar & Zuidema 2020); the same for every class, "
+        "not signed.",
+        _rollout,
+        rolls_out,
+    ),
+    Method(
+        "integrated-gradients",
+        "Integrated gradients",
+        "Gradient averaged over 32 steps from the mean colour to the image, times the image "
+        "(Sundararajan et al. 2017, by captum).",
+        compare.integrated_gradients,
+    ),
+    Method(
+        "saliency",
+        "Saliency",
+        "Size of the gradient at each pixel (Simonyan et al. 2014, by captum); not signed.",
+        compare.saliency,
+    ),
+    Method(
+        "input-x-gradient",
+        "Input × gradient",
+        "Gradient at each pixel times the pixel (Shrikumar et al. 2016, by captum).",
+        compare.input_x_gradient,
+    ),
+    Method(
+        "occlusion",
+        "Occlusion",
+        "How far the class's logit falls when a patch is covered with the mean colour (Zeiler & "
+        "Fergus 2014, by captum).",
+        compare.occlusion,
+    ),
+    Method(
+        "grad-cam",
+        "Grad-CAM",
+        "Tokens that enter the last block, weighted by their mean gradient (Selvaraju et al. 2017, "
+        "by captum, without its ReLU).",
+        compare.grad_cam,
+        compare.has_tokens,
+    ),
+    Method(
+        "random",
+        "Random",
+        "Random numbers, the control that says nothing about the image.",
+        _random,
+    ),
+)
+METHODS: dict[str, Method] = {found.name: found for found in _METHODS}
+DEFAULT = "attn-lrp"
