@@ -11,8 +11,6 @@ from lrp.maps import (
     pixel_map,
 )
 from lrp.relevance import relevance
-from lrp.rollout import transformer_attribution
-from lrp.rules import LRP_QVIT
 from lrp.trace import Trace
 from tests.models import SIZE, build
 
@@ -62,32 +60,3 @@ def test_relevance_of_a_bright_square_lies_on_it():
     outside[..., 8:16, 16:24] = 0
     assert pixel_map(found).abs().sum() > 0
     assert outside.abs().max() == 0
-
-
-def test_transformer_attribution_multiplies_attention_maps(images):
-    model = build("vit", torch.float64)
-    found = transformer_attribution(model, images.double(), 1)
-    assert found.shape == (3, 4, 4)
-    # a first-principles copy: true gradients from hooks on timm's unfused attention
-    for block in model.blocks:
-        block.attn.fused_attn = False
-    maps = []
-    hooks = [
-        b.attn.attn_drop.register_forward_hook(lambda m, i, o: maps.append(o.requires_grad_()))
-        for b in model.blocks
-    ]
-    logit = model(images.double().requires_grad_())[:, 1].sum()
-    gradients = torch.autograd.grad(logit, maps)
-    for hook in hooks:
-        hook.remove()
-    shares = relevance(Trace(model, images.double(), LRP_QVIT), 1).layers
-    rollout = torch.eye(17, dtype=torch.float64).expand(3, -1, -1)
-    for index, gradient in enumerate(gradients):
-        cam = (gradient * shares[f"blocks.{index}.attn.matmul2"][0]).clamp_min(0).mean(1)
-        rollout = rollout + torch.bmm(cam, rollout)
-    torch.testing.assert_close(found.flatten(1), rollout[:, 0, 1:])
-
-
-def test_transformer_attribution_refuses_models_without_a_class_token(images):
-    with pytest.raises(ValueError, match="class token"):
-        transformer_attribution(build("swin"), images)
