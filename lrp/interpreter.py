@@ -24,6 +24,7 @@ OPERATIONS: dict[Callable[..., Any], str] = {
     torch.conv2d: "conv2d",
     F.scaled_dot_product_attention: "attention",
     F.layer_norm: "layer_norm",
+    F.rms_norm: "rms_norm",
     F.normalize: "normalize",
     **dict.fromkeys((torch.matmul, torch.bmm, Tensor.matmul, Tensor.bmm), "matmul"),
     **dict.fromkeys((F.softmax, torch.softmax, Tensor.softmax), "softmax"),
@@ -115,6 +116,15 @@ class Interpreter(TorchFunctionMode):
     ) -> Tensor:
         return F.layer_norm(input, normalized_shape, weight, bias, eps)
 
+    def rms_norm(
+        self,
+        input: Tensor,
+        normalized_shape: list[int],
+        weight: Tensor | None = None,
+        eps: float | None = None,
+    ) -> Tensor:
+        return F.rms_norm(input, normalized_shape, weight, eps)
+
     def normalize(self, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return F.normalize(input, *args, **kwargs)
 
@@ -147,8 +157,8 @@ class Interpreter(TorchFunctionMode):
         scale = query.shape[-1] ** -0.5 if scale is None else scale
         scores = self.matmul(query * scale, key.transpose(-2, -1))  # (B, h, N, N)
         if attn_mask is not None and attn_mask.dtype == torch.bool:
-            attn_mask = torch.zeros_like(scores).masked_fill(~attn_mask, float("-inf"))
-        if attn_mask is not None:
+            scores = scores.masked_fill(~attn_mask, float("-inf"))
+        elif attn_mask is not None:
             scores = scores + attn_mask
         return self.matmul(self.softmax(scores, dim=-1), value)
 

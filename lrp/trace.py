@@ -25,10 +25,10 @@ from lrp.rules import ATTN_LRP, Rules
 
 # Operations whose own gradient already hands R = a * G on: they move, pool or scale by constants.
 _LINEAR = frozenset(
-    """__get__ __getitem__ __neg__ adaptive_avg_pool2d avg_pool2d cat chunk clone contiguous dropout
-    expand expand_as flatten float masked_fill mean movedim narrow neg pad permute repeat reshape
-    reshape_as roll select split squeeze stack sum to transpose type_as unbind unflatten unfold
-    unsqueeze view view_as""".split()  # noqa: SIM905 - a table of names
+    """__get__ __getitem__ __neg__ adaptive_avg_pool2d avg_pool2d cat chunk clone contiguous
+    dropout expand expand_as flatten float interpolate masked_fill mean movedim narrow neg pad
+    permute repeat reshape reshape_as roll select split squeeze stack sum to transpose type_as
+    unbind unflatten unfold unsqueeze view view_as""".split()  # noqa: SIM905 - a table of names
 )
 # Linear where only their first argument depends on the image.
 _BY_CONSTANT = frozenset(("div", "__truediv__", "true_divide", "sub", "__sub__"))
@@ -141,6 +141,17 @@ class Trace(Interpreter):
         if self.rules.norm == "gradient":
             return F.layer_norm(input, normalized_shape, weight, bias, eps)
         return layer_norm(input, normalized_shape, weight, bias, eps)
+
+    def rms_norm(
+        self,
+        input: Tensor,
+        normalized_shape: list[int],
+        weight: Tensor | None = None,
+        eps: float | None = None,
+    ) -> Tensor:
+        y = F.rms_norm(input, normalized_shape, weight, eps)
+        # With a constant deviation each value is only scaled: both rules hand it on unchanged.
+        return y if self.rules.norm == "gradient" else attribute(input, y)
 
     def normalize(
         self, input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: None = None
