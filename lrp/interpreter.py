@@ -159,7 +159,7 @@ class Interpreter(TorchFunctionMode):
         if attn_mask is not None and attn_mask.dtype == torch.bool:
             scores = scores.masked_fill(~attn_mask, float("-inf"))
         elif attn_mask is not None:
-            scores = scores + attn_mask
+            scores = self.add(scores, attn_mask)
         return self.matmul(self.softmax(scores, dim=-1), value)
 
 

@@ -166,14 +166,22 @@ class Trace(Interpreter):
         return attribute(input, y) if input.requires_grad else y
 
     def add(self, input: Any, other: Any, *, alpha: float = 1) -> Tensor:
-        residual = _varies(input) and _varies(other) and input.shape == other.shape and alpha == 1
-        # Sums inside an attention module rotate queries and keys: linear maps, not branches.
-        residual = residual and "attn" not in self.scope.current.rpartition(".")[2]
-        if residual and self.rules.addition == "ratio":
-            return ratio_add(input, other, len(self.images))
-        if residual and self.rules.addition == "absolute":
-            return absolute_add(input, other)
-        return torch.add(input, other, alpha=alpha)
+        y = torch.add(input, other, alpha=alpha)
+        both = _varies(input) and _varies(other)
+        if "attn" in self.scope.current.rpartition(".")[2]:
+            # A rotation of queries or keys, which is linear in them, or scores and their bias.
+            return y if both else self._biased(input if _varies(input) else other, y)
+        if both and input.shape == other.shape and alpha == 1:
+            if self.rules.addition == "ratio":
+                return ratio_add(input, other, len(self.images))
+            if self.rules.addition == "absolute":
+                return absolute_add(input, other)
+        return y
+
+    def _biased(self, scores: Any, y: Tensor) -> Tensor:
+        """Under the identity rule, give attention scores all relevance, position biases none."""
+        whole = self.rules.softmax == "identity" and _varies(scores) and scores.shape == y.shape
+        return attribute(scores, y) if whole else y
 
     def mul(self, input: Any, other: Any) -> Tensor:
         both = _varies(input) and _varies(other)
