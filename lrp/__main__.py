@@ -1,14 +1,16 @@
-"""Command line: `python -m lrp explain` and `python -m lrp scores`."""
+"""Command line: `python -m lrp explain`, `python -m lrp scores`, `python -m lrp faithfulness`."""
 
 from __future__ import annotations
 
 import argparse
+import math
+import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
+from assets import digits
 from assets.command_line import (
     Parser,
     add_data_arguments,
@@ -17,20 +19,28 @@ from assets.command_line import (
     start,
     write_json,
 )
-from assets.data import class_names, load_images
+from assets.data import ImageSet, class_names, load_images
 from assets.errors import InputError
 from assets.models import LoadedModel, load_model
 from assets.selection import pictures, take
 from assets.uploads import open_image
+from lrp.deletion import STEPS, deleted, grid
 from lrp.device import resolve_device
-from lrp.heatmap import heatmap
+from lrp.export import arrays, description, versions
+from lrp.faithfulness import faithfulness
+from lrp.heatmap import default_depth, heatmap
 from lrp.layers import list_layers
-from lrp.maps import layer_map
+from lrp.localisation import Localiser
+from lrp.methods import DEFAULT, METHODS, Method, method
 from lrp.pictures import enlarge, from_model_input, overlay, scale
-from lrp.relevance import Relevance, relevance
+from lrp.relevance import relevance
+from lrp.report import figures, table
 from lrp.rules import PRESETS, preset
-from lrp.scores import STATISTICS, contribution_scores, image_scores
+from lrp.scores import STATISTICS, contribution_scores
 from lrp.trace import Trace
+
+SPLIT = "validation"  # of the bundled images, for faithfulness
+IMAGES = 100  # for faithfulness
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,33 +48,66 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     device = resolve_device(options.device)
     loaded = load_model(options.model, options.checkpoint, device)
-    if options.command == "explain":
-        return explain(options, loaded, device)
-    return scores(options, loaded, device)
+    return options.run(options, loaded, device)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m lrp", description="Relevance of a decision.")
     commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("explain", help="explain one image: pictures, arrays and JSON")
-    add_model_arguments(one)
-    one.add_argument("--image", required=True, help="PNG, JPEG or WebP file")
-    one.add_argument("--target", type=int, help="class to explain (default: the predicted one)")
-    one.add_argument(
-        "--rules", default="ATTN_LRP", help=f"{', '.join(PRESETS)} (default: ATTN_LRP)"
-    )
-    one.add_argument("--depth", help="block whose input tokens are shown, or pixels")
-    one.add_argument("--out", required=True, metavar="FOLDER", help="where the results go")
-    many = commands.add_parser("scores", help="contribution score of every layer")
-    add_model_arguments(many)
-    add_data_arguments(many)
-    many.add_argument("--images", type=int, default=32, help="how many images (default: 32)")
-    many.add_argument(
-        "--rules", default="LRP_QVIT", help=f"{', '.join(PRESETS)} (default: LRP_QVIT)"
-    )
-    many.add_argument("--statistic", default=STATISTICS[0], help=", ".join(STATISTICS))
-    many.add_argument("--json", metavar="FILE", help="write the scores here (- is standard output)")
+    _add_explain(commands.add_parser("explain", help="explain one image: picture, arrays, JSON"))
+    _add_scores(commands.add_parser("scores", help="contribution score of every layer"))
+    text = "how faithful and how costly each method's maps are"
+    _add_faithfulness(commands.add_parser("faithfulness", help=text))
     return parser
+
+
+def _add_explain(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=explain)
+    add_model_arguments(parser)
+    parser.add_argument("--image", required=True, help="PNG, JPEG or WebP file")
+    parser.add_argument("--target", type=int, help="class to explain (default: the predicted one)")
+    _add_rules(parser, "ATTN_LRP")
+    parser.add_argument("--depth", help="block whose input tokens are shown, or pixels")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="where the results go")
+
+
+def _add_scores(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=scores)
+    add_model_arguments(parser)
+    add_data_arguments(parser)
+    parser.add_argument("--images", type=int, default=32, help="how many images (default: 32)")
+    _add_rules(parser, "LRP_QVIT")
+    parser.add_argument("--statistic", default=STATISTICS[0], help=", ".join(STATISTICS))
+    _add_json(parser, "the scores")
+
+
+def _add_faithfulness(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=measure)
+    add_model_arguments(parser)
+    add_data_arguments(parser)
+    known = f"{DEFAULT}, which is always measured, and any of {', '.join(list(METHODS)[1:])}"
+    parser.add_argument(
+        "--methods", default="all", metavar="A,B", help=f"{known} (default: all that suit)"
+    )
+    parser.add_argument("--images", type=int, help=f"how many images (default: {IMAGES})")
+    text = "leave out the first ones of the seed's order, on which something was chosen"
+    parser.add_argument("--skip", type=int, default=0, metavar="IMAGES", help=text)
+    text = "of the images' order and of equal values' in a map (default: 0)"
+    parser.add_argument("--seed", type=int, default=0, help=text)
+    parser.add_argument("--batch", type=int, default=8, help="images at a time (default: 8)")
+    text = f"in how many the whole image is deleted (default: {STEPS})"
+    parser.add_argument("--steps", type=int, default=STEPS, help=text)
+    _add_json(parser, "the figures and curves")
+
+
+def _add_rules(parser: argparse.ArgumentParser, default: str) -> None:
+    text = f"{', '.join(PRESETS)} (default: {default})"
+    parser.add_argument("--rules", default=default, help=text)
+
+
+def _add_json(parser: argparse.ArgumentParser, what: str) -> None:
+    text = f"write {what} here (- is standard output)"
+    parser.add_argument("--json", metavar="FILE", help=text)
 
 
 def explain(options: argparse.Namespace, loaded: LoadedModel, device: torch.device) -> int:
@@ -75,13 +118,14 @@ def explain(options: argparse.Namespace, loaded: LoadedModel, device: torch.devi
     image = loaded.transform()(picture)[None].to(device)
     trace = Trace(loaded.model, image, rules)
     found = relevance(trace, options.target)
-    shown = heatmap(trace, found, options.depth)[0].cpu().numpy()
+    depth = options.depth or default_depth(trace, found)
+    shown = heatmap(trace, found, depth)[0].cpu().numpy()
     config = loaded.data_config
     view = enlarge(from_model_input(image[0].cpu().numpy(), config["mean"], config["std"]))
     overlay(view, scale(shown)).save(folder / "overlay.png")
-    maps = _maps(trace, found, loaded)
+    maps = arrays(trace, found, list_layers(loaded.model, loaded.input_size))
     np.savez_compressed(folder / "relevance.npz", allow_pickle=False, **maps)
-    payload = _explanation(loaded, trace, found)
+    payload = description(trace, found, class_names(loaded), loaded.name, loaded.key, depth)
     write_json(payload, str(folder / "explanation.json"))
     target = payload["target"]
     print(f"{target['name']} ({target['probability']:.1%}): see {folder / 'overlay.png'}")
@@ -95,44 +139,6 @@ def _folder(out: str) -> Path:
     except OSError as error:
         raise InputError(f"{out} cannot be made a folder: give another with --out") from error
     return folder
-
-
-def _maps(trace: Trace, found: Relevance, loaded: LoadedModel) -> dict[str, np.ndarray]:
-    """Return a map (h, w) for every layer that has one, and for the pixels."""
-    maps = {"pixels": found.pixels.sum(1)[0].cpu().numpy()}
-    for layer in list_layers(loaded.model, loaded.input_size):
-        grid = layer_map(trace, found, layer)
-        if grid is not None:
-            maps[layer.name] = grid[0].cpu().numpy()
-    return maps
-
-
-def _explanation(loaded: LoadedModel, trace: Trace, found: Relevance) -> dict[str, Any]:
-    names = class_names(loaded)
-    probabilities = trace.logits[0].detach().softmax(0)
-    sums = {name: sum(float(r.sum()) for r in parts) for name, parts in found.layers.items()}
-    share = image_scores(found)[0].tolist()
-
-    def described(index: int) -> dict[str, Any]:
-        return {
-            "class": index,
-            "name": names[index],
-            "probability": float(probabilities[index]),
-            "logit": float(trace.logits[0, index].detach()),
-        }
-
-    return {
-        "model": loaded.name,
-        "weights": loaded.key,
-        "rules": found.rules.name,
-        "target": described(int(found.target[0])),
-        "top5": [described(int(i)) for i in probabilities.topk(min(5, len(names))).indices],
-        "start": float(found.start[0]),
-        "layers": {
-            name: {"sum": sums[name], "contribution": c}
-            for name, c in zip(sums, share, strict=True)
-        },
-    }
 
 
 def scores(options: argparse.Namespace, loaded: LoadedModel, device: torch.device) -> int:
@@ -161,6 +167,86 @@ def scores(options: argparse.Namespace, loaded: LoadedModel, device: torch.devic
         for name, entry in by_layer.items():
             print(f"{name:<40} {entry['mean']:8.5f} +- {entry['sd']:.5f}")
     return 0
+
+
+def measure(options: argparse.Namespace, loaded: LoadedModel, device: torch.device) -> int:
+    """Print how faithful methods are, and write the figures as JSON if asked to."""
+    methods = _methods(options.methods, loaded)
+    images = _chosen(options, loaded)
+    cells = math.prod(grid(loaded.model, *loaded.input_size[1:]))
+    deleted(cells, options.steps)  # refuses steps that do not suit before any work
+    places = _masks(images) if options.data is None else None
+    found = faithfulness(
+        loaded.model,
+        pictures(images, options.batch),
+        len(images),
+        methods,
+        device,
+        options.steps,
+        print_progress("faithfulness, maps"),
+        on_maps=places,
+        seed=options.seed,
+    )
+    made = figures(found, DEFAULT, places)
+    write_json(_settings(options, loaded, images, device) | {"methods": made}, options.json)
+    if options.json != "-":
+        print(f"{loaded.name}; images: {len(images)}; {cells} cells in {options.steps} steps\n")
+        print(table(made, DEFAULT))
+    return 0
+
+
+def _methods(names: str, loaded: LoadedModel) -> list[Method]:
+    """Return the methods named, or all that suit, in the tables' order, with the default one."""
+    asked = {method(name.strip()) for name in names.split(",")} if names != "all" else set()
+    unsuitable = [m for m in METHODS.values() if not m.suits(loaded.model)]
+    for one in unsuitable:
+        if one in asked:
+            raise InputError(f"{one.name} cannot be had for {loaded.name}: leave it out")
+    chosen = asked | {method(DEFAULT)} if asked else set(METHODS.values()) - set(unsuitable)
+    if unsuitable and not asked:
+        left_out = ", ".join(m.name for m in unsuitable)
+        print(
+            f"bitlens: left out, as {loaded.name} does not suit them: {left_out}", file=sys.stderr
+        )
+    return [m for m in METHODS.values() if m in chosen]
+
+
+def _chosen(options: argparse.Namespace, loaded: LoadedModel) -> ImageSet:
+    """Return the images to measure on: some of the seed's order, after those to skip."""
+    if options.batch < 1:
+        raise InputError(f"a batch of {options.batch} images: use 1 or more")
+    shuffled = take(load_images(options.data, loaded, SPLIT), None, options.seed)
+    if not 0 <= options.skip < len(shuffled):
+        raise InputError(f"{options.skip} images to skip: use 0 to {len(shuffled) - 1}")
+    left = shuffled.subset(range(options.skip, len(shuffled)))
+    count = min(IMAGES, len(left)) if options.images is None else options.images
+    if not 0 < count <= len(left):
+        raise InputError(f"{count} images asked of {len(left)} left: use 1 to {len(left)}")
+    return left.subset(range(count))
+
+
+def _masks(images: ImageSet) -> Localiser:
+    """Return what compares maps with the true masks of bundled images."""
+    masks = [digits.sample(SPLIT, index).mask for index in images.indices]
+    return Localiser(torch.from_numpy(np.stack(masks)))
+
+
+def _settings(
+    options: argparse.Namespace, loaded: LoadedModel, images: ImageSet, device: torch.device
+) -> dict[str, object]:
+    return {
+        "default": DEFAULT,
+        "images": len(images),
+        "model": loaded.name,
+        "weights": loaded.key,
+        "data": images.name,
+        "skip": options.skip,
+        "seed": options.seed,
+        "batch": options.batch,
+        "steps": options.steps,
+        "device": str(device),
+        "versions": versions(),
+    }
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from PIL import Image
 from assets import digits
 from assets.command_line import run
 from lrp.__main__ import main
+from lrp.methods import METHODS
+from lrp.rules import PRESETS
 
 
 @pytest.fixture
@@ -25,11 +27,14 @@ def test_explain_writes_picture_arrays_and_json(model, picture, tmp_path, capsys
     with Image.open(out / "overlay.png") as shown:
         assert shown.size == (448, 448)
     payload = json.loads((out / "explanation.json").read_text())
-    assert payload["rules"] == "ATTN_LRP"
+    assert payload["rules"]["name"] == "ATTN_LRP"
+    assert payload["rules"]["softmax"] == "taylor"
+    assert set(payload["versions"]) == {"bitlens", "torch", "timm", "python"}
     assert payload["target"] == payload["top5"][0]
     arrays = np.load(out / "relevance.npz")
     assert arrays["pixels"].shape == (64, 64)
-    assert set(arrays.files) - {"pixels"} <= set(payload["layers"])
+    assert {"pixels", payload["depth"], *payload["blocks"]} <= set(arrays.files)
+    assert set(arrays.files) <= {"pixels", *payload["blocks"], *payload["layers"]}
     name = "layers.1.blocks.1.mlp.fc1" if model == "digits-swin" else "blocks.3.mlp.fc1"
     assert arrays[name].shape == (8, 8)
     assert sum(v["contribution"] for v in payload["layers"].values()) == pytest.approx(1, abs=1e-4)
@@ -58,6 +63,86 @@ def test_scores_go_to_standard_output_alone(capsys):
     assert "contribution scores: 4 of 4" in captured.err
 
 
+@pytest.mark.parametrize("rules", PRESETS)
+def test_layers_are_scored_by_every_preset(rules, capsys):
+    arguments = ["scores", "--model", "digits-vit", "--images", "2", "--rules", rules.lower()]
+    assert main([*arguments, "--json", "-"]) == 0
+    payload = json.loads(capsys.readouterr().out)
+    assert payload["rules"] == rules
+    assert sum(entry["mean"] for entry in payload["scores"].values()) == pytest.approx(1, abs=1e-4)
+
+
+FAITHFULNESS = ["faithfulness", "--model", "digits-vit", "--steps", "4"]
+
+
+def faithfulness(capsys, *arguments):
+    """Return what the command prints as JSON, and its standard error."""
+    assert main([*FAITHFULNESS, *arguments, "--json", "-"]) == 0
+    captured = capsys.readouterr()
+    return json.loads(captured.out), captured.err
+
+
+def test_faithfulness_goes_to_standard_output_alone(capsys):
+    payload, errors = faithfulness(capsys, "--methods", "random,rollout", "--images", "5")
+    assert payload["default"] == "attn-lrp" and payload["images"] == 5
+    assert list(payload["methods"]) == ["attn-lrp", "rollout", "random"]
+    for entry in payload["methods"].values():
+        curves = entry["curves"]
+        assert curves["deleted"] == [0, 0.25, 0.5, 0.75, 1]
+        for name in ("morf", "lerf"):
+            assert entry[name] == pytest.approx(sum(curves[name]) / 5, abs=1e-5)
+        assert entry["gap"] == pytest.approx(entry["lerf"] - entry["morf"], abs=1e-5)
+        assert entry["gap_se"] > 0 and entry["seconds"] > 0 and entry["cost"] > 0
+        best = payload["methods"]["attn-lrp"]["gap"]
+        assert entry["versus_default"]["mean"] == pytest.approx(entry["gap"] - best, abs=1e-5)
+        assert 0 < entry["localisation"]["mass"] < 1
+    assert payload["methods"]["attn-lrp"]["gap"] > payload["methods"]["random"]["gap"]
+    assert "faithfulness, maps: 15 of 15" in errors
+
+
+def test_skipped_images_are_the_first_of_the_same_order(capsys):
+    def gap(*arguments):
+        payload, _ = faithfulness(capsys, "--methods", "attn-lrp", *arguments)
+        return payload["methods"]["attn-lrp"]["gap"]
+
+    first, others = gap("--images", "2"), gap("--images", "2", "--skip", "2")
+    assert first != others
+    assert gap("--images", "4", "--batch", "3") == pytest.approx((first + others) / 2, abs=1e-4)
+    assert gap("--images", "2", "--seed", "1") != first
+
+
+def test_faithfulness_prints_a_table(tmp_path, capsys):
+    path = tmp_path / "found.json"
+    arguments = ["--methods", "random", "--images", "3", "--json", str(path)]
+    assert main([*FAITHFULNESS, *arguments]) == 0
+    title, _, heading, *lines = capsys.readouterr().out.splitlines()
+    assert title == "digits-vit; images: 3; 64 cells in 4 steps"
+    assert heading.split("  ")[0] == "method" and heading.endswith("mass  pointing")
+    methods = json.loads(path.read_text())["methods"]
+    for line, (name, entry) in zip(lines[:2], methods.items(), strict=True):
+        assert line.startswith(name)
+        assert f"{entry['gap']:.3f} +- {entry['gap_se']:.3f}" in line
+
+
+def test_one_image_has_no_standard_error(capsys):
+    payload, _ = faithfulness(capsys, "--methods", "attn-lrp", "--images", "1")
+    assert payload["methods"]["attn-lrp"]["gap_se"] is None
+    assert main([*FAITHFULNESS, "--methods", "attn-lrp", "--images", "1"]) == 0
+    assert "+-" not in capsys.readouterr().out.split("\n\n")[1]
+
+
+def test_methods_that_do_not_suit_are_left_out_unless_asked_for(capsys):
+    arguments = ["faithfulness", "--model", "digits-swin", "--images", "1", "--steps", "2"]
+    assert main([*arguments, "--json", "-"]) == 0
+    captured = capsys.readouterr()
+    measured = set(json.loads(captured.out)["methods"])
+    left_out = set(METHODS) - measured
+    assert "attn-lrp" in measured and "rollout" in left_out
+    assert all(name in captured.err.splitlines()[0] for name in left_out)
+    assert run(main, [*arguments, "--methods", "rollout"]) == 2
+    assert "rollout cannot be had for digits-swin" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -66,6 +151,13 @@ def test_scores_go_to_standard_output_alone(capsys):
         (["scores", "--model", "digits-vit", "--statistic", "x"], "statistic 'x' is unknown"),
         (["scores", "--model", "digits-vit", "--device", "tpu"], "device 'tpu'"),
         (["scores", "--model", "digits-vot"], "digits-vit"),
+        ([*FAITHFULNESS, "--methods", "lrp"], "method 'lrp' is unknown: use one of attn-lrp,"),
+        ([*FAITHFULNESS, "--images", "0"], "0 images asked of 2000 left"),
+        ([*FAITHFULNESS, "--skip", "1999", "--images", "2"], "2 images asked of 1 left"),
+        ([*FAITHFULNESS, "--skip", "2000"], "2000 images to skip: use 0 to 1999"),
+        ([*FAITHFULNESS, "--batch", "0"], "a batch of 0 images: use 1 or more"),
+        ([*FAITHFULNESS, "--steps", "65"], "65 steps to delete 64 cells: use 2 to 64"),
+        ([*FAITHFULNESS, "--data", "nowhere"], "there is no folder nowhere"),
     ],
 )
 def test_wrong_input_is_one_sentence_and_exit_code_two(arguments, sentence, capsys):

@@ -90,6 +90,15 @@ def test_it_is_scored(command, folder):
     assert sum(entry["mean"] for entry in payload["scores"].values()) == pytest.approx(1, abs=1e-3)
 
 
+def test_its_maps_are_faithful(command, folder):
+    arguments = ("--methods", "random", "--images", 3, "--batch", 3, "--steps", 4)
+    payload = command("lrp", "faithfulness", "--data", folder, *arguments)
+    best, control = (payload["methods"][name] for name in ("attn-lrp", "random"))
+    assert best["gap"] > 0.1 > abs(control["gap"])
+    assert best["curves"]["morf"][0] == control["curves"]["morf"][0] > 0.1
+    assert "localisation" not in best
+
+
 def test_it_is_allocated_and_evaluated(command, folder, tmp_path):
     allocation = command("quant", "allocate", "--data", folder, "--images", 8, "--average-bits", 6)
     assert allocation["size_bytes"] <= allocation["uniform"]["size_bytes"]

@@ -1,0 +1,98 @@
+"""Faithfulness as figures for files, and those as a table for people."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from lrp.faithfulness import Faithfulness, standard_error
+from lrp.localisation import Localiser
+
+Figures = dict[str, dict[str, Any]]  # by method
+
+LEGEND = """\
+MoRF, LeRF: mean probability of the predicted class while cells of the image are deleted, most or
+least relevant first; the larger LeRF - MoRF, the more faithful. +-: one standard error over the
+images. Cost: the time a map takes, the model's own forward and backward pass being 1."""
+PLACES = """\
+Mass: share of the positive relevance that lies on the digit's ink. Pointing: how often the
+strongest point does. These models were trained with the true masks (token labels), so carry
+neither figure over to others."""
+
+
+def figures(
+    found: dict[str, Faithfulness], default: str, places: Localiser | None = None
+) -> Figures:
+    """Return each method's figures, ready for JSON; None is a standard error of one image.
+
+    Args:
+        default: the method that the others are compared to, one of `found`.
+        places: where the methods' maps lie, where masks are known.
+    """
+    made = {name: _figures(result, found[default]) for name, result in found.items()}
+    for name, entry in made.items():
+        if places is not None:
+            entry["localisation"] = _localisation(places, name)
+    return made
+
+
+def _figures(result: Faithfulness, default: Faithfulness) -> dict[str, Any]:
+    difference, error = result.versus(default)
+    return {
+        "morf": float(result.morf_area.mean()),
+        "lerf": float(result.lerf_area.mean()),
+        "gap": result.gap_mean,
+        "gap_se": _known(result.gap_se),
+        "versus_default": {"mean": difference, "se": _known(error)},
+        "seconds": result.seconds,
+        "cost": result.cost,
+        "curves": {
+            "deleted": result.deleted.tolist(),
+            "morf": result.morf.mean(0).tolist(),
+            "lerf": result.lerf.mean(0).tolist(),
+        },
+    }
+
+
+def _localisation(places: Localiser, name: str) -> dict[str, Any]:
+    mass, hits = places.mass[name], places.hits[name]
+    return {
+        "mass": float(mass.mean()),
+        "mass_se": _known(float(standard_error(mass))),
+        "pointing": float(hits.float().mean()),
+    }
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def table(made: Figures, default: str) -> str:
+    """Return a table of figures, a line a method, and what its columns mean."""
+    heading = ["method", "LeRF - MoRF", "MoRF", "LeRF", f"vs {default}", "cost"]
+    located = "localisation" in made[default]
+    rows = [heading + ["mass", "pointing"] * located]
+    rows += [[name, *_cells(entry, name == default)] for name, entry in made.items()]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
+    ]
+    return "\n".join([*lines, "", LEGEND, *[PLACES] * located])
+
+
+def _cells(entry: dict[str, Any], is_default: bool) -> list[str]:
+    difference, place = entry["versus_default"], entry.get("localisation")
+    cells = [
+        _with_error(entry["gap"], entry["gap_se"]),
+        f"{entry['morf']:.3f}",
+        f"{entry['lerf']:.3f}",
+        "" if is_default else _with_error(difference["mean"], difference["se"]),
+        f"{entry['cost']:.2f}",
+    ]
+    if place:
+        cells += [_with_error(place["mass"], place["mass_se"]), f"{place['pointing']:.0%}"]
+    return cells
+
+
+def _with_error(mean: float, error: float | None) -> str:
+    return f"{mean:.3f}" if error is None else f"{mean:.3f} +- {error:.3f}"
