@@ -160,12 +160,15 @@ def scores(options: argparse.Namespace, loaded: LoadedModel, device: torch.devic
         "rules": found.rules.name,
         "statistic": found.statistic,
         "images": len(images),
+        "stability": found.stability,
         "scores": by_layer,
     }
     write_json(payload, options.json)
     if options.json != "-":
         for name, entry in by_layer.items():
             print(f"{name:<40} {entry['mean']:8.5f} +- {entry['sd']:.5f}")
+        if found.stability is not None:
+            print(f"\nrank correlation between halves of the images: {found.stability:.3f}")
     return 0
 
 

@@ -72,6 +72,19 @@ def test_layers_are_scored_by_every_preset(rules, capsys):
     assert sum(entry["mean"] for entry in payload["scores"].values()) == pytest.approx(1, abs=1e-4)
 
 
+def test_scores_say_how_steady_their_order_is(tmp_path, capsys):
+    path = tmp_path / "scores.json"
+    arguments = ["scores", "--model", "digits-vit", "--json", str(path), "--images"]
+    assert main([*arguments, "4"]) == 0
+    stability = json.loads(path.read_text())["stability"]
+    assert 0 < stability < 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"rank correlation between halves of the images: {stability:.3f}"
+    assert main([*arguments, "2"]) == 0
+    assert json.loads(path.read_text())["stability"] is None
+    assert "rank correlation" not in capsys.readouterr().out
+
+
 FAITHFULNESS = ["faithfulness", "--model", "digits-vit", "--steps", "4"]
 
 
@@ -131,14 +144,15 @@ def test_one_image_has_no_standard_error(capsys):
     assert "+-" not in capsys.readouterr().out.split("\n\n")[1]
 
 
-def test_methods_that_do_not_suit_are_left_out_unless_asked_for(capsys):
+def test_methods_that_do_not_suit_are_left_out_unless_asked_for(monkeypatch, capsys):
+    few = {name: METHODS[name] for name in ("attn-lrp", "gradient-attention", "rollout", "random")}
+    monkeypatch.setattr("lrp.__main__.METHODS", few)
     arguments = ["faithfulness", "--model", "digits-swin", "--images", "1", "--steps", "2"]
     assert main([*arguments, "--json", "-"]) == 0
     captured = capsys.readouterr()
-    measured = set(json.loads(captured.out)["methods"])
-    left_out = set(METHODS) - measured
-    assert "attn-lrp" in measured and "rollout" in left_out
-    assert all(name in captured.err.splitlines()[0] for name in left_out)
+    assert list(json.loads(captured.out)["methods"]) == ["attn-lrp", "random"]
+    sentence = captured.err.splitlines()[0]
+    assert sentence.endswith("digits-swin does not suit them: gradient-attention, rollout")
     assert run(main, [*arguments, "--methods", "rollout"]) == 2
     assert "rollout cannot be had for digits-swin" in capsys.readouterr().err
 
