@@ -6,22 +6,54 @@ from torch import Tensor, nn
 
 SIZE = (3, 32, 32)
 IMAGES = 3
+TOKENS = {"patch_size": 8, "embed_dim": 32, "depth": 4, "num_heads": 2}
+WINDOWS = {
+    "patch_size": 2,
+    "window_size": 4,
+    "embed_dim": 16,
+    "depths": (2, 2),
+    "num_heads": (2, 4),
+}
 SMALL = {
-    "vit": ("vit_tiny_patch16_224", {"patch_size": 8, "embed_dim": 32, "depth": 4, "num_heads": 2}),
-    "deit": (
-        "deit_tiny_distilled_patch16_224",
-        {"patch_size": 8, "embed_dim": 32, "depth": 4, "num_heads": 2},
+    "vit": ("vit_tiny_patch16_224", TOKENS),
+    "deit": ("deit_tiny_distilled_patch16_224", TOKENS),
+    "swin": ("swin_tiny_patch4_window7_224", WINDOWS),
+}
+_SHALLOW = TOKENS | {"depth": 2}
+FAMILIES = SMALL | {
+    "deit3": ("deit3_small_patch16_224", _SHALLOW),  # LayerScale, class token outside positions
+    "beit": ("beit_base_patch16_224", _SHALLOW),  # relative positions, average pooling
+    "cait": ("cait_xxs24_224", _SHALLOW),  # talking heads, class attention
+    "registers": ("vit_small_patch16_224", _SHALLOW | {"reg_tokens": 4}),
+    "average": ("vit_tiny_patch16_224", _SHALLOW | {"global_pool": "avg", "class_token": False}),
+    "dinov2": ("vit_small_patch14_reg4_dinov2", _SHALLOW),
+    "dinov2-swiglu": ("vit_giant_patch14_reg4_dinov2", _SHALLOW),
+    "dinov3": ("vit_small_plus_patch16_dinov3", _SHALLOW),  # rotary, gated, registers
+    "eva02": ("eva02_tiny_patch14_224", _SHALLOW),  # rotary, SwiGLU
+    "eva02-subnorm": ("eva02_base_patch14_224", _SHALLOW),
+    "siglip": ("vit_base_patch16_siglip_224", _SHALLOW),  # attention pooling
+    "aimv2": ("aimv2_large_patch14_224", _SHALLOW),  # RMSNorm
+    "relative": ("vit_relpos_small_patch16_224", _SHALLOW),
+    "rope-mixed": ("vit_base_patch16_rope_mixed_224", _SHALLOW),
+    "parallel": ("vit_small_patch16_18x2_224", _SHALLOW),
+    "pit": (
+        "pit_ti_224",
+        {
+            "patch_size": 8,
+            "stride": 4,
+            "base_dims": (8, 8, 8),
+            "depth": (1, 1, 1),
+            "heads": (1, 2, 4),
+        },
     ),
-    "swin": (
-        "swin_tiny_patch4_window7_224",
-        {"patch_size": 2, "window_size": 4, "embed_dim": 16, "depths": (2, 2), "num_heads": (2, 4)},
-    ),
+    "swinv2": ("swinv2_tiny_window8_256", WINDOWS),
+    "swinv2-cr": ("swinv2_cr_tiny_224", WINDOWS),
 }
 
 
-def build(family: str, dtype: torch.dtype = torch.float32) -> nn.Module:
-    name, kwargs = SMALL[family]
-    torch.manual_seed(3)
+def build(family: str, dtype: torch.dtype = torch.float32, seed: int = 3) -> nn.Module:
+    name, kwargs = FAMILIES[family]
+    torch.manual_seed(seed)
     model = timm.create_model(name, img_size=SIZE[1], num_classes=5, **kwargs)
     for parameter in model.parameters():  # biases and tables start at 0: make them matter
         parameter.data += 0.1 * torch.randn_like(parameter)

@@ -1,0 +1,123 @@
+"""Families of timm beside ViT, DeiT and Swin: no code of their own, and what each conserves."""
+
+import functools
+import re
+from dataclasses import replace
+
+import pytest
+import timm
+import torch
+
+from lrp.interpreter import UnsupportedOperation
+from lrp.layers import list_layers
+from lrp.relevance import relevance
+from lrp.rules import ATTN_LRP, ATTN_LRP_GAMMA, LRP_QVIT, PRESETS
+from lrp.trace import Trace
+from tests.models import FAMILIES, SIZE, build, random_images
+
+IMAGES = 2
+WEIGHTS = re.compile(r"(weight|gamma(_\d)?|logit_scale|latent|freqs)$")  # what scales, adds nothing
+
+
+@functools.cache
+def traced(family, rules, constants=True):
+    """Trace a small model, its biases, position tables and prefix tokens zeroed on demand."""
+    model = build(family, torch.float64)
+    for name, parameter in model.named_parameters():
+        if not constants and not WEIGHTS.search(name):
+            parameter.zero_()
+    trace = Trace(model, random_images(IMAGES).double(), rules)
+    return trace, relevance(trace)
+
+
+def total(values):
+    return values.reshape(IMAGES, -1).sum(1)
+
+
+def sums(found):
+    """The sum of relevance at each block's input, as a share of its start: (blocks, B)."""
+    return torch.stack([total(tokens) / found.start for tokens in found.blocks.values()])
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_forward_is_timms_and_every_layer_has_finite_relevance(family, preset):
+    trace, found = traced(family, PRESETS[preset])
+    torch.testing.assert_close(trace.logits.detach(), trace.model(trace.images).detach())
+    assert list(found.layers) == [layer.name for layer in list_layers(trace.model, SIZE)]
+    everything = [found.pixels, *found.blocks.values(), *sum(found.layers.values(), ())]
+    assert all(torch.isfinite(values).all() for values in everything)
+    assert all(any(r.any() for r in operands) for operands in found.layers.values())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_lrp_qvit_conserves_relevance_at_every_block(family):
+    """Biases take none.
+
+    CaiT's class token, a constant that meets the patches late, takes some. z-plus loses what has
+    no positive contribution: of few inputs, in PiT's depthwise pooling and over CaiT's heads.
+    """
+    found = sums(traced(family, LRP_QVIT)[1])
+    kept = found[-1] if family == "cait" else torch.ones(IMAGES, dtype=torch.float64)
+    bound = 0.05 if family in ("cait", "pit") else 1e-3
+    torch.testing.assert_close(found, kept.expand_as(found), rtol=bound, atol=0)
+
+
+@pytest.mark.parametrize("rules", [ATTN_LRP, ATTN_LRP_GAMMA], ids=lambda rules: rules.name)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_attn_lrp_conserves_relevance_where_nothing_is_added_and_attention_is_constant(
+    family, rules
+):
+    found = sums(traced(family, replace(rules, softmax="constant"), constants=False)[1])
+    torch.testing.assert_close(found, torch.ones_like(found), rtol=0, atol=1e-6)
+
+
+# SigLIP's pooling has a constant query, so its scores are no product of two activations.
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"siglip"}))
+def test_without_constants_attn_lrp_loses_what_its_softmax_loses(family):
+    """The sum at a block, and all that went missing between attention and scores above it."""
+    trace, found = traced(family, ATTN_LRP, constants=False)
+    below: set[int] = set()
+    for block, tokens in found.blocks.items():
+        if id(trace.blocks[block]) in below:  # CaiT's class attention blocks share their input
+            continue
+        below.add(id(trace.blocks[block]))
+        above = list(found.blocks)[list(found.blocks).index(block) :]
+        lost = sum(_lost(found, name) for name in found.layers if _in(name, above))
+        torch.testing.assert_close(total(tokens) + lost, found.start, rtol=1e-5, atol=1e-7)
+
+
+def _in(product, blocks):
+    return product.endswith("matmul2") and any(product.startswith(f"{b}.") for b in blocks)
+
+
+def _lost(found, product):
+    attention = found.layers[product][0]
+    queries, keys = found.layers[product[:-1] + "1"]
+    return total(attention) - total(queries) - total(keys)
+
+
+def test_both_heads_of_a_distilled_model_explain_their_half_of_the_logit():
+    trace, found = traced("deit", ATTN_LRP, constants=False)
+    tokens = trace.model.forward_features(trace.images)  # class token, distillation token, patches
+    for index, name in enumerate(("head", "head_dist")):
+        logits = getattr(trace.model, name)(tokens[:, index])
+        own = logits.gather(1, found.target[:, None]).squeeze(1)
+        torch.testing.assert_close(total(found.layers[name][0]), own.detach() / 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "operation"),
+    [
+        ("xcit_nano_12_p8_224", {"depth": 1, "embed_dim": 32, "num_heads": 2}, "'batch_norm'"),
+        ("convit_tiny", {"patch_size": 8, "depth": 1}, "'div_' in blocks.0.attn"),
+        ("samvit_base_patch16_224", {**FAMILIES["deit3"][1]}, "'einsum' in blocks.0.attn"),
+        ("vit_dwee_patch16_reg1_gap_256", {**FAMILIES["deit3"][1]}, "'sub' in blocks.0.attn"),
+        ("vit_tiny_r_s16_p8_224", {**FAMILIES["deit3"][1]}, "'group_norm' in patch_embed"),
+    ],
+)
+def test_a_family_that_does_more_is_refused_by_the_name_of_what_it_does(name, kwargs, operation):
+    model = timm.create_model(name, img_size=32, **kwargs).eval().requires_grad_(False)
+    for rules in PRESETS.values():
+        with pytest.raises(UnsupportedOperation, match=f"no relevance rule for {operation}"):
+            Trace(model, random_images(1), rules)
