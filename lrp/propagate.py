@@ -28,7 +28,8 @@ def stabilise(z: Tensor, epsilon: float = _TINY) -> Tensor:
 class _Attribute(Function):
     @staticmethod
     def forward(ctx: Any, surrogate: Tensor, value: Tensor, epsilon: float) -> Tensor:
-        ctx.save_for_backward(stabilise(surrogate, epsilon).reciprocal_().mul_(value))
+        ratio = stabilise(surrogate, epsilon)
+        ctx.save_for_backward(torch.div(value, ratio, out=ratio))
         return value.view_as(value)
 
     @staticmethod
@@ -108,11 +109,13 @@ def alpha_beta_weights(
 
     The bias takes no share (Bach et al. 2015, eq. 60; Chefer et al. eq. 8).
     """
-    z = y if bias is None else y - bias
-    positive = (z + magnitudes).clamp_min_(2 * _TINY).reciprocal_().mul_(y)
+    bias = y.new_zeros(()) if bias is None else bias
+    positive = (y + magnitudes).sub_(bias).clamp_min_(2 * _TINY)
+    torch.div(y, positive, out=positive)
     if alpha == 1:
         return positive, positive
-    negative = (z - magnitudes).clamp_max_(-2 * _TINY).reciprocal_().mul_(y).mul_(alpha - 1)
+    negative = (y - magnitudes).sub_(bias).clamp_max_(-2 * _TINY)
+    torch.div(y, negative, out=negative).mul_(alpha - 1)
     positive.mul_(alpha)
     return positive - negative, positive + negative
 
@@ -126,11 +129,12 @@ def gamma_weights(
     Where y < 0, negative contributions are the favoured ones (Montavon et al. 2019 for inputs of
     both signs, as in zennit). The bias keeps its share; gamma = 0 is the epsilon rule.
     """
-    total = magnitudes if bias is None else magnitudes + bias.abs()
+    part = gamma / (2 + gamma)  # y + gamma z+ = (1 + gamma / 2) (y + part m) where y > 0
+    bias = y.new_zeros(()) if bias is None else bias
     size = y.abs()
-    total = torch.add(size * (1 + gamma / 2), total, alpha=gamma / 2).add_(_TINY)
+    total = torch.add(size, magnitudes, alpha=part).add_(bias.abs() * part + _TINY)
     share = size.div_(total)
-    return share * (1 + gamma / 2), share.copysign_(y).mul_(gamma / 2)
+    return share, (share * part).copysign_(y)
 
 
 class _RatioAdd(Function):
