@@ -1,13 +1,14 @@
-"""Run every measurement: `python -m bench [relevance] [quantization] [allocation]`."""
+"""Run every measurement: `python -m bench [relevance] [families] [quantization] [allocation]`."""
 
 from __future__ import annotations
 
 import sys
 
-from bench import allocation, quantization, relevance
+from bench import allocation, families, quantization, relevance
 
 SUITES = {
     "relevance": relevance.main,
+    "families": families.main,
     "quantization": quantization.main,
     "allocation": allocation.main,
 }

@@ -1,12 +1,15 @@
 """Small random models of each family, built by timm."""
 
+import re
+from typing import Any
+
 import timm
 import torch
 from torch import Tensor, nn
 
 SIZE = (3, 32, 32)
 IMAGES = 3
-TOKENS = {"patch_size": 8, "embed_dim": 32, "depth": 4, "num_heads": 2}
+TOKENS: dict[str, Any] = {"patch_size": 8, "embed_dim": 32, "depth": 4, "num_heads": 2}
 WINDOWS = {
     "patch_size": 2,
     "window_size": 4,
@@ -14,13 +17,14 @@ WINDOWS = {
     "depths": (2, 2),
     "num_heads": (2, 4),
 }
-SMALL = {
+Families = dict[str, tuple[str, dict[str, Any]]]  # timm's name and keywords
+SMALL: Families = {
     "vit": ("vit_tiny_patch16_224", TOKENS),
     "deit": ("deit_tiny_distilled_patch16_224", TOKENS),
     "swin": ("swin_tiny_patch4_window7_224", WINDOWS),
 }
 _SHALLOW = TOKENS | {"depth": 2}
-FAMILIES = SMALL | {
+FAMILIES: Families = SMALL | {
     "deit3": ("deit3_small_patch16_224", _SHALLOW),  # LayerScale, class token outside positions
     "beit": ("beit_base_patch16_224", _SHALLOW),  # relative positions, average pooling
     "cait": ("cait_xxs24_224", _SHALLOW),  # talking heads, class attention
@@ -49,6 +53,7 @@ FAMILIES = SMALL | {
     "swinv2": ("swinv2_tiny_window8_256", WINDOWS),
     "swinv2-cr": ("swinv2_cr_tiny_224", WINDOWS),
 }
+_SCALES = re.compile(r"(weight|gamma(_\d)?|logit_scale|latent|freqs)$")
 
 
 def build(family: str, dtype: torch.dtype = torch.float32, seed: int = 3) -> nn.Module:
@@ -58,6 +63,14 @@ def build(family: str, dtype: torch.dtype = torch.float32, seed: int = 3) -> nn.
     for parameter in model.parameters():  # biases and tables start at 0: make them matter
         parameter.data += 0.1 * torch.randn_like(parameter)
     return model.eval().requires_grad_(False).to(dtype)
+
+
+def without_constants(model: nn.Module) -> nn.Module:
+    """Zero what the model adds to activations: biases, position tables and prefix tokens."""
+    for name, parameter in model.named_parameters():
+        if not _SCALES.search(name):
+            parameter.zero_()
+    return model
 
 
 def random_images(count: int = IMAGES) -> Tensor:

@@ -1,7 +1,6 @@
 """Families of timm beside ViT, DeiT and Swin: no code of their own, and what each conserves."""
 
 import functools
-import re
 from dataclasses import replace
 
 import pytest
@@ -13,20 +12,18 @@ from lrp.layers import list_layers
 from lrp.relevance import relevance
 from lrp.rules import ATTN_LRP, ATTN_LRP_GAMMA, LRP_QVIT, PRESETS
 from lrp.trace import Trace
-from tests.models import FAMILIES, SIZE, build, random_images
+from tests.models import FAMILIES, SIZE, build, random_images, without_constants
 
 IMAGES = 2
-WEIGHTS = re.compile(r"(weight|gamma(_\d)?|logit_scale|latent|freqs)$")  # what scales, adds nothing
 
 
 @functools.cache
 def traced(family, rules, constants=True):
     """Trace a small model, its biases, position tables and prefix tokens zeroed on demand."""
     model = build(family, torch.float64)
-    for name, parameter in model.named_parameters():
-        if not constants and not WEIGHTS.search(name):
-            parameter.zero_()
-    trace = Trace(model, random_images(IMAGES).double(), rules)
+    trace = Trace(
+        model if constants else without_constants(model), random_images(IMAGES).double(), rules
+    )
     return trace, relevance(trace)
 
 
