@@ -168,7 +168,7 @@ class Trace(Interpreter):
     def add(self, input: Any, other: Any, *, alpha: float = 1) -> Tensor:
         y = torch.add(input, other, alpha=alpha)
         both = _varies(input) and _varies(other)
-        if "attn" in self.scope.current.rpartition(".")[2]:
+        if "attn" in self.scope.current and y.dim() > 3:  # (B, h, N, ...)
             # A rotation of queries or keys, which is linear in them, or scores and their bias.
             return y if both else self._biased(input if _varies(input) else other, y)
         if both and input.shape == other.shape and alpha == 1:
