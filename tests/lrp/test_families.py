@@ -94,6 +94,26 @@ def _lost(found, product):
     return total(attention) - total(queries) - total(keys)
 
 
+class _Unrotated(Trace):
+    """Also keeps the queries before they are rotated."""
+
+    def enter(self, name, module, inputs):
+        if name == "blocks.0.attn.q_norm":
+            self.queries = inputs[0]
+        super().enter(name, module, inputs)
+
+
+def test_a_rotation_leaves_relevance_within_the_pairs_it_turns():
+    model, images = build("eva02", torch.float64), random_images(IMAGES).double()
+    trace = _Unrotated(model, images, LRP_QVIT)
+    after = relevance(trace, 0).layers["blocks.0.attn.matmul1"][0]
+    start = torch.autograd.grad(trace.logits[:, 0].sum(), trace.queries, retain_graph=True)[0]
+    before = (trace.queries * start).detach() / trace.logits[:, 0].reshape(-1, 1, 1, 1).detach()
+    pairs = [r.unflatten(-1, (-1, 2)).sum(-1) for r in (before, after)]
+    torch.testing.assert_close(*pairs)
+    assert not torch.allclose(before, after)
+
+
 def test_both_heads_of_a_distilled_model_explain_their_half_of_the_logit():
     trace, found = traced("deit", ATTN_LRP, constants=False)
     tokens = trace.model.forward_features(trace.images)  # class token, distillation token, patches
