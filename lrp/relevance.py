@@ -37,27 +37,39 @@ class Relevance:
     rules: Rules
 
 
-def relevance(trace: Trace, target: Target = None) -> Relevance:
+def relevance(trace: Trace, target: Target = None, stop: str | None = None) -> Relevance:
     """Propagate relevance of `target` (default: each image's top class) back through `trace`.
 
     The trace is kept, so that several targets share one forward pass.
 
+    Args:
+        stop: a block; propagation ends at its input tokens, which is cheaper, and `blocks` then
+            holds these alone, `layers` nothing, and `pixels` has no elements.
+
     Raises:
-        ValueError: a target is not one of the model's classes.
+        ValueError: a target is not one of the model's classes, or there is no block `stop`.
     """
-    logits = trace.logits
-    chosen = _targets(logits, target)
-    logit = logits.gather(1, chosen[:, None]).squeeze(1)  # (B,)
+    chosen = _targets(trace.logits, target)
+    logit = trace.logits.gather(1, chosen[:, None]).squeeze(1)  # (B,)
     start = torch.ones_like(logit)
     if trace.rules.start == "one-hot":
         start = 1 / stabilise(logit.detach())
-    sources = _sources(trace)
+    sources = _sources(trace, stop)
     # A tensor that never reaches the target (allow_unused) carries no relevance.
     gradients = torch.autograd.grad(
         logit, sources, start, retain_graph=True, allow_unused=True, materialize_grads=True
     )
-    values = _multiply(sources, gradients)
-    return _arrange(trace, chosen, (logit * start).detach(), values)
+    values = iter(_multiply(sources, gradients))
+    return Relevance(
+        target=chosen,
+        start=(logit * start).detach(),
+        blocks={name: next(values) for name in ([stop] if stop else trace.blocks)},
+        pixels=trace.images.detach()[:, :0] if stop else next(values),
+        layers={}
+        if stop
+        else {n: tuple(next(values) for _ in o) for n, o in trace.operands.items()},
+        rules=trace.rules,
+    )
 
 
 def _multiply(sources: list[Tensor], gradients: tuple[Tensor, ...]) -> list[Tensor]:
@@ -83,21 +95,11 @@ def _targets(logits: Tensor, target: Target) -> Tensor:
     return chosen
 
 
-def _sources(trace: Trace) -> list[Tensor]:
-    operands = [t for operands in trace.operands.values() for t in operands]
-    return [trace.images, *trace.blocks.values(), *operands]
-
-
-def _arrange(trace: Trace, target: Tensor, start: Tensor, values: list[Tensor]) -> Relevance:
-    remaining = iter(values)
-    return Relevance(
-        target=target,
-        start=start,
-        pixels=next(remaining),
-        blocks={name: next(remaining) for name in trace.blocks},
-        layers={
-            name: tuple(next(remaining) for _ in operands)
-            for name, operands in trace.operands.items()
-        },
-        rules=trace.rules,
-    )
+def _sources(trace: Trace, stop: str | None) -> list[Tensor]:
+    """List what relevance is read at: blocks, pixels, operands; or one block."""
+    if stop is None:
+        operands = [t for operands in trace.operands.values() for t in operands]
+        return [*trace.blocks.values(), trace.images, *operands]
+    if stop not in trace.blocks:
+        raise ValueError(f"there is no block {stop!r}: use one of {', '.join(trace.blocks)}")
+    return [trace.blocks[stop]]

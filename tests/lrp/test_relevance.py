@@ -101,3 +101,16 @@ def test_the_predicted_class_is_explained_by_default(model, images):
 def test_a_class_the_model_has_not_is_refused(model, images, target):
     with pytest.raises(ValueError, match=f"target {target} is not a class: use 0 to 4"):
         relevance(Trace(model, images), target)
+
+
+def test_stopping_at_a_block_gives_the_relevance_of_its_tokens(model, images):
+    trace = Trace(model, images)
+    everything = relevance(trace, 1)
+    for block in trace.blocks:
+        found = relevance(trace, 1, stop=block)
+        assert list(found.blocks) == [block]
+        assert found.layers == {}
+        assert found.pixels.numel() == 0
+        torch.testing.assert_close(found.blocks[block], everything.blocks[block])
+    with pytest.raises(ValueError, match=r"no block 'blocks\.99': use one of .*blocks\.0"):
+        relevance(trace, 1, stop="blocks.99")
