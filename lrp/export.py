@@ -28,7 +28,7 @@ TOP = 5
 def arrays(trace: Trace, found: Relevance, layers: Iterable[Layer]) -> dict[str, np.ndarray]:
     """Return the first image's map (h, w) at the pixels and at each block and layer with one."""
     maps: dict[str, Tensor | None] = {
-        depth: heatmap(trace, found, depth) for depth in depths(trace, found)
+        depth: heatmap(trace, found, depth) for depth in depths(trace)
     }
     maps |= {layer.name: layer_map(trace, found, layer) for layer in layers}
     return {name: grid[0].cpu().numpy() for name, grid in maps.items() if grid is not None}

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lrp.maps import block_map, default_block, pixel_map
-from lrp.relevance import Relevance
+from lrp.maps import block_map, has_map, pixel_map
+from lrp.relevance import Relevance, Target, relevance
 from lrp.trace import Trace
 
 PIXELS = "pixels"
 
 
-def depths(trace: Trace, relevance: Relevance) -> tuple[str, ...]:
+def depths(trace: Trace) -> tuple[str, ...]:
     """List where a heatmap can be read: the blocks whose tokens have a place, and the pixels."""
-    return (*(b for b in trace.blocks if _block(trace, relevance, b) is not None), PIXELS)
+    return (*(block for block in trace.blocks if has_map(trace, block)), PIXELS)
 
 
-def default_depth(trace: Trace, relevance: Relevance) -> str:
-    """Name the depth to start with: an early block, where token relevance is most faithful."""
-    block = default_block(trace) if trace.blocks else PIXELS
-    return block if block in depths(trace, relevance) else PIXELS
+def default_depth(trace: Trace) -> str:
+    """Name the depth to start with: an early block, where token relevance is most faithful.
+
+    A quarter of the way down, or the first block where tokens are merged on the way, as in Swin:
+    within the measurement's error of the most faithful depth on each model in docs/relevance.md.
+    """
+    names = list(trace.blocks)
+    block = names[0 if trace.windows else len(names) // 4] if names else PIXELS
+    return block if block in depths(trace) else PIXELS
 
 
 def heatmap(trace: Trace, relevance: Relevance, depth: str | None = None) -> Tensor:
@@ -28,18 +33,23 @@ def heatmap(trace: Trace, relevance: Relevance, depth: str | None = None) -> Ten
     Raises:
         ValueError: no heatmap can be read at `depth`.
     """
-    depth = default_depth(trace, relevance) if depth is None else depth
+    depth = default_depth(trace) if depth is None else depth
+    if depth not in depths(trace):
+        known = ", ".join(depths(trace))
+        raise ValueError(f"depth {depth!r} has no heatmap in this model: use {known}")
     if depth == PIXELS:
         return pixel_map(relevance)
-    found = _block(trace, relevance, depth) if depth in relevance.blocks else None
-    if found is None:
-        known = ", ".join(depths(trace, relevance))
-        raise ValueError(f"depth {depth!r} has no heatmap in this model: use {known}")
+    found = block_map(trace, relevance, depth)
+    assert found is not None
     return found
 
 
-def _block(trace: Trace, relevance: Relevance, block: str) -> Tensor | None:
-    try:
-        return block_map(trace, relevance, block)
-    except ValueError:  # a model whose patches have no known size
-        return None
+def heatmap_alone(trace: Trace, target: Target = None, depth: str | None = None) -> Tensor:
+    """Return the heatmap of `target` at one depth: (B, h, w); relevance goes no further down.
+
+    Raises:
+        ValueError: no heatmap can be read at `depth`.
+    """
+    depth = default_depth(trace) if depth is None else depth
+    stop = depth if depth in trace.blocks else None
+    return heatmap(trace, relevance(trace, target, stop), depth)

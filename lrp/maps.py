@@ -29,6 +29,11 @@ def block_map(trace: Trace, relevance: Relevance, block: str) -> Tensor | None:
     return _on_grid(trace, block, relevance.blocks[block].sum(-1))
 
 
+def has_map(trace: Trace, block: str) -> bool:
+    """Say whether a block's input tokens have a place in the image."""
+    return _on_grid(trace, block, trace.blocks[block][..., 0]) is not None
+
+
 def layer_map(trace: Trace, relevance: Relevance, layer: Layer) -> Tensor | None:
     """Map the relevance a layer hands to its input: (B, h, w), or None where it has no place.
 
@@ -82,15 +87,6 @@ def grid_size(trace: Trace) -> tuple[int, int]:
     if not trace.grids:
         raise ValueError("this model's patches have no known place: they come from no convolution")
     return trace.grids.get(next(iter(trace.blocks), ""), trace.grids[""])
-
-
-def default_block(trace: Trace) -> str:
-    """Name the block whose input tokens make the default heatmap: a quarter of the way down.
-
-    Measured on DeiT-Tiny, token relevance at an early block is more faithful than at the pixels.
-    """
-    names = list(trace.blocks)
-    return names[len(names) // 4]
 
 
 def _placed(trace: Trace, layer: Layer, values: Tensor) -> Tensor | None:

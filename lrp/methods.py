@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from lrp import compare
 from lrp.deletion import grid
-from lrp.heatmap import PIXELS, heatmap
-from lrp.relevance import relevance
+from lrp.heatmap import PIXELS, heatmap_alone
 from lrp.rollout import attention_rollout, gradient_attention, rolls_out, transformer_attribution
 from lrp.rules import ATTN_LRP, ATTN_LRP_GAMMA, LRP_QVIT, Rules
 from lrp.trace import Trace
@@ -46,14 +45,22 @@ class Method:
 
 
 def method(name: str) -> Method:
-    """Return the method called `name`.
+    """Return the method called `name`; "attn-lrp@blocks.2" is `at_depth("blocks.2")`.
 
     Raises:
         ValueError: there is no such method.
     """
+    if name.startswith(_AT):
+        return at_depth(name.removeprefix(_AT))
     if name not in METHODS:
         raise ValueError(f"method {name!r} is unknown: use one of {', '.join(METHODS)}")
     return METHODS[name]
+
+
+def at_depth(depth: str) -> Method:
+    """Return the default method read at another depth than the model's own."""
+    what = f"Relevance read at {depth}: AttnLRP (Achtibat et al. 2024)."
+    return Method(_AT + depth, f"AttnLRP at {depth}", what, _relevance_by(ATTN_LRP, depth))
 
 
 def suitable(model: nn.Module) -> tuple[str, ...]:
@@ -65,8 +72,7 @@ def _relevance_by(rules: Rules, depth: str | None = None) -> Maps:
     """Make maps of relevance under `rules`, read at `depth` (default: the model's own)."""
 
     def maps(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
-        trace = Trace(model, images, rules)
-        return heatmap(trace, relevance(trace, target), depth)
+        return heatmap_alone(Trace(model, images, rules), target, depth)
 
     return maps
 
@@ -198,3 +204,4 @@ _METHODS = (
 )
 METHODS: dict[str, Method] = {found.name: found for found in _METHODS}
 DEFAULT = "attn-lrp"
+_AT = f"{DEFAULT}@"

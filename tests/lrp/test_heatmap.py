@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lrp.heatmap import PIXELS, default_depth, depths, heatmap
+from lrp.heatmap import PIXELS, default_depth, depths, heatmap, heatmap_alone
 from lrp.relevance import relevance
 from lrp.trace import Trace
 from tests.models import build
@@ -10,11 +10,13 @@ from tests.models import build
 def test_every_depth_offered_has_a_heatmap(model, images):
     trace = Trace(model, images)
     found = relevance(trace, 0)
-    offered = depths(trace, found)
+    offered = depths(trace)
     assert offered == (*trace.blocks, PIXELS)
     for depth in offered:
         assert heatmap(trace, found, depth).shape[0] == len(images)
-    assert torch.equal(heatmap(trace, found), heatmap(trace, found, default_depth(trace, found)))
+        alone = heatmap_alone(trace, 0, depth)
+        torch.testing.assert_close(alone, heatmap(trace, found, depth))
+    assert torch.equal(heatmap(trace, found), heatmap(trace, found, default_depth(trace)))
     assert torch.equal(heatmap(trace, found, PIXELS), found.pixels.sum(1))
 
 
@@ -40,6 +42,10 @@ def test_a_model_that_does_not_say_how_it_cuts_images_has_pixels_only(images):
     model = build("vit")
     model.patch_embed = FlatPatches().requires_grad_(False)
     trace = Trace(model, images)
-    found = relevance(trace, 0)
-    assert depths(trace, found) == (PIXELS,)
-    assert default_depth(trace, found) == PIXELS
+    assert depths(trace) == (PIXELS,)
+    assert default_depth(trace) == PIXELS
+
+
+@pytest.mark.parametrize(("family", "depth"), [("vit", "blocks.1"), ("swin", "layers.0.blocks.0")])
+def test_the_default_is_a_quarter_down_or_where_no_token_is_merged_yet(images, family, depth):
+    assert default_depth(Trace(build(family), images)) == depth

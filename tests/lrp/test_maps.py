@@ -11,7 +11,6 @@ from lrp.maps import (
     _from_windows,
     attention_relevance,
     block_map,
-    default_block,
     grid_size,
     head_maps,
     layer_map,
@@ -130,7 +129,6 @@ def test_block_maps_have_one_value_a_patch(model, images):
     trace = Trace(model, images)
     found = relevance(trace, 0)
     assert block_map(trace, found, next(iter(trace.blocks))).shape == (3, *grid_size(trace))
-    assert default_block(trace) == list(trace.blocks)[1]
     assert pixel_map(found).shape == (3, 32, 32)
 
 

@@ -3,7 +3,7 @@ import weakref
 import pytest
 import torch
 
-from lrp.heatmap import default_depth
+from lrp.heatmap import default_depth, depths
 from lrp.methods import DEFAULT, METHODS, method, suitable
 from lrp.relevance import relevance
 from lrp.trace import Trace
@@ -84,9 +84,20 @@ def test_the_default_is_token_relevance_at_the_default_depth(images):
     model = build("deit")
     trace = Trace(model, images)
     found = relevance(trace, TARGET)
-    tokens = found.blocks[default_depth(trace, found)][:, 2:].sum(2)  # without its two prefixes
+    tokens = found.blocks[default_depth(trace)][:, 2:].sum(2)  # without its two prefixes
     default = METHODS[DEFAULT].maps(model, images, TARGET)
     assert torch.equal(default, tokens.reshape(3, 4, 4))
+
+
+def test_the_default_can_be_read_at_any_depth(images):
+    model = build("swin")
+    trace = Trace(model, images)
+    blocks = relevance(trace, TARGET).blocks
+    for depth in depths(trace)[:-1]:
+        found = method(f"attn-lrp@{depth}").maps(model, images, TARGET)
+        torch.testing.assert_close(found, blocks[depth].sum(-1))
+    with pytest.raises(ValueError, match=r"depth 'blocks.9' has no heatmap .*: use layers.0"):
+        method("attn-lrp@blocks.9").maps(model, images, TARGET)
 
 
 def test_maps_to_pixels_carry_what_reaches_the_pixels(images):
