@@ -13,7 +13,7 @@ from lrp import compare
 from lrp.deletion import grid
 from lrp.heatmap import PIXELS, heatmap_alone
 from lrp.rollout import attention_rollout, gradient_attention, rolls_out, transformer_attribution
-from lrp.rules import ATTN_LRP, ATTN_LRP_GAMMA, LRP_QVIT, Rules
+from lrp.rules import ATTN_LRP, ATTN_LRP_GAMMA, CHEFER, LRP_QVIT, Rules
 from lrp.trace import Trace
 
 Maps = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -81,6 +81,10 @@ def _rollout(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
     return attention_rollout(model, images)
 
 
+def _chefer_attribution(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
+    return transformer_attribution(model, images, target, CHEFER)
+
+
 def _random(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
     """Draw maps (B, h, w), in cells, each from a seed of its image."""
     size = grid(model, *images.shape[-2:])
@@ -127,22 +131,34 @@ _METHODS = (
     Method(
         "lrp-qvit",
         "LRP-QViT",
-        "Relevance of an early block's tokens under the rules of Chefer et al. (2021), which "
-        "LRP-QViT scores layers by.",
+        "Relevance of an early block's tokens under the rules that LRP-QViT scores layers by.",
         _relevance_by(LRP_QVIT),
     ),
     Method(
         "lrp-qvit-pixels",
         "LRP-QViT, pixels",
-        "Relevance of the pixels under the rules of Chefer et al. (2021), their full LRP.",
+        "Relevance of the pixels under the rules that LRP-QViT scores layers by.",
         _relevance_by(LRP_QVIT, PIXELS),
+    ),
+    Method(
+        "chefer-pixels",
+        "Chefer's LRP, pixels",
+        "Relevance of the pixels under the rules of Chefer et al. (CVPR 2021) as published.",
+        _relevance_by(CHEFER, PIXELS),
     ),
     Method(
         "transformer-attribution",
         "Transformer attribution",
-        "Attention of all blocks, weighted by its relevance and gradient and multiplied up (Chefer "
-        "et al., CVPR 2021); not signed.",
+        "Attention of all blocks, weighted by its gradient and by its relevance under LRP-QViT's "
+        "rules, multiplied up (Chefer et al., CVPR 2021); not signed.",
         transformer_attribution,
+        rolls_out,
+    ),
+    Method(
+        "chefer-attribution",
+        "Chefer's attribution",
+        "The same under the rules of Chefer et al. (CVPR 2021) as published; not signed.",
+        _chefer_attribution,
         rolls_out,
     ),
     Method(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lrp.maps import grid_size
 from lrp.relevance import Relevance, Target, relevance
-from lrp.rules import GRADIENT, LRP_QVIT
+from lrp.rules import GRADIENT, LRP_QVIT, Rules
 from lrp.trace import Trace
 
 
@@ -62,14 +62,19 @@ def gradient_attention(model: nn.Module, images: Tensor, target: Tensor) -> Tens
 
 
 def transformer_attribution(
-    model: nn.Module, images: Tensor, target: Target = None, found: Relevance | None = None
+    model: nn.Module,
+    images: Tensor,
+    target: Target = None,
+    rules: Rules = LRP_QVIT,
+    found: Relevance | None = None,
 ) -> Tensor:
     """Return the map of `target` (default: the top class): (B, h, w), in patches, not negative.
 
-    A_b = mean over heads of max(grad A_b * R_b, 0), R_b the relevance of attention under LRP_QVIT
+    A_b = mean over heads of max(grad A_b * R_b, 0), R_b the relevance of attention under `rules`
     (eqs. 13 and 14 of arXiv:2012.09838).
 
     Args:
+        rules: LRP_QVIT, or CHEFER for the map as published.
         found: relevance of these images and classes, where it is already there.
 
     Raises:
@@ -77,7 +82,7 @@ def transformer_attribution(
     """
     trace = _trace(model, images)
     if found is None:
-        found = relevance(Trace(model, images, LRP_QVIT), target)
+        found = relevance(Trace(model, images, rules), target)
     weights = {name: found.layers[name][0] for name in _attentions(trace)}
     return _reached(trace, _weighted_by_gradient(trace, found.target, weights))
 

@@ -6,7 +6,7 @@ Chefer et al. CVPR 2021 (arXiv:2012.09838), Achtibat et al. ICML 2024 (AttnLRP, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -70,17 +70,20 @@ _CHOICES = {
 
 ATTN_LRP = Rules("ATTN_LRP")
 ATTN_LRP_GAMMA = Rules("ATTN_LRP_GAMMA", linear="gamma")
-LRP_QVIT = Rules(
-    "LRP_QVIT",
+# The rules that LRP-QViT builds on as their authors published them, sums taken per image.
+CHEFER = Rules(
+    "CHEFER",
     linear="z-plus",
     addition="ratio",
     softmax="identity",
     norm="identity",
     start="one-hot",
 )
+# Our reading of LRP-QViT: additions split by size, as the published split amplifies rounding.
+LRP_QVIT = replace(CHEFER, name="LRP_QVIT", addition="absolute")
 # No rule at all: what torch itself differentiates.
 GRADIENT = Rules("GRADIENT", product="gradient", activation="gradient", norm="gradient")
-PRESETS: dict[str, Rules] = {r.name: r for r in (ATTN_LRP, ATTN_LRP_GAMMA, LRP_QVIT)}
+PRESETS: dict[str, Rules] = {r.name: r for r in (ATTN_LRP, ATTN_LRP_GAMMA, LRP_QVIT, CHEFER)}
 
 
 def preset(name: str) -> Rules:

@@ -6,7 +6,7 @@ from lrp.rules import PRESETS, Rules, preset
 
 
 def test_presets_are_found_by_name_in_any_spelling():
-    assert set(PRESETS) == {"ATTN_LRP", "ATTN_LRP_GAMMA", "LRP_QVIT"}
+    assert set(PRESETS) == {"ATTN_LRP", "ATTN_LRP_GAMMA", "LRP_QVIT", "CHEFER"}
     for spelled in ("lrp-qvit", "LRP_QVIT", "Lrp-Qvit"):
         assert preset(spelled) is PRESETS["LRP_QVIT"]
     with pytest.raises(ValueError, match="'foo' are unknown: use ATTN_LRP or ATTN_LRP_GAMMA"):
