@@ -185,7 +185,7 @@ class _AbsoluteAdd(Function):
         a, b = ctx.saved_tensors
         sizes = a.abs().add_(b.abs()).clamp_min_(torch.finfo(a.dtype).tiny)
         share = (a + b).mul_(gradients[0]).div_(sizes)
-        return share * a.sign(), share * b.sign()
+        return a.sign().mul_(share), b.sign().mul_(share)
 
 
 def absolute_add(a: Tensor, b: Tensor) -> Tensor:

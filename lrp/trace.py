@@ -166,17 +166,19 @@ class Trace(Interpreter):
         return attribute(input, y) if input.requires_grad else y
 
     def add(self, input: Any, other: Any, *, alpha: float = 1) -> Tensor:
-        y = torch.add(input, other, alpha=alpha)
         both = _varies(input) and _varies(other)
-        if "attn" in self.scope.current and y.dim() > 3:  # (B, h, N, ...)
+        if "attn" in self.scope.current and _most_dims(input, other) > 3:  # (B, h, N, ...)
             # A rotation of queries or keys, which is linear in them, or scores and their bias.
+            y = torch.add(input, other, alpha=alpha)
             return y if both else self._biased(input if _varies(input) else other, y)
         if both and input.shape == other.shape and alpha == 1:
-            if self.rules.addition == "ratio":
-                return ratio_add(input, other, len(self.images))
-            if self.rules.addition == "absolute":
-                return absolute_add(input, other)
-        return y
+            return self._residual(input, other)
+        return torch.add(input, other, alpha=alpha)
+
+    def _residual(self, a: Tensor, b: Tensor) -> Tensor:
+        if self.rules.addition == "ratio":
+            return ratio_add(a, b, len(self.images))
+        return absolute_add(a, b) if self.rules.addition == "absolute" else a + b
 
     def _biased(self, scores: Any, y: Tensor) -> Tensor:
         """Under the identity rule, give attention scores all relevance, position biases none."""
@@ -212,3 +214,7 @@ class Trace(Interpreter):
 def _varies(value: Any) -> bool:
     """Say whether `value` depends on the image: a computed tensor in the graph, no parameter."""
     return isinstance(value, Tensor) and value.requires_grad and value.grad_fn is not None
+
+
+def _most_dims(*values: Any) -> int:
+    return max(value.dim() for value in values if isinstance(value, Tensor))
