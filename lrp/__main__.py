@@ -28,10 +28,10 @@ from lrp.deletion import STEPS, deleted, grid
 from lrp.device import resolve_device
 from lrp.export import arrays, description, versions
 from lrp.faithfulness import faithfulness
-from lrp.heatmap import default_depth, heatmap
+from lrp.heatmap import default_depth, depths, heatmap
 from lrp.layers import list_layers
 from lrp.localisation import Localiser
-from lrp.methods import DEFAULT, METHODS, Method, method
+from lrp.methods import DEFAULT, METHODS, Method, at_depth, method, suitable
 from lrp.pictures import enlarge, from_model_input, overlay, scale
 from lrp.relevance import relevance
 from lrp.report import figures, table
@@ -85,10 +85,11 @@ def _add_faithfulness(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=measure)
     add_model_arguments(parser)
     add_data_arguments(parser)
-    known = f"{DEFAULT}, which is always measured, and any of {', '.join(list(METHODS)[1:])}"
-    parser.add_argument(
-        "--methods", default="all", metavar="A,B", help=f"{known} (default: all that suit)"
+    text = (
+        f"{DEFAULT}, which is always measured, and any of {', '.join(list(METHODS)[1:])}, "
+        f"{DEFAULT}@DEPTH, depths ({DEFAULT} at every depth), all (the default: all that suit)"
     )
+    parser.add_argument("--methods", default="all", metavar="A,B", help=text)
     parser.add_argument("--images", type=int, help=f"how many images (default: {IMAGES})")
     text = "leave out the first ones of the seed's order, on which something was chosen"
     parser.add_argument("--skip", type=int, default=0, metavar="IMAGES", help=text)
@@ -118,7 +119,7 @@ def explain(options: argparse.Namespace, loaded: LoadedModel, device: torch.devi
     image = loaded.transform()(picture)[None].to(device)
     trace = Trace(loaded.model, image, rules)
     found = relevance(trace, options.target)
-    depth = options.depth or default_depth(trace, found)
+    depth = options.depth or default_depth(trace)
     shown = heatmap(trace, found, depth)[0].cpu().numpy()
     config = loaded.data_config
     view = enlarge(from_model_input(image[0].cpu().numpy(), config["mean"], config["std"]))
@@ -199,19 +200,30 @@ def measure(options: argparse.Namespace, loaded: LoadedModel, device: torch.devi
 
 
 def _methods(names: str, loaded: LoadedModel) -> list[Method]:
-    """Return the methods named, or all that suit, in the tables' order, with the default one."""
-    asked = {method(name.strip()) for name in names.split(",")} if names != "all" else set()
-    unsuitable = [m for m in METHODS.values() if not m.suits(loaded.model)]
-    for one in unsuitable:
-        if one in asked:
+    """Return the default method and those named: "all" that suit, "depths" of the default one."""
+    asked = [name.strip() for name in names.split(",")]
+    chosen = {DEFAULT: method(DEFAULT)}
+    for name in asked:
+        group = {"all": suitable(loaded.model), "depths": _depths(loaded)}.get(name, (name,))
+        chosen |= {one: method(one) for one in group}
+    for one in chosen.values():
+        if not one.suits(loaded.model):
             raise InputError(f"{one.name} cannot be had for {loaded.name}: leave it out")
-    chosen = asked | {method(DEFAULT)} if asked else set(METHODS.values()) - set(unsuitable)
-    if unsuitable and not asked:
-        left_out = ", ".join(m.name for m in unsuitable)
+    left_out = [name for name in METHODS if name not in chosen]
+    if left_out and "all" in asked:
         print(
-            f"bitlens: left out, as {loaded.name} does not suit them: {left_out}", file=sys.stderr
+            f"bitlens: left out, as {loaded.name} does not suit them: {', '.join(left_out)}",
+            file=sys.stderr,
         )
-    return [m for m in METHODS.values() if m in chosen]
+    tables = [chosen.pop(name) for name in METHODS if name in chosen]
+    return [*tables, *chosen.values()]
+
+
+def _depths(loaded: LoadedModel) -> list[str]:
+    """Name the default method at every depth of a model, the first block's first."""
+    device = next(loaded.model.parameters()).device
+    trace = Trace(loaded.model, torch.zeros(1, *loaded.input_size, device=device))
+    return [at_depth(depth).name for depth in depths(trace)]
 
 
 def _chosen(options: argparse.Namespace, loaded: LoadedModel) -> ImageSet:

@@ -137,6 +137,14 @@ def test_faithfulness_prints_a_table(tmp_path, capsys):
         assert f"{entry['gap']:.3f} +- {entry['gap_se']:.3f}" in line
 
 
+def test_the_default_can_be_measured_at_every_depth(capsys):
+    payload, _ = faithfulness(capsys, "--methods", "depths,random", "--images", "2")
+    found = payload["methods"]
+    blocks = [f"attn-lrp@blocks.{index}" for index in range(6)]
+    assert list(found) == ["attn-lrp", "random", *blocks, "attn-lrp@pixels"]
+    assert found["attn-lrp"]["gap"] == found["attn-lrp@blocks.1"]["gap"]  # a quarter of the way
+
+
 def test_one_image_has_no_standard_error(capsys):
     payload, _ = faithfulness(capsys, "--methods", "attn-lrp", "--images", "1")
     assert payload["methods"]["attn-lrp"]["gap_se"] is None
@@ -146,7 +154,8 @@ def test_one_image_has_no_standard_error(capsys):
 
 def test_methods_that_do_not_suit_are_left_out_unless_asked_for(monkeypatch, capsys):
     few = {name: METHODS[name] for name in ("attn-lrp", "gradient-attention", "rollout", "random")}
-    monkeypatch.setattr("lrp.__main__.METHODS", few)
+    for module in ("lrp.__main__", "lrp.methods"):
+        monkeypatch.setattr(f"{module}.METHODS", few)
     arguments = ["faithfulness", "--model", "digits-swin", "--images", "1", "--steps", "2"]
     assert main([*arguments, "--json", "-"]) == 0
     captured = capsys.readouterr()
