@@ -28,6 +28,7 @@ LIGHT_KINDS, DARK_KINDS = ["#0072b2", "#d55e00", "#009e73"], ["#56b4e9", "#e8743
 MANY_LAYERS = 90  # above this the printed numbers get smaller
 PICK = "pick"  # the name of the selection of a layer by click
 CHART_CONFIG = {"displaylogo": False, "showSendToCloud": False}
+MARGIN = {"l": 8, "r": 8, "t": 8, "b": 8}
 
 
 def layer_table(layers: Sequence[Layer], chosen: str | None) -> pd.DataFrame:
@@ -206,26 +207,6 @@ def _spec(
     return {"height": height, "layer": [*marks, lines]}
 
 
-def histogram(values: np.ndarray, dark: bool, bins: int = 61) -> go.Figure:
-    """Count a layer's relevance values, on a logarithmic scale: most are next to nothing."""
-    peak = float(np.abs(values).max()) or 1.0
-    counts, edges = np.histogram(values, bins=bins, range=(-peak, peak))
-    middles = (edges[:-1] + edges[1:]) / 2
-    against, support = ("#6db1dd", "#e08a75") if dark else ("#2f7fb8", "#c4513f")
-    figure = go.Figure(
-        go.Bar(
-            x=middles,
-            y=counts,
-            marker_color=[support if middle > 0 else against for middle in middles],
-            hovertemplate="relevance %{x:.2g}<br>%{y:,} values<extra></extra>",
-        )
-    )
-    figure.update_layout(height=260, bargap=0.05, margin={"l": 8, "r": 8, "t": 8, "b": 8})
-    figure.update_yaxes(type="log", title="values", dtick=1)
-    figure.update_xaxes(title="relevance")
-    return figure
-
-
 @dataclass(frozen=True)
 class Look:
     """How one kind of configuration is drawn: a symbol, a colour by theme, a step sideways."""
@@ -253,9 +234,7 @@ def trade_off(measured: Sequence[Measured], axis: str, dark: bool) -> go.Figure:
         if rows:
             figure.add_trace(_points(kind, look, rows, axis, dark))
     title = "model size (MB)" if axis == "size" else "BitOps per image (G)"
-    figure.update_layout(
-        height=420, margin={"l": 8, "r": 8, "t": 8, "b": 8}, legend={"orientation": "h", "y": 1.1}
-    )
+    figure.update_layout(height=420, margin=MARGIN, legend={"orientation": "h", "y": 1.1})
     figure.update_xaxes(title=title, type="log", tickformat=".3~g")
     figure.update_yaxes(title="top-1 accuracy (%)")
     return figure

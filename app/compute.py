@@ -1,7 +1,7 @@
-"""Everything that is kept or computed for the pages: models, images, relevance, jobs, allocations.
+"""What all pages share: sessions, job queues, models, images, scores, allocations, measurements.
 
-Pages call this module and hold nothing themselves. All caches are bounded; tensors are keyed by
-the model's key and the SHA-256 of the picture, never by their values.
+Pages hold nothing themselves; `app.explanations` keeps what belongs to one picture. All caches are
+bounded.
 """
 
 from __future__ import annotations
@@ -13,27 +13,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
-import numpy as np
 import streamlit as st
 import torch
-from PIL import Image
-from torch import Tensor
 
 from app import tasks
 from app.jobs import Job, JobQueue
-from app.pictures import from_model_input
 from app.recent import Recent
 from app.state import ModelChoice
+from app.tasks import Scoring
 from assets.data import ImageSet, load_images
 from assets.models import LoadedModel, load_model
 from assets.selection import divide, take
 from lrp.device import resolve_device
 from lrp.layers import Layer, list_layers
-from lrp.relevance import Relevance, relevance
-from lrp.rollout import transformer_attribution
-from lrp.rules import PRESETS
 from lrp.scores import ContributionScores
-from lrp.trace import Trace
 from quant import allocation as bits
 from quant.calibration import Calibration
 from quant.cost import other_parameters
@@ -42,29 +35,27 @@ CALIBRATION_IMAGES = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
-    """A picture as a model sees it: `images` (1, 3, H, W) and the same as a picture."""
-
-    key: str
-    images: Tensor
-    seen: Image.Image
-
-
-@dataclass(frozen=True, eq=False)
 class Owner:
     """A browser session, as the job queue knows it."""
 
     name: str
-    queue: JobQueue
+    queues: tuple[JobQueue, ...]
 
     def close(self) -> None:
         """Withdraw from all jobs: nobody looks at them any more."""
-        self.queue.leave_all(self.name)
+        for queue in self.queues:
+            queue.leave_all(self.name)
 
 
 @st.cache_resource(show_spinner=False)
 def jobs() -> JobQueue:
-    """Return this process's job queue, shared by all sessions."""
+    """Return this process's queue of long jobs, shared by all sessions."""
+    return JobQueue()
+
+
+@st.cache_resource(show_spinner=False)
+def quick_jobs() -> JobQueue:
+    """Return the queue of jobs that a page waits for, which long ones must not hold up."""
     return JobQueue()
 
 
@@ -76,7 +67,7 @@ def _calibrations() -> Recent[Calibration]:
 @st.cache_resource(scope="session", show_spinner=False, on_release=Owner.close)
 def owner() -> Owner:
     """Return who this session is; its jobs stop when it closes."""
-    return Owner(uuid4().hex, jobs())
+    return Owner(uuid4().hex, (jobs(), quick_jobs()))
 
 
 @st.cache_resource(max_entries=3, show_spinner="Loading the model …")
@@ -124,54 +115,6 @@ def other_parameters_of(loaded: LoadedModel) -> int:
     return other_parameters(loaded.model, layers_of(loaded))
 
 
-def prepare(loaded: LoadedModel, picture: Image.Image) -> Prepared:
-    """Prepare a picture as the model was trained to see it."""
-    digest = hashlib.sha256(picture.tobytes() + repr(picture.size).encode()).hexdigest()
-    images = loaded.transform()(picture)[None]
-    config = loaded.data_config
-    seen = from_model_input(images[0].numpy(), config["mean"], config["std"])
-    return Prepared(f"{loaded.key}-{digest}", images, seen)
-
-
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _trace(_loaded: LoadedModel, _images: Tensor, key: str, rules: str, device: str) -> Trace:
-    return Trace(_loaded.model, _images.to(device), PRESETS[rules])
-
-
-def trace_of(loaded: LoadedModel, prepared: Prepared, rules: str) -> Trace:
-    """Return the one forward pass that all targets of an image share."""
-    device = str(tasks.device_of(loaded))
-    return _trace(loaded, prepared.images, prepared.key, rules, device)
-
-
-@st.cache_resource(max_entries=6, show_spinner=False)
-def _relevance(_trace: Trace, key: str, rules: str, device: str, target: int) -> Relevance:
-    return relevance(_trace, target)
-
-
-def relevance_of(
-    loaded: LoadedModel, prepared: Prepared, rules: str, target: int
-) -> tuple[Trace, Relevance]:
-    """Return the trace of an image and the relevance of a target in it."""
-    trace = trace_of(loaded, prepared, rules)
-    device = str(trace.images.device)
-    return trace, _relevance(trace, prepared.key, rules, device, target)
-
-
-@st.cache_resource(max_entries=32, show_spinner=False)
-def _attribution(
-    _loaded: LoadedModel, _images: Tensor, key: str, device: str, target: int
-) -> np.ndarray:
-    found = transformer_attribution(_loaded.model, _images.to(device), target)
-    return found[0].cpu().numpy()
-
-
-def attribution_of(loaded: LoadedModel, prepared: Prepared, target: int) -> np.ndarray:
-    """Return the transformer attribution of a target: (h, w), in patches."""
-    device = str(tasks.device_of(loaded))
-    return _attribution(loaded, prepared.images, prepared.key, device, target)
-
-
 def calibration_set(loaded: LoadedModel, folder: str | None, count: int) -> ImageSet:
     """Draw images to calibrate and score on, as the command line does: of the calibration split,
     or of a folder."""
@@ -196,21 +139,22 @@ def evaluation_limit(loaded: LoadedModel, folder: str | None) -> int:
     return count if folder is None else max(0, count - CALIBRATION_IMAGES)
 
 
-def score_key(loaded: LoadedModel, images: ImageSet, rules: str) -> tuple[str, ...]:
-    """Name the scores of a model on some images under some rules."""
-    return "scores", loaded.key, str(tasks.device_of(loaded)), images.key, rules
+def score_key(loaded: LoadedModel, scoring: Scoring) -> tuple[str, ...]:
+    """Name the scores of a model on some images under some rules, by some statistic."""
+    device = str(tasks.device_of(loaded))
+    return "scores", loaded.key, device, scoring.images.key, scoring.rules, scoring.statistic
 
 
-def start_scores(loaded: LoadedModel, images: ImageSet, rules: str) -> Job:
+def start_scores(loaded: LoadedModel, scoring: Scoring) -> Job:
     """Score the layers in the background."""
-    title = f"Scoring the layers of {loaded.name} on {len(images)} images"
-    work = tasks.score(loaded, images, PRESETS[rules])
-    return jobs().submit(score_key(loaded, images, rules), title, work, owner().name)
+    title = f"Scoring the layers of {loaded.name} on {len(scoring.images)} images"
+    work = tasks.score(loaded, scoring)
+    return jobs().submit(score_key(loaded, scoring), title, work, owner().name)
 
 
-def scores_of(loaded: LoadedModel, images: ImageSet, rules: str) -> ContributionScores | None:
+def scores_of(loaded: LoadedModel, scoring: Scoring) -> ContributionScores | None:
     """Return the scores if a job has made them."""
-    job = jobs().find(score_key(loaded, images, rules))
+    job = jobs().find(score_key(loaded, scoring))
     return job.result if job is not None and job.state == "done" else None
 
 
@@ -226,13 +170,13 @@ def _allocate(
 
 
 def allocate(
-    loaded: LoadedModel, images: ImageSet, rules: str, average: float, locks: Mapping[str, int]
+    loaded: LoadedModel, scoring: Scoring, average: float, locks: Mapping[str, int]
 ) -> bits.Solution:
     """Spend a budget by the scores; ValueError where there is no way."""
-    scores = scores_of(loaded, images, rules)
+    scores = scores_of(loaded, scoring)
     if scores is None:
         raise ValueError("there are no scores yet: compute them first")
-    key = score_key(loaded, images, rules)
+    key = score_key(loaded, scoring)
     return _allocate(layers_of(loaded), scores.mean, key, average, tuple(sorted(locks.items())))
 
 

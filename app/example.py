@@ -13,13 +13,14 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from app import heatmaps, pictures
+from app import heatmaps
 from app.first_screen import EXAMPLE_PAIR, FOLDER, Example
 from assets import digits
 from assets.data import class_names
 from assets.manifest import read_manifest
 from assets.models import BUNDLED, load_model
 from lrp.heatmap import default_depth
+from lrp.pictures import enlarge, from_model_input, overlay
 from lrp.relevance import relevance
 from lrp.rules import ATTN_LRP
 from lrp.trace import Trace
@@ -37,14 +38,13 @@ def compute(
     images = loaded.transform()(drawn.image)[None]
     trace = Trace(loaded.model, images, ATTN_LRP)
     shares = torch.softmax(trace.logits[0].detach(), 0)
-    depth = default_depth(trace, relevance(trace))
+    depth = default_depth(trace)
     config = loaded.data_config
-    seen = pictures.from_model_input(images[0].numpy(), config["mean"], config["std"])
-    seen = pictures.enlarge(seen)
+    seen = enlarge(from_model_input(images[0].numpy(), config["mean"], config["std"]))
     files = {"picture.png": seen}
     for label in drawn.labels:
-        values = pictures.scale(heatmaps.at_depth(trace, relevance(trace, label), depth))
-        files[f"class-{label}.png"] = pictures.overlay(seen, values, OPACITY)
+        values = heatmaps.scaled(heatmaps.at_depth(trace, relevance(trace, label), depth))
+        files[f"class-{label}.png"] = overlay(seen, values, OPACITY)
     names = class_names(loaded)
     top = shares.topk(TOP).indices.tolist()
     example = Example(

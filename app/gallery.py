@@ -1,17 +1,22 @@
-"""Choose an image: from the bundled or the user's own images, or an upload."""
+"""Choose an image: from the bundled or the user's own images, an upload or the clipboard."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
+import numpy as np
 import streamlit as st
 from PIL import Image
 
 from app import pictures, state
+from app.components.paste_box import paste_box
 from app.components.thumbnails import Thumbnail, thumbnails
 from app.first_screen import EXAMPLE_PAIR
 from assets import digits
 from assets.data import ImageSet, has_digits
 from assets.errors import InputError
 from assets.models import LoadedModel
+from assets.sources import DigitSource
 from assets.uploads import open_image
 
 PAIRS, IMAGES, UPLOAD = "Two digits", "Single images", "Your own"
@@ -20,19 +25,32 @@ PAIR_IDS = range(PAGE)
 TYPES = ["png", "jpg", "jpeg", "webp"]
 
 
-def choose(loaded: LoadedModel, images: ImageSet | None) -> Image.Image | None:
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """A picture, and for each class known to be in it where that is (bool, H, W)."""
+
+    picture: Image.Image
+    masks: dict[int, np.ndarray] = field(default_factory=dict)
+
+
+def choose(loaded: LoadedModel, images: ImageSet | None) -> Chosen | None:
     """Show the gallery; return the chosen picture, or None while there is none."""
     sources = _sources(loaded, images)
     first = {PAIRS: f"pair-{EXAMPLE_PAIR}", IMAGES: "image-0"}.get(sources[0])
     with st.container(border=True):
-        source = _source(sources)
+        row = st.container(horizontal=True, vertical_alignment="center")
+        with row:
+            source = _source(sources)
         if source == UPLOAD:
-            _upload()
+            _own()
         elif source == PAIRS:
             _strip("Pictures of two digits", _pair_items(), first)
         elif images is not None:
-            _browse(images, first)
-    return _picture(sources, images, first)
+            with row:
+                page = _page(images)
+            items = _image_items(images, images.key, page)
+            _strip(f"Images of {images.name}", items, first)
+    return _chosen(sources, images, first)
 
 
 def _sources(loaded: LoadedModel, images: ImageSet | None) -> list[str]:
@@ -43,23 +61,22 @@ def _sources(loaded: LoadedModel, images: ImageSet | None) -> list[str]:
 def _source(sources: list[str]) -> str:
     if st.session_state.get(state.SOURCE) not in sources:
         st.session_state[state.SOURCE] = _source_of(state.image(), sources)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.segmented_control(
-            "Image from",
-            sources,
-            key=state.SOURCE,
-            required=True,
-            label_visibility="collapsed",
-            persist_state="session",
-        )
-        st.caption(HINTS[st.session_state[state.SOURCE]], width="content")
+    st.segmented_control(
+        "Image from",
+        sources,
+        key=state.SOURCE,
+        required=True,
+        label_visibility="collapsed",
+        persist_state="session",
+    )
+    st.caption(HINTS[st.session_state[state.SOURCE]], width="content")
     return st.session_state[state.SOURCE]
 
 
 HINTS = {
-    PAIRS: "Two digits in one picture: the same model, asked about each of them, looks elsewhere.",
+    PAIRS: "Asked about each digit, the model looks elsewhere.",
     IMAGES: "Validation images with their true class.",
-    UPLOAD: "PNG, JPEG or WebP, up to 10 MB. It stays on this machine.",
+    UPLOAD: "PNG, JPEG or WebP of up to 10 MB; it stays on this machine.",
 }
 
 
@@ -73,14 +90,9 @@ def _strip(label: str, items: list[Thumbnail], first: str | None) -> None:
     thumbnails(label, items, state.image() or first, state.GALLERY, state.choose_image)
 
 
-def _browse(images: ImageSet, first: str | None) -> None:
+def _page(images: ImageSet) -> int:
     pages = max(1, -(-len(images) // PAGE))
-    place = st.empty()
-    page = st.pagination(pages, key=state.GALLERY_PAGE, persist_state="session")
-    with place.container():
-        _strip(
-            f"Images of {images.name}", _image_items(images, images.key, min(page, pages)), first
-        )
+    return min(pages, st.pagination(pages, key=state.GALLERY_PAGE, persist_state="session"))
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
@@ -106,22 +118,41 @@ def _item(identifier: str, caption: str, picture: Image.Image) -> Thumbnail:
     return Thumbnail(identifier, caption, pictures.data_url(pictures.thumbnail(picture)))
 
 
-def _upload() -> None:
-    file = st.file_uploader(
-        "Picture", TYPES, key=state.UPLOAD, label_visibility="collapsed", max_upload_size=10
-    )
-    if file is None:
-        return
+def _own() -> None:
+    """Take a file or a pasted picture, and offer those of this session again."""
+    left, right = st.columns(2)
+    with left:
+        file = st.file_uploader(
+            "Picture", TYPES, key=state.UPLOAD, label_visibility="collapsed", max_upload_size=10
+        )
+    with right:
+        hint = "Click here and paste a picture: Ctrl+V or ⌘V"
+        pasted = paste_box("Paste a picture", hint, state.PASTE)
+    if file is not None and state.newly_uploaded(file.file_id):
+        _keep(file.name, file.getvalue())
+    if pasted is not None:
+        _keep("What was pasted", pasted)
+    own = state.pictures()
+    if own:
+        items = [_own_item(name, f"picture {n}", own[name]) for n, name in enumerate(own, 1)]
+        _strip("Your pictures", items, None)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _own_item(identifier: str, caption: str, _data: bytes) -> Thumbnail:
+    return _item(identifier, caption, open_image(_data))
+
+
+def _keep(name: str, data: bytes) -> None:
     try:
-        data = file.getvalue()
         open_image(data)
     except InputError as error:
-        st.error(f"{file.name}: {error}")
+        st.error(f"{name}: {error}")
         return
     state.choose_image(state.keep_picture(data))
 
 
-def _picture(sources: list[str], images: ImageSet | None, first: str | None) -> Image.Image | None:
+def _chosen(sources: list[str], images: ImageSet | None, first: str | None) -> Chosen | None:
     """Open the chosen image; where it cannot be had, say why and take the first one."""
     identifier = state.image()
     if identifier is not None:
@@ -132,26 +163,28 @@ def _picture(sources: list[str], images: ImageSet | None, first: str | None) -> 
     return None if first is None else picture_of(first, sources, images)
 
 
-def digits_in(identifier: str | None) -> tuple[int, ...]:
-    """Return the classes that a bundled picture of two digits shows; () for other pictures."""
-    kind, _, number = (identifier or f"pair-{EXAMPLE_PAIR}").partition("-")
-    known = kind == "pair" and _within(number, digits.LENGTHS["validation"])
-    return digits.pair("validation", int(number)).labels if known else ()
-
-
-def picture_of(identifier: str, sources: list[str], images: ImageSet | None) -> Image.Image:
+def picture_of(identifier: str, sources: list[str], images: ImageSet | None) -> Chosen:
     """Return the picture of an id; InputError where this session has none."""
     kind, _, number = identifier.partition("-")
     if kind == "pair" and PAIRS in sources and _within(number, digits.LENGTHS["validation"]):
-        return digits.pair("validation", int(number)).image
+        pair = digits.pair("validation", int(number))
+        return Chosen(pair.image, dict(zip(pair.labels, pair.masks, strict=True)))
     if kind == "image" and images is not None and _within(number, len(images)):
-        return images.picture(int(number))
+        return Chosen(images.picture(int(number)), _masks(images, int(number)))
     data = state.picture(identifier)
     if data is not None:
-        return open_image(data)
+        return Chosen(open_image(data))
     raise InputError(
         f"the image {identifier!r} is not among these: choose one above, or upload it again"
     )
+
+
+def _masks(images: ImageSet, number: int) -> dict[int, np.ndarray]:
+    """Return the mask of a bundled picture; of others it is not known."""
+    if not isinstance(images.source, DigitSource):
+        return {}
+    drawn = digits.sample(images.source.split, images.indices[number])
+    return {drawn.label: drawn.mask}
 
 
 def _within(number: str, count: int) -> bool:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import streamlit as st
 
-from app import compute, units
-from app.jobs import CANCELLED, FAILED, WAITING, Job
+from app import compute, state, units
+from app.jobs import CANCELLED, FAILED, WAITING, Job, JobQueue
+from app.wanted import Wanted
 
+T = TypeVar("T")
 POLL_SECONDS = 0.5
+PATIENCE = 0.8  # seconds in which a result may come before its progress is shown
 
 
 def follow(job: Job) -> None:
@@ -19,30 +25,69 @@ def _panel(job: Job, was_live: bool) -> None:
     if was_live and not job.live:
         st.rerun()
     if job.live:
-        _progress(job)
+        _progress(job, compute.jobs(), lambda: compute.cancel(job))
     elif job.state == FAILED:
         st.error(f"{job.title} failed: {job.error}")
     elif job.state == CANCELLED:
         st.info("Cancelled; nothing was kept.", icon=":material/cancel:")
 
 
-def _progress(job: Job) -> None:
+def result(wanted: Wanted[T]) -> T:
+    """Return what is wanted; while it is being made, show how far that is and go no further.
+
+    Raises what making it raised.
+    """
+    found, failed = wanted.get(), wanted.failure()
+    if found is None and failed is None:
+        if state.declined(wanted.key):
+            _offer_again(wanted)
+        job = wanted.start(compute.owner().name)
+        job.ended.wait(PATIENCE)
+        found, failed = wanted.get(), wanted.failure()
+        if found is None and failed is None:
+            st.fragment(_wait, run_every=POLL_SECONDS)(wanted, job)
+            st.stop()
+    if failed is not None:
+        raise failed
+    assert found is not None
+    return found
+
+
+def _wait(wanted: Wanted[T], job: Job) -> None:
+    if not job.live or state.declined(wanted.key):
+        st.rerun()
+
+    def cancel() -> None:
+        wanted.leave(compute.owner().name)
+        state.decline([wanted.key])
+
+    _progress(job, wanted.queue, cancel)
+
+
+def _offer_again(wanted: Wanted[T]) -> None:
+    st.info(f"{wanted.title} was cancelled.", icon=":material/cancel:")
+    st.button(
+        "Start again",
+        icon=":material/replay:",
+        on_click=state.ask_again,
+        args=([wanted.key],),
+    )
+    st.stop()
+
+
+def _progress(job: Job, queue: JobQueue, cancel: Callable[[], None]) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        st.progress(job.share, text=_text(job))
-        st.button(
-            "Cancel",
-            key=f"cancel-{id(job)}",
-            icon=":material/close:",
-            on_click=compute.cancel,
-            args=(job,),
-        )
+        st.progress(job.share, text=_text(job, queue))
+        st.button("Cancel", key=f"cancel-{id(job)}", icon=":material/close:", on_click=cancel)
 
 
-def _text(job: Job) -> str:
+def _text(job: Job, queue: JobQueue) -> str:
     if job.state == WAITING:
-        ahead = compute.jobs().place(job)
+        ahead = queue.place(job)
         jobs = "1 job" if ahead == 1 else f"{ahead} jobs"
         return f"{job.title}: waiting for {jobs} before it"
+    if not job.total:
+        return f"{job.title} …"
     left = job.seconds_left()
     pace = "" if left is None else f", about {units.duration(left)} left"
     return f"{job.title}: {job.done} of {job.total}{pace}"

@@ -43,6 +43,8 @@ class Job:
     seconds: float = 0.0
     result: Any = None
     error: str = ""
+    exception: Exception | None = None
+    ended: threading.Event = field(default_factory=threading.Event)
     marks: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=PACE))
 
     @property
@@ -61,6 +63,10 @@ class Job:
             return None
         (first, before), (last, now) = marks[0], marks[-1]
         return (last - first) * (self.total - now) / (now - before) if now > before else None
+
+    def elapsed(self) -> float:
+        """Return for how many seconds it has been running."""
+        return time.monotonic() - self.started if self.state == RUNNING else 0.0
 
     def report(self, done: int, total: int) -> None:
         """Take note of progress."""
@@ -86,7 +92,7 @@ class JobQueue:
                 self._waiting.put(job)
             job.owners.add(owner)
             self._jobs.move_to_end(key)
-            self._forget()
+            self._trim()
             self._start()
             return job
 
@@ -94,6 +100,12 @@ class JobQueue:
         """Return the job of a key, if it is still known."""
         with self._lock:
             return self._jobs.get(key)
+
+    def forget(self, job: Job) -> None:
+        """Drop a job whose result is kept elsewhere, so that its key can be worked on again."""
+        with self._lock:
+            if self._jobs.get(job.key) is job:
+                del self._jobs[job.key]
 
     def place(self, job: Job) -> int:
         """How many live jobs come before this one."""
@@ -110,15 +122,16 @@ class JobQueue:
                 job.cancel.set()
                 if job.state == WAITING:
                     job.state = CANCELLED
+                    job.ended.set()
 
-    def leave_all(self, owner: str) -> None:
-        """Withdraw an owner from every job: the session is closed."""
+    def leave_all(self, owner: str, named: Callable[[Any], bool] = lambda key: True) -> None:
+        """Withdraw an owner from every job whose key is `named` so (default: from all)."""
         with self._lock:
             jobs = [job for job in self._jobs.values() if owner in job.owners]
-        for job in jobs:
+        for job in filter(lambda job: named(job.key), jobs):
             self.leave(job, owner)
 
-    def _forget(self) -> None:
+    def _trim(self) -> None:
         finished = [key for key, job in self._jobs.items() if not job.live]
         for key in finished[: max(0, len(self._jobs) - MAX_KEPT)]:
             del self._jobs[key]
@@ -147,9 +160,15 @@ def _run(job: Job) -> None:
         state = CANCELLED
     except Exception as error:
         _log.exception("job %s failed", job.title)
-        job.error, state = sentence(error), FAILED
+        job.error, job.exception, state = sentence(error), error, FAILED
     job.seconds = time.monotonic() - job.started
+    job.work = _nothing  # lets go of what the work needed
     job.state = state
+    job.ended.set()
+
+
+def _nothing(report: Report, cancel: threading.Event) -> None:
+    """Stand in for work that is over."""
 
 
 def sentence(error: Exception) -> str:

@@ -8,21 +8,6 @@ from io import BytesIO
 
 from PIL import Image
 
-from lrp.pictures import enlarge, from_model_input, heat, legend, overlay, scale
-
-__all__ = [
-    "data_url",
-    "enlarge",
-    "from_model_input",
-    "heat",
-    "legend",
-    "overlay",
-    "png",
-    "scale",
-    "side_by_side",
-    "thumbnail",
-]
-
 
 def side_by_side(pictures: Sequence[Image.Image], gap: int = 8) -> Image.Image:
     """Put pictures of one height in a row on a transparent ground."""
@@ -51,5 +36,7 @@ def png(picture: Image.Image) -> bytes:
 
 
 def data_url(picture: Image.Image) -> str:
-    """Write a small picture as a URL, for a component."""
-    return "data:image/png;base64," + base64.b64encode(png(picture)).decode()
+    """Write a picture as a URL, for a component: WebP, a third of a PNG and as quickly written."""
+    buffer = BytesIO()
+    picture.save(buffer, "WEBP", quality=90, method=2)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

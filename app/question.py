@@ -5,26 +5,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import streamlit as st
 import torch
-from PIL import Image
 
-from app import compute, heatmaps, state, units
-from app.compute import Prepared
+from app import explanations, heatmaps, units
+from app.explanations import Prepared
+from app.gallery import Chosen
+from app.job_panel import result
 from app.sidebar import Selected
+from app.tasks import MethodMap
 from assets.data import class_names
+from lrp.methods import METHODS, suitable
 from lrp.relevance import Relevance
-from lrp.rollout import rolls_out
 from lrp.trace import Trace
 
-ATTRIBUTION = "Transformer attribution"
-METHODS = {"AttnLRP": "ATTN_LRP", "LRP-QViT": "LRP_QVIT", ATTRIBUTION: "LRP_QVIT"}
+# The methods that the map and the depth can be read by: rules, and maps of attention.
+RULES = {"attn-lrp": "ATTN_LRP", "attn-lrp-gamma": "ATTN_LRP_GAMMA", "lrp-qvit": "LRP_QVIT"}
+ATTENTION = ("gradient-attention", "transformer-attribution", "rollout")
 TOP = 5
 
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """One image, one way to propagate, and the forward pass that all classes share."""
+    """One image, one method, and the forward pass that all classes share.
+
+    Attributes:
+        method: a name of `lrp.methods`.
+        masks: for each class known to be in the picture, where it is (bool, H, W).
+    """
 
     selected: Selected
     prepared: Prepared
@@ -32,17 +39,18 @@ class Question:
     trace: Trace
     probabilities: np.ndarray
     names: tuple[str, ...]
-    shown: tuple[int, ...]  # classes known to be in the picture
+    masks: dict[int, np.ndarray]
 
     @property
-    def rules(self) -> str:
-        return METHODS[self.method]
+    def has_depth(self) -> bool:
+        """Whether the method's maps can be read at any depth."""
+        return self.method in RULES
 
     @property
     def top(self) -> list[int]:
         """The most likely classes, the likeliest first, and those known to be in the picture."""
         likely = np.argsort(-self.probabilities)[:TOP].tolist()
-        return [*likely, *(k for k in self.shown if k not in likely)]
+        return [*likely, *(k for k in self.masks if k not in likely)]
 
     def probability(self, index: int) -> str:
         """Say how likely a class is."""
@@ -50,44 +58,38 @@ class Question:
 
     def relevance(self, target: int) -> Relevance:
         """Propagate relevance of a class; kept, so that asking again costs nothing."""
-        return compute.relevance_of(self.selected.loaded, self.prepared, self.rules, target)[1]
+        return result(explanations.relevance_of(self.trace, self.prepared, target))
 
     def heatmap(self, target: int, depth: str) -> np.ndarray:
         """Return the map of a class: (h, w)."""
-        if self.method == ATTRIBUTION:
-            return compute.attribution_of(self.selected.loaded, self.prepared, target)
-        return heatmaps.at_depth(self.trace, self.relevance(target), depth)
+        if self.has_depth:
+            return heatmaps.at_depth(self.trace, self.relevance(target), depth)
+        wanted = explanations.map_of(
+            self.selected.loaded, self.prepared, self.method, target, at_once=True
+        )
+        made: MethodMap = result(wanted)
+        return made.values
 
 
-def ask(selected: Selected, picture: Image.Image, shown: tuple[int, ...] = ()) -> Question:
-    """Run the model once on a picture, under the rules chosen on the page.
+def offered(selected: Selected) -> list[str]:
+    """Name the methods that a model's maps can be read by."""
+    return [*RULES, *(name for name in suitable(selected.loaded.model) if name in ATTENTION)]
 
-    Args:
-        shown: classes known to be in the picture.
+
+def label(method: str) -> str:
+    """Say a method for people."""
+    return METHODS[method].label
+
+
+def ask(selected: Selected, chosen: Chosen, method: str) -> Question:
+    """Run the model once on a picture, under a method's rules.
 
     Raises UnsupportedOperation for a model that relevance cannot be propagated in, and ValueError
     for a picture it cannot be.
     """
-    method = _method(selected)
-    prepared = compute.prepare(selected.loaded, picture)
-    trace = compute.trace_of(selected.loaded, prepared, METHODS[method])
+    prepared = explanations.prepare(selected.loaded, chosen.picture)
+    rules = RULES.get(method, RULES["attn-lrp"])
+    trace = result(explanations.trace_of(selected.loaded, prepared, rules))
     probabilities = torch.softmax(trace.logits[0].detach(), 0).cpu().numpy()
     names = class_names(selected.loaded)
-    return Question(selected, prepared, method, trace, probabilities, names, shown)
-
-
-def _method(selected: Selected) -> str:
-    """Let the user choose the rules; only class tokens that see all patches can be rolled out."""
-    offered = rolls_out(selected.loaded.model)
-    options = [m for m in METHODS if m != ATTRIBUTION or offered]
-    chosen = st.segmented_control(
-        "Rules",
-        options,
-        default=options[0],
-        required=True,
-        key=state.RULES,
-        bind="query-params",
-        help="AttnLRP: faithful maps of this image's decision. LRP-QViT: the rules behind the "
-        "contribution scores. Transformer attribution: Chefer et al.'s map by the class token.",
-    )
-    return chosen if chosen in options else options[0]
+    return Question(selected, prepared, method, trace, probabilities, names, chosen.masks)

@@ -18,6 +18,13 @@ class Recent(Generic[T]):
         self._entries: OrderedDict[Hashable, T] = OrderedDict()
         self._lock = threading.Lock()
 
+    def peek(self, key: Hashable) -> T | None:
+        """Return the entry of a key, or None where there is none."""
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+            return self._entries.get(key)
+
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return the entry of a key, made by `make` where there is none."""
         with self._lock:
@@ -25,8 +32,13 @@ class Recent(Generic[T]):
                 self._entries.move_to_end(key)
                 return self._entries[key]
         made = make()
+        self.put(key, made)
+        return made
+
+    def put(self, key: Hashable, value: T) -> None:
+        """Set the entry of a key, and drop the one that was not used for longest."""
         with self._lock:
-            self._entries[key] = made
+            self._entries[key] = value
+            self._entries.move_to_end(key)
             while len(self._entries) > self.max_entries:
                 self._entries.popitem(last=False)
-        return made

@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 
 # Keys of widgets. Those bound to the address (ids only) make links that open the same view.
-MODEL, RULES, DEPTH, LAYER = "model", "rules", "depth", "layer"
+MODEL, VIEW, RULES = "model", "view", "rules"
+METHODS, LEFT, RIGHT, FAITHFUL = "methods", "left", "right", "faithfulness"
+SHOWN, DIVIDE, HEADS = "show", "divide", "heads"
 DEVICE, SOURCE, GALLERY_PAGE, UPLOAD = "device", "source", "gallery_page", "upload"
-TARGET_CHOICE, COMPARE, OPACITY, SMOOTH = "target_choice", "compare", "opacity", "smooth"
-SCORE_RULES, SCORE_IMAGES = "score_rules", "score_images"
+TARGET_CHOICE, COMPARE, SMOOTH = "target_choice", "compare", "smooth"
+DEPTH_CHOICE, LAYER_CHOICE = "depth_choice", "layer_choice"
+SCORE_RULES, SCORE_IMAGES, SCORE_STATISTIC = "score_rules", "score_images", "score_statistic"
 LOCK_LAYERS, LOCK_BITS = "lock_layers", "lock_bits"
 EVALUATION_IMAGES, EVALUATION_RUNS, COST_AXIS = "evaluation_images", "evaluation_runs", "cost_axis"
 OWN_NAME, OWN_CHECKPOINT, OWN_FOLDER = "own_name", "own_checkpoint", "own_folder"
 GALLERY, BUDGET_SLIDER, SCORE_CHART = "gallery", "budget_slider", "score_chart"
+PASTE, DIVIDER, METHOD_DIVIDER, BLOCKS = "paste", "divider", "method_divider", "block_strip"
 
 # Plain entries of the session.
-_IMAGE, _TARGET, _OWN, _PENDING, _PICTURES = "_image", "_target", "_own", "_pending", "_pictures"
+_IMAGE, _TARGET, _RIVAL, _OPACITY = "_image", "_target", "_rival", "_opacity"
+_DEPTH, _LAYER = "_depth", "_layer"
+_OWN, _PENDING, _PICTURES, _UPLOADED = "_own", "_pending", "_pictures", "_uploaded"
+_DECLINED = "_declined"
 _LOCKS, _SOLUTIONS, _HISTORY, _CURRENT = "_locks", "_solutions", "_history", "_current"
 _MEASUREMENT, _BITS = "_measurement", "_bits"
 
-IMAGE_PARAMETER, TARGET_PARAMETER, BITS_PARAMETER = "image", "class", "bits"
+IMAGE_PARAMETER, TARGET_PARAMETER, RIVAL_PARAMETER = "image", "class", "against"
+DEPTH_PARAMETER, LAYER_PARAMETER, BITS_PARAMETER = "depth", "layer", "bits"
 MAX_UPLOADS = 8
+DEFAULT_OPACITY = 0.85
 LOWEST_BITS, HIGHEST_BITS, DEFAULT_BITS = 2.0, 8.0, 4.0
 
 
@@ -48,18 +57,24 @@ def current() -> Any:
 
 
 def use(selected: Any) -> None:
-    """Take a model and its images into use on all pages; another model starts at its own depth."""
+    """Take a model and its images into use on all pages; another model has depths of its own."""
     former = current()
     if former is not None and former.loaded.key != selected.loaded.key:
-        st.session_state.pop(DEPTH, None)
+        choose_depth(None)
+        choose_layer(None)
     st.session_state[_CURRENT] = selected
 
 
 def image() -> str | None:
     """Return the id of the chosen image, such as "pair-3", or None."""
-    if _IMAGE not in st.session_state:
-        st.session_state[_IMAGE] = st.query_params.get(IMAGE_PARAMETER)
-    return st.session_state[_IMAGE]
+    return _asked(_IMAGE, IMAGE_PARAMETER)
+
+
+def _asked(key: str, parameter: str) -> str | None:
+    """Return an entry of the session, which a link may set."""
+    if key not in st.session_state:
+        st.session_state[key] = st.query_params.get(parameter)
+    return st.session_state[key]
 
 
 def choose_image(identifier: str) -> None:
@@ -67,29 +82,77 @@ def choose_image(identifier: str) -> None:
     if identifier != image():
         st.session_state[_IMAGE] = identifier
         choose_target(None)
+        choose_rival(None)
 
 
 def target() -> int | None:
     """Return the class to explain, or None for the image's top class."""
-    if _TARGET not in st.session_state:
-        asked = st.query_params.get(TARGET_PARAMETER, "")
-        st.session_state[_TARGET] = int(asked) if asked.isdecimal() else None
-    return st.session_state[_TARGET]
+    return _class_asked(_TARGET, TARGET_PARAMETER)
 
 
 def choose_target(index: int | None) -> None:
     """Choose the class to explain; None is the top class."""
     st.session_state[_TARGET] = index
     st.session_state.pop(TARGET_CHOICE, None)
+
+
+def rival() -> int | None:
+    """Return the class to compare with, or None for the likeliest other one."""
+    return _class_asked(_RIVAL, RIVAL_PARAMETER)
+
+
+def choose_rival(index: int | None) -> None:
+    """Choose the class to compare with; None is the likeliest other one."""
+    st.session_state[_RIVAL] = index
     st.session_state.pop(COMPARE, None)
 
 
+def _class_asked(key: str, parameter: str) -> int | None:
+    if key not in st.session_state:
+        asked = st.query_params.get(parameter, "")
+        st.session_state[key] = int(asked) if asked.isdecimal() else None
+    return st.session_state[key]
+
+
+def depth() -> str | None:
+    """Return where maps are read, or None for the model's own default."""
+    return _asked(_DEPTH, DEPTH_PARAMETER)
+
+
+def choose_depth(place: str | None) -> None:
+    """Choose where maps are read; None is the model's own default."""
+    st.session_state[_DEPTH] = place
+
+
+def layer() -> str | None:
+    """Return the name of the chosen layer, or None before one was chosen."""
+    return _asked(_LAYER, LAYER_PARAMETER)
+
+
+def choose_layer(name: str | None) -> None:
+    """Choose a layer on every page."""
+    st.session_state[_LAYER] = name
+
+
+def opacity() -> float:
+    """Return how strongly maps cover the picture."""
+    return st.session_state.get(_OPACITY, DEFAULT_OPACITY)
+
+
+def choose_opacity(value: float) -> None:
+    """Choose how strongly maps cover the picture, in hundredths."""
+    st.session_state[_OPACITY] = round(value, 2)
+
+
 def show_in_address() -> None:
-    """Put the image's id, the class and the budget into the address, for links."""
+    """Put what was chosen into the address, for links: ids and the budget, never a picture."""
     average = budget()
     shown = {
         IMAGE_PARAMETER: image(),
         TARGET_PARAMETER: target(),
+        RIVAL_PARAMETER: rival(),
+        DEPTH_PARAMETER: depth(),
+        LAYER_PARAMETER: layer(),
         BITS_PARAMETER: None if average == DEFAULT_BITS else f"{average:.1f}",
     }
     for name, value in shown.items():
@@ -113,6 +176,18 @@ def keep_picture(data: bytes) -> str:
 def picture(identifier: str) -> bytes | None:
     """Return the bytes of an uploaded picture, or None where this session has none."""
     return st.session_state.get(_PICTURES, {}).get(identifier)
+
+
+def pictures() -> dict[str, bytes]:
+    """Return the uploaded pictures of this session by id, the latest last."""
+    return dict(st.session_state.get(_PICTURES, {}))
+
+
+def newly_uploaded(file: str) -> bool:
+    """Say whether a file has just come: an uploader goes on holding what it was once given."""
+    new = st.session_state.get(_UPLOADED) != file
+    st.session_state[_UPLOADED] = file
+    return new
 
 
 def own_choice() -> ModelChoice | None:
@@ -177,14 +252,27 @@ def _bits_asked(text: str) -> float:
     return asked if LOWEST_BITS <= asked <= HIGHEST_BITS else DEFAULT_BITS
 
 
-def layer() -> str | None:
-    """Return the name of the chosen layer, if one was chosen."""
-    return st.session_state.get(LAYER)
+def offer(key: str, options: Iterable[Any]) -> None:
+    """Forget a widget's value that it does not offer, before it exists: models differ."""
+    value, offered = st.session_state.get(key), set(options)
+    chosen = set(value) if isinstance(value, list) else {value}
+    if value is not None and not chosen <= offered:
+        del st.session_state[key]
 
 
-def choose_layer(name: str) -> None:
-    """Choose a layer, on a page that has no box to choose it from."""
-    st.session_state[LAYER] = name
+def declined(key: Hashable) -> bool:
+    """Say whether the user cancelled a piece of work."""
+    return key in st.session_state.get(_DECLINED, ())
+
+
+def decline(keys: Iterable[Hashable]) -> None:
+    """Remember that the user cancelled work, so that it does not start again by itself."""
+    st.session_state.setdefault(_DECLINED, set()).update(keys)
+
+
+def ask_again(keys: Iterable[Hashable]) -> None:
+    """Allow cancelled work to start again."""
+    st.session_state.setdefault(_DECLINED, set()).difference_update(keys)
 
 
 def measurement() -> Hashable | None:

@@ -1,19 +1,25 @@
-"""The long work of the dashboard, as jobs: scores and accuracy. Runs in the worker thread."""
+"""The long work of the dashboard, as jobs: methods' maps, scores, accuracy. Runs in a worker."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from torch import Tensor, nn
 
 from app.jobs import Report, Work
 from app.recent import Recent
 from assets.data import ImageSet
 from assets.models import LoadedModel
 from assets.selection import batches, pictures
-from lrp.rules import Rules
+from lrp.deletion import STEPS, curves, deleted, grid
+from lrp.methods import Method
+from lrp.progress import Cancelled
+from lrp.rules import PRESETS
 from lrp.scores import ContributionScores, contribution_scores
 from quant.allocation import Allocation
 from quant.calibration import Calibration, calibrate
@@ -24,6 +30,8 @@ from quant.fakequant import QuantizedModel
 SEED = 0
 SCORE_BATCH = 8  # relevance keeps every layer's operands
 FLOAT = "float"
+BRIEF = 0.5  # seconds: maps made this fast are made again, as the first time is no measure
+REPEATS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +56,102 @@ class Measured:
     calibration_images: int
 
 
+@dataclass(frozen=True, eq=False)
+class Scoring:
+    """How layers are scored: on which images, by which rules, by what of their relevance."""
+
+    images: ImageSet
+    rules: str
+    statistic: str
+
+
+@dataclass(frozen=True, eq=False)
+class MethodMap:
+    """A method's map (h, w) of one image, and what it took: seconds, and as a multiple of the
+    model's own forward and backward pass."""
+
+    values: np.ndarray
+    seconds: float
+    cost: float
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """A class's probability as a share of the image is deleted, each (S + 1,).
+
+    `morf` deletes what the map calls most relevant first, `lerf` what it calls least relevant.
+    """
+
+    deleted: np.ndarray
+    morf: np.ndarray
+    lerf: np.ndarray
+
+    @property
+    def gap(self) -> float:
+        """The mean of LeRF - MoRF over the curve: the larger, the more faithful."""
+        return float(self.lerf.mean() - self.morf.mean())
+
+
 def device_of(loaded: LoadedModel) -> torch.device:
     """Return where the model's weights are."""
     return next(loaded.model.parameters()).device
 
 
-def score(loaded: LoadedModel, images: ImageSet, rules: Rules) -> Work:
-    """Make the job that scores every layer on all of `images`."""
+def explain(
+    loaded: LoadedModel, images: Tensor, method: Method, target: int
+) -> Callable[[Report, threading.Event], MethodMap]:
+    """Make the job that makes a method's map of one image (1, 3, H, W)."""
+
+    def work(report: Report, cancel: threading.Event) -> MethodMap:
+        pictures, classes = _placed(loaded, images, target)
+
+        def once() -> MethodMap:
+            if cancel.is_set():
+                raise Cancelled("cancelled")
+            own = _timed(lambda: _forward_backward(loaded.model, pictures, classes))[1]
+            values, seconds = _timed(lambda: method.maps(loaded.model, pictures, classes))
+            return MethodMap(values, seconds, seconds / own)
+
+        made = [once()]
+        while len(made) <= REPEATS and sum(m.seconds for m in made) < BRIEF:
+            made.append(once())
+        measured = sorted(made[1:] or made, key=lambda m: m.cost)
+        return measured[len(measured) // 2]
+
+    return work
+
+
+def delete(loaded: LoadedModel, images: Tensor, values: np.ndarray, target: int) -> Curves:
+    """Delete one image's cells in the order that a map of the target ranks them."""
+    pictures, classes = _placed(loaded, images, target)
+    maps = torch.as_tensor(values, device=pictures.device)[None]
+    rows, columns = grid(loaded.model, *pictures.shape[-2:])
+    steps = min(STEPS, rows * columns)
+    morf, lerf = curves(loaded.model, pictures, maps, classes, steps)
+    shares = deleted(rows * columns, steps).numpy() / (rows * columns)
+    return Curves(shares, morf[0].cpu().numpy(), lerf[0].cpu().numpy())
+
+
+def _placed(loaded: LoadedModel, images: Tensor, target: int) -> tuple[Tensor, Tensor]:
+    device = device_of(loaded)
+    return images.to(device), torch.tensor([target], device=device)
+
+
+def _forward_backward(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
+    inputs = images.clone().requires_grad_()
+    return torch.autograd.grad(model(inputs).gather(1, target[:, None]).sum(), inputs)[0]
+
+
+def _timed(make: Callable[[], Tensor]) -> tuple[np.ndarray, float]:
+    """Return the first entry of a result, and the seconds until it was off its device."""
+    started = time.perf_counter()
+    values = make()[0].detach().cpu().numpy()
+    return values, time.perf_counter() - started
+
+
+def score(loaded: LoadedModel, scoring: Scoring) -> Work:
+    """Make the job that scores every layer."""
+    images = scoring.images
 
     def work(report: Report, cancel: threading.Event) -> ContributionScores:
         report(0, len(images))
@@ -62,7 +159,8 @@ def score(loaded: LoadedModel, images: ImageSet, rules: Rules) -> Work:
             loaded.model,
             pictures(images, SCORE_BATCH),
             len(images),
-            rules,
+            PRESETS[scoring.rules],
+            scoring.statistic,
             device=device_of(loaded),
             progress=report,
             cancel=cancel,

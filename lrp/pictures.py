@@ -36,17 +36,27 @@ def scale(values: np.ndarray, quantile: float = 1.0) -> np.ndarray:
     return np.clip(values / peak, -1, 1) if peak > 0 else np.zeros_like(values)
 
 
+def veil(values: np.ndarray, size: tuple[int, int], smooth: bool = True) -> Image.Image:
+    """Draw a map (h, w) in -1..1 as RGBA of `size` (width, height), to be laid over a grey picture.
+
+    Red speaks for the class, blue against it; the weaker, the clearer.
+    """
+    spread = _resize(values, size, smooth)
+    alpha = 255 * np.abs(spread)[..., None] ** FADE
+    return Image.fromarray(np.concatenate([_ink(spread), alpha], -1).round().astype(np.uint8))
+
+
 def overlay(
     picture: Image.Image, values: np.ndarray, opacity: float = 0.8, smooth: bool = True
 ) -> Image.Image:
-    """Lay a map (h, w) in -1..1 over a picture: red speaks for the class, blue against it.
+    """Lay a map (h, w) in -1..1 over a picture.
 
     The picture turns grey, so that all colour is relevance, and shows through where it is weak.
     """
-    spread = _resize(values, picture.size, smooth)
-    alpha = opacity * np.abs(spread)[..., None] ** FADE
+    layer = np.asarray(veil(values, picture.size, smooth), float)
+    alpha = opacity * layer[..., 3:] / 255
     grey = np.asarray(picture.convert("L"), float)[..., None]
-    return Image.fromarray((grey * (1 - alpha) + _ink(spread) * alpha).round().astype(np.uint8))
+    return Image.fromarray((grey * (1 - alpha) + layer[..., :3] * alpha).round().astype(np.uint8))
 
 
 def heat(values: np.ndarray, width: int, smooth: bool = False) -> Image.Image:
@@ -55,13 +65,14 @@ def heat(values: np.ndarray, width: int, smooth: bool = False) -> Image.Image:
     return _colour(_resize(values, size, smooth))
 
 
-def legend(width: int = 240, height: int = 12) -> Image.Image:
-    """Draw the colour scale from -1 to 1."""
-    return _colour(np.tile(np.linspace(-1, 1, width), (height, 1)))
+def legend(width: int = 240, height: int = 12, lowest: float = -1.0) -> Image.Image:
+    """Draw the colour scale from `lowest` to 1."""
+    return _colour(np.tile(np.linspace(lowest, 1, width), (height, 1)))
 
 
 def _resize(values: np.ndarray, size: tuple[int, int], smooth: bool) -> np.ndarray:
-    way = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
+    # Hamming's kernel is nowhere negative: smoothing makes no blue ring around what is red.
+    way = Image.Resampling.HAMMING if smooth else Image.Resampling.NEAREST
     image = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
     return np.clip(np.asarray(image.resize(size, way)), -1, 1)
 

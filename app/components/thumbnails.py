@@ -10,6 +10,9 @@ import streamlit as st
 _HTML = '<div class="strip" role="group"></div>'
 _CSS = """
 .strip { display: flex; gap: 0.5rem; overflow-x: auto; padding: 3px; }
+.strip.wrapped { display: grid; gap: 0.35rem; overflow: visible;
+  grid-template-columns: repeat(auto-fill, minmax(calc(var(--width) + 12px), 1fr)); }
+.strip.wrapped img { width: 100%; height: auto; aspect-ratio: 1; }
 .strip button {
   flex: none; display: flex; flex-direction: column; align-items: center; gap: 0.2rem;
   margin: 0; padding: 4px 4px 2px; cursor: pointer;
@@ -17,8 +20,10 @@ _CSS = """
   background: var(--st-background-color);
   border: 2px solid transparent; border-radius: var(--st-base-radius);
 }
-.strip img { display: block; width: 72px; height: 72px; border-radius: 4px; }
-.strip span { max-width: 72px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.strip img { display: block; width: var(--width); height: var(--width); border-radius: 4px; }
+.strip span {
+  max-width: var(--width); overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
+}
 .strip button:hover { background: var(--st-secondary-background-color); }
 .strip button[aria-pressed="true"] {
   border-color: var(--st-primary-color); background: var(--st-secondary-background-color);
@@ -30,6 +35,8 @@ _JS = """
 export default function ({ data, parentElement, setTriggerValue }) {
   const strip = parentElement.querySelector(".strip")
   strip.setAttribute("aria-label", data.label)
+  strip.classList.toggle("wrapped", data.wrapped)
+  strip.style.setProperty("--width", data.width + "px")
   const press = id => strip.querySelectorAll("button").forEach(
     button => button.setAttribute("aria-pressed", String(button.dataset.id === id)))
   strip.replaceChildren(...data.items.map(item => {
@@ -67,16 +74,18 @@ def thumbnails(
     chosen: str | None,
     key: str,
     on_choose: Callable[[str], None],
+    width: int = 72,
+    wrapped: bool = False,
 ) -> None:
-    """Show thumbnails; `on_choose` hears the identifier of the one that was clicked."""
+    """Show thumbnails of `width` pixels, in one row or wrapped into rows.
+
+    `on_choose` hears the identifier of the one that was clicked.
+    """
 
     def heard() -> None:
         identifier = st.session_state[key].chosen
         if identifier in {item.identifier for item in items}:
             on_choose(identifier)
 
-    _mount(
-        key=key,
-        data={"label": label, "chosen": chosen, "items": [asdict(item) for item in items]},
-        on_chosen_change=heard,
-    )
+    data = {"label": label, "chosen": chosen, "items": [asdict(item) for item in items]}
+    _mount(key=key, data={**data, "width": width, "wrapped": wrapped}, on_chosen_change=heard)

@@ -15,20 +15,20 @@ from app.budgets import Spent, layer_rows
 from app.components.live_slider import live_slider
 from app.panels import locks as locking
 from app.sidebar import Selected
-from assets.data import ImageSet
+from app.tasks import Scoring
 from lrp.scores import ContributionScores
 from quant.allocation import Solution
 from quant.files import to_json
 
 
-def show(selected: Selected, rules: str, images: ImageSet, scores: ContributionScores) -> None:
+def show(selected: Selected, scoring: Scoring, scores: ContributionScores) -> None:
     """Solve the budget as the slider says and show what came of it."""
     layers = compute.layers_of(selected.loaded)
     head = st.columns([1.5, 1, 1, 1], gap="medium", vertical_alignment="center")
     with head[0]:
         average = _slider()
     fixed = locking.show(selected)
-    solution = _solve(selected, rules, images, average, fixed)
+    solution = _solve(selected, scoring, average, fixed)
     if solution is None:
         return
     spent = Spent.of(layers, solution, compute.other_parameters_of(selected.loaded))
@@ -54,12 +54,12 @@ def _slider() -> float:
 
 
 def _solve(
-    selected: Selected, rules: str, images: ImageSet, average: float, fixed: dict[str, int]
+    selected: Selected, scoring: Scoring, average: float, fixed: dict[str, int]
 ) -> Solution | None:
     """Spend the budget; where that is impossible say why, and stay with the last that was not."""
     key = selected.loaded.key
     try:
-        solution = compute.allocate(selected.loaded, images, rules, average, fixed)
+        solution = compute.allocate(selected.loaded, scoring, average, fixed)
     except ValueError as error:
         kept = state.last_solution(key)
         shown = f" Shown is the last one that could: {kept.average_bits:.1f} bits." if kept else ""

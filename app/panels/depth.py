@@ -6,44 +6,102 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import heatmaps, pictures
+from app import compute, conservation, heatmaps, pictures, relevance_charts, state, units
+from app.appearance import dark
+from app.charts import CHART_CONFIG, short_block
+from app.components.thumbnails import Thumbnail, thumbnails
+from app.conservation import Conservation
+from app.panels.heatmap import map_table
 from app.question import Question
+from lrp.heatmap import PIXELS
+from lrp.layers import Layer
+from lrp.pictures import enlarge, overlay
 
-COLUMNS = 6
-WIDTH = 192
+WIDTH = 78  # pixels at least
+WHY = "A constant, such as a bias, answers for part of what it joins; that goes no further."
 
 
-def show(question: Question, chosen: int) -> None:
-    """Show the map of every block's input tokens, each on its own scale."""
-    maps = heatmaps.through_depth(question.trace, question.relevance(chosen))
-    if not maps:
-        return
-    st.subheader("Relevance through depth")
+def show(asked: Question, chosen: int, layer: Layer) -> None:
+    """Show the map of every block's input tokens, and what is left of the relevance there.
+
+    The block of the chosen layer is marked; a click chooses its like in another block.
+    """
+    found = asked.relevance(chosen)
+    maps = heatmaps.through_depth(asked.trace, found)
+    kept = conservation.conservation(asked.trace, found)
+    marked = _marked(compute.layers_of(asked.selected.loaded), layer)
     st.caption(
-        f"What the tokens entering each block say for **{question.names[chosen]}**, from the "
-        "first block to the last. Each map has its own scale."
+        f"What the pixels and the tokens entering each block say for **{asked.names[chosen]}**, "
+        "each map on its own scale, with the share of the relevance that is left there. Click one "
+        f"to look into its block, on every page.\n\n{conservation.sentence(kept)} {WHY}"
     )
-    base = pictures.enlarge(question.prepared.seen, WIDTH)
-    with st.grid(COLUMNS, min_column_width=110):
-        for name, values in maps.items():
-            small = pictures.overlay(base, pictures.scale(values), 0.9)
-            st.image(small, caption=name, width="stretch", alt=f"map at {name}")
+    left, right = st.columns([1.25, 1], gap="medium")
+    with left:
+        _strip(asked, maps, kept, layer)
+    with right:
+        figure = relevance_charts.remaining(kept, marked, dark())
+        st.plotly_chart(
+            figure, config=CHART_CONFIG, alt="share of the relevance left at each depth"
+        )
     with st.expander("The same as numbers", icon=":material/table_rows:"):
-        st.dataframe(table(maps), hide_index=True, alt="relevance by block")
+        st.dataframe(map_table(maps, "tokens entering"), hide_index=True, alt="maps by depth")
+        st.dataframe(step_table(kept), hide_index=True, alt="relevance lost between depths")
 
 
-def table(maps: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Sum up each map: total relevance, its positive and negative parts, its sharpest patch."""
+def _strip(
+    asked: Question,
+    maps: dict[str, np.ndarray],
+    kept: Conservation,
+    layer: Layer,
+) -> None:
+    layers = compute.layers_of(asked.selected.loaded)
+    base = enlarge(asked.prepared.seen, 2 * WIDTH)
+    items = [
+        Thumbnail(
+            name,
+            f"{short_block(name) or name}: {units.share(kept.left[name], 0)}",
+            pictures.data_url(overlay(base, heatmaps.scaled(values), 0.9)),
+        )
+        for name, values in maps.items()
+    ]
+
+    def choose(name: str) -> None:
+        state.choose_depth(name)
+        state.choose_layer(counterpart(layers, layer, name))
+
+    thumbnails(
+        "Maps through depth",
+        items,
+        _marked(layers, layer),
+        state.BLOCKS,
+        choose,
+        WIDTH,
+        wrapped=True,
+    )
+
+
+def _marked(layers: tuple[Layer, ...], layer: Layer) -> str:
+    """Return the depth that a layer belongs to: the first one's is the pixels."""
+    return PIXELS if layer == layers[0] else layer.block
+
+
+def counterpart(layers: tuple[Layer, ...], layer: Layer, depth: str) -> str | None:
+    """Name the layer that plays the part of `layer` at another depth, or its attention's."""
+    if depth == PIXELS:
+        return layers[0].name
+    inside = {other.role: other.name for other in layers if other.block == depth}
+    return inside.get(layer.role) or inside.get("matmul2") or next(iter(inside.values()), None)
+
+
+def step_table(kept: Conservation) -> pd.DataFrame:
+    """Return one row a step: what is left below it, and what it lost to which part."""
     rows = [
         {
-            "tokens entering": name,
-            "sum": round(float(values.sum()), 4),
-            "positive": round(float(values.clip(min=0).sum()), 4),
-            "negative": round(float(values.clip(max=0).sum()), 4),
-            "strongest patch (row, column)": "{}, {}".format(
-                *np.unravel_index(np.abs(values).argmax(), values.shape)
-            ),
+            "down to": step.lower,
+            "left (%)": round(100 * kept.left[step.lower], 1),
+            "lost (points)": round(100 * step.lost, 1),
+            **{f"to {part}": round(100 * lost, 1) for part, lost in step.parts.items()},
         }
-        for name, values in maps.items()
+        for step in kept.steps
     ]
     return pd.DataFrame(rows)

@@ -1,109 +1,88 @@
-"""The picture, what the model makes of it, and where that comes from."""
+"""The map: where a decision comes from, against the picture or against another class."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 import pandas as pd
 import streamlit as st
 from PIL.Image import Image
-from streamlit.delta_generator import DeltaGenerator
 
-from app import heatmaps, pictures, state
-from app.question import ATTRIBUTION, Question
-from lrp.heatmap import PIXELS, default_depth, depths
+from app import heatmaps, pictures, state, units
+from app.components.divider import Side, divider
+from app.panels import downloads
+from app.question import Question
+from lrp.pictures import enlarge, legend, overlay, veil
 
-
-def target(question: Question) -> int:
-    """Let the user choose the class to explain from the most likely ones."""
-    asked = state.target()
-    options = list(question.top)
-    if asked is not None and asked < len(question.names) and asked not in options:
-        options.append(asked)
-    st.session_state[state.TARGET_CHOICE] = asked if asked in options else options[0]
-    return st.radio(
-        "Explain class",
-        options,
-        key=state.TARGET_CHOICE,
-        format_func=lambda k: f"{question.names[k]}: {question.probability(k)}",
-        on_change=_heard,
-        help="The model's most likely classes, with their probabilities. Asking about another "
-        "class needs no new forward pass.",
-    )
+PICTURE, CLASSES = "Picture | map", "Class | class"
+SIGNED, SUPPORTING = "Signed", "For only"
+SMALL = 240
+MOSTLY_MAP = 25  # percent of the width where the divider starts, so that the map is seen first
 
 
-def _heard() -> None:
-    state.choose_target(st.session_state[state.TARGET_CHOICE])
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """The maps (h, w) of two classes of one image, and the one's less the other's."""
+
+    chosen: int
+    rival: int
+    first: np.ndarray
+    second: np.ndarray
+
+    @property
+    def difference(self) -> np.ndarray:
+        return self.first - self.second
 
 
-def rival(question: Question, chosen: int) -> int:
-    """Let the user choose a class to compare with."""
-    options = [k for k in question.top if k != chosen]
-    if st.session_state.get(state.COMPARE) not in options:
-        other = [k for k in question.shown if k != chosen]  # of two digits, the other one
-        st.session_state[state.COMPARE] = (other or options)[0]
-    return st.selectbox(
-        "Compare with",
-        options,
-        key=state.COMPARE,
-        format_func=question.names.__getitem__,
-        help="The same picture, asked about another class.",
-    )
+@dataclass(frozen=True)
+class Look:
+    """How maps are drawn."""
+
+    supporting: bool
+    smooth: bool
+    opacity: float
 
 
-def depth(question: Question, chosen: int) -> str:
-    """Let the user choose where in the model the map is read."""
-    found = question.relevance(chosen)
-    options = list(depths(question.trace, found))
-    first = options.index(default_depth(question.trace, found))
-    return st.selectbox(
-        "Read the map at",
-        options,
-        index=first,
-        key=state.DEPTH,
+def show(asked: Question, chosen: int, rival: int, place: str) -> None:
+    """Show the maps of two classes. Reruns alone when their look changes."""
+    maps = Maps(chosen, rival, asked.heatmap(chosen, place), asked.heatmap(rival, place))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        sides = _sides()
+        look = look_controls()
+    left, right = st.columns([1.2, 1], gap="medium")
+    with left:
+        _divided(asked, maps, look, sides)
+    with right:
+        _contrast(asked, maps, look)
+        scale(look.supporting)
+        st.caption(_sentence(asked, maps))
+        downloads.show(asked, chosen, place, drawn(asked, maps, look))
+    _numbers(asked, maps)
+
+
+def _sides() -> str:
+    return st.segmented_control(
+        "Divide",
+        [PICTURE, CLASSES],
+        default=PICTURE,
+        required=True,
+        key=state.DIVIDE,
         bind="query-params",
-        disabled=question.method == ATTRIBUTION,
-        help="The tokens entering a block, or the pixels. Early blocks give the most faithful "
-        "maps; pixels are finer and noisier.",
+        label_visibility="collapsed",
     )
 
 
-def show(question: Question, chosen: int, other: int, place: str, controls: DeltaGenerator) -> None:
-    """Show the picture beside the maps of two classes. Reruns alone when its look changes."""
-    slots = st.columns(3)
-    with controls:
-        opacity, smooth = _look()
-    shown = _pictures(question, (chosen, other), place, opacity, smooth)
-    for slot, (caption, picture) in zip(slots, shown.items(), strict=True):
-        slot.image(picture, caption=caption, width="stretch", alt=caption.replace("*", ""))
-    _legend(shown)
-
-
-def _pictures(
-    question: Question, classes: tuple[int, int], place: str, opacity: float, smooth: bool
-) -> dict[str, Image]:
-    """Return the picture and the maps of two classes over it, by caption."""
-    seen = pictures.enlarge(question.prepared.seen)
-    shown = {"what the model sees": seen}
-    for index in classes:
-        values = pictures.scale(question.heatmap(index, place), _quantile(place))
-        caption = f"relevance for **{question.names[index]}**"
-        shown[caption] = pictures.overlay(seen, values, opacity, smooth)
-    return shown
-
-
-def _quantile(place: str) -> float:
-    return heatmaps.PIXEL_QUANTILE if place == PIXELS else 1.0
-
-
-def _look() -> tuple[float, bool]:
-    opacity = st.slider(
-        "Opacity",
-        0.0,
-        1.0,
-        0.85,
-        0.05,
-        key=state.OPACITY,
-        persist_state="session",
-        help="How strongly the map covers the picture.",
+def look_controls() -> Look:
+    """Let the user choose how maps are drawn; the opacity is chosen under the divider."""
+    shown = st.segmented_control(
+        "Show what speaks",
+        [SIGNED, SUPPORTING],
+        default=SIGNED,
+        required=True,
+        key=state.SHOWN,
+        bind="query-params",
+        label_visibility="collapsed",
     )
     smooth = st.toggle(
         "Smooth",
@@ -112,43 +91,127 @@ def _look() -> tuple[float, bool]:
         persist_state="session",
         help="Off: one square a patch, which is all the model resolves.",
     )
-    return opacity, smooth
+    return Look(shown == SUPPORTING, smooth, state.opacity())
 
 
-def _legend(shown: dict[str, Image]) -> None:
-    with st.container(
-        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
-    ):
-        st.download_button(
-            "Pictures as PNG",
-            lambda: pictures.png(pictures.side_by_side(list(shown.values()))),
-            "relevance.png",
-            "image/png",
-            icon=":material/download:",
-            on_click="ignore",
-        )
-        with st.container(
-            horizontal=True, vertical_alignment="center", width="content", gap="small"
-        ):
-            st.caption("against the class", width="content")
-            st.image(pictures.legend(), width=180, alt="colour scale from blue over white to red")
-            st.caption("for the class", width="content")
+def _divided(asked: Question, maps: Maps, look: Look, sides: str) -> None:
+    names = asked.names
+    before = Side("picture", ground(asked))
+    after = side(asked, maps.first, f"for {names[maps.chosen]}", look)
+    if sides == CLASSES:
+        before, after = after, side(asked, maps.second, f"for {names[maps.rival]}", look)
+    divider(
+        f"Divider between {before.label} and {after.label}",
+        before,
+        after,
+        asked.prepared.seen.size,
+        look.opacity,
+        state.DIVIDER,
+        state.choose_opacity,
+        at=50 if sides == CLASSES else MOSTLY_MAP,
+    )
 
 
-def numbers(question: Question) -> None:
-    """Tabulate the most likely classes."""
+def side(asked: Question, values: np.ndarray, label: str, look: Look) -> Side:
+    """Make one side of a divider: a map over the grey picture."""
+    size = enlarge(asked.prepared.seen).size
+    drawn_veil = veil(heatmaps.scaled(values, look.supporting), size, look.smooth)
+    return Side(label, ground(asked, grey=True), pictures.data_url(drawn_veil))
+
+
+def ground(asked: Question, grey: bool = False) -> str:
+    """Return the picture that maps are laid on, as a URL."""
+    return _ground(asked.prepared.seen, asked.prepared.key, grey)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _ground(_seen: Image, key: str, grey: bool) -> str:
+    picture = enlarge(_seen)
+    return pictures.data_url(picture.convert("L") if grey else picture)
+
+
+def _contrast(asked: Question, maps: Maps, look: Look) -> None:
+    """Show the rival's map and the difference of the two, small."""
+    one, other = asked.names[maps.chosen], asked.names[maps.rival]
+    shown = {
+        f"for **{other}**": maps.second,
+        f"for **{one}** rather than **{other}**": maps.difference,
+    }
+    base = enlarge(asked.prepared.seen, SMALL)
+    for column, (caption, values) in zip(st.columns(2, gap="small"), shown.items(), strict=True):
+        picture = overlay(base, heatmaps.scaled(values, look.supporting), look.opacity, look.smooth)
+        column.image(picture, caption=caption, width="stretch", alt=caption.replace("*", ""))
+
+
+def drawn(asked: Question, maps: Maps, look: Look) -> dict[str, Image]:
+    """Return the picture and the three maps over it, by name."""
+    seen = enlarge(asked.prepared.seen)
+    named = {"class": maps.first, "rival": maps.second, "difference": maps.difference}
+    return {"picture": seen} | {
+        name: overlay(seen, heatmaps.scaled(values, look.supporting), look.opacity, look.smooth)
+        for name, values in named.items()
+    }
+
+
+def _sentence(asked: Question, maps: Maps) -> str:
+    """Say in words what the map shows."""
+    name, best = asked.names[maps.chosen], asked.names[asked.top[0]]
+    guess = (
+        f"**{name}** is the model's best guess, at {asked.probability(maps.chosen)}."
+        if name == best
+        else f"The model gives **{name}** {asked.probability(maps.chosen)}; its best guess is "
+        f"**{best}**."
+    )
+    held = units.share(heatmaps.concentration(maps.first), 0)
+    spread = f"The strongest tenth of the map holds {held} of what speaks for it."
+    if not np.any(maps.difference):
+        return f"{guess} {spread} This method's map is the same for every class."
+    return f"{guess} {spread} Each map has its own scale; where it is grey hardly matters."
+
+
+def scale(supporting: bool) -> None:
+    """Show what the colours mean."""
+    with st.container(horizontal=True, vertical_alignment="center", width="content", gap="small"):
+        st.caption("nothing" if supporting else "against", width="content")
+        colours = "white to red" if supporting else "blue over white to red"
+        picture = legend(lowest=0.0 if supporting else -1.0)
+        st.image(picture, width=120, alt=f"colour scale from {colours}: against and for the class")
+        st.caption("for", width="content")
+
+
+def _numbers(asked: Question, maps: Maps) -> None:
+    """Tabulate the most likely classes and the maps."""
     with st.expander("The same as numbers", icon=":material/table_rows:"):
-        top = question.top
-        logits = question.trace.logits[0].detach().cpu()
-        table = pd.DataFrame(
+        logits = asked.trace.logits[0].detach().cpu()
+        classes = pd.DataFrame(
             {
-                "class": [question.names[k] for k in top],
-                "probability": [100 * float(question.probabilities[k]) for k in top],
-                "logit": [float(logits[k]) for k in top],
+                "class": [asked.names[k] for k in asked.top],
+                "probability": [100 * float(asked.probabilities[k]) for k in asked.top],
+                "logit": [float(logits[k]) for k in asked.top],
             }
         )
         config = {
             "probability": st.column_config.NumberColumn(format="%.2f %%"),
             "logit": st.column_config.NumberColumn(format="%.3f"),
         }
-        st.dataframe(table, hide_index=True, column_config=config, alt="most likely classes")
+        st.dataframe(classes, hide_index=True, column_config=config, alt="most likely classes")
+        one, other = asked.names[maps.chosen], asked.names[maps.rival]
+        rows = {one: maps.first, other: maps.second, f"{one} - {other}": maps.difference}
+        st.dataframe(map_table(rows, "map"), hide_index=True, alt="the maps summed up")
+
+
+def map_table(maps: dict[str, np.ndarray], heading: str) -> pd.DataFrame:
+    """Sum up maps: total relevance, its positive and negative parts, the strongest place."""
+    rows = [
+        {
+            heading: name,
+            "sum": round(float(values.sum()), 4),
+            "positive": round(float(values.clip(min=0).sum()), 4),
+            "negative": round(float(values.clip(max=0).sum()), 4),
+            "strongest (row, column)": "{}, {}".format(
+                *np.unravel_index(np.abs(values).argmax(), values.shape)
+            ),
+        }
+        for name, values in maps.items()
+    ]
+    return pd.DataFrame(rows)

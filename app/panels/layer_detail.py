@@ -6,47 +6,59 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import charts, compute, heatmaps, pictures, state, units
+from app import charts, compute, heatmaps, relevance_charts, state, units
 from app.appearance import dark
 from app.question import Question
 from lrp.layers import Layer
+from lrp.pictures import enlarge, heat, overlay
 from lrp.scores import image_scores
 
 MAX_HEADS = 24
+COLUMNS = 6
+IMAGE, MATRIX = "In the image", "As attention"
+WHAT = {
+    "linear": "relevance of the layer's input tokens",
+    "matmul": "relevance of its keys or values, all heads",
+    "conv2d": "relevance of the pixels",
+}
 
 
-def show(question: Question, chosen: int) -> None:
-    """Show the layer chosen here; it is the chosen layer on every page."""
-    layers = compute.layers_of(question.selected.loaded)
+def show(asked: Question, chosen: int) -> Layer:
+    """Show the layer chosen here, which is the chosen one on every page; return it."""
+    layers = compute.layers_of(asked.selected.loaded)
+    found = asked.relevance(chosen)
     st.subheader("One layer in detail")
-    scores = image_scores(question.relevance(chosen))[0].tolist()
+    scores = image_scores(found)[0].tolist()
     left, middle, right = st.columns([1, 1, 1.6], gap="medium")
     with left:
         layer = _choose(layers)
         _facts(layer, layers, scores)
-    found = heatmaps.detail(question.trace, question.relevance(chosen), layer)
+    seen = heatmaps.detail(asked.trace, found, layer)
     with middle:
-        _place(question, found, layer)
+        _place(asked, seen, layer)
     with right:
-        st.caption("How the layer's relevance is spread: most values are next to nothing.")
-        figure = charts.histogram(found.values, dark())
-        st.plotly_chart(
-            figure, config=charts.CHART_CONFIG, alt=f"histogram of relevance in {layer.name}"
-        )
-    if found.heads:
-        _heads(found.heads)
+        _spread(seen, layer)
+    if seen.heads or seen.attention:
+        _heads(asked, seen)
     _numbers(layers, scores)
+    return layer
 
 
 def _choose(layers: tuple[Layer, ...]) -> Layer:
     names = [layer.name for layer in layers]
     products = [i for i, layer in enumerate(layers) if layer.role == "matmul2"]
+    first = names[products[len(products) // 2]] if products else names[0]
+    chosen = state.layer() or ""
+    st.session_state[state.LAYER_CHOICE] = chosen if chosen in names else first
+
+    def heard() -> None:
+        state.choose_layer(st.session_state[state.LAYER_CHOICE])
+
     name = st.selectbox(
         "Layer",
         names,
-        index=products[len(products) // 2] if products else 0,
-        key=state.LAYER,
-        bind="query-params",
+        key=state.LAYER_CHOICE,
+        on_change=heard,
         help="Type to search. `matmul1` is query times key, `matmul2` attention times value.",
     )
     return layers[names.index(name)]
@@ -64,38 +76,62 @@ def _facts(layer: Layer, layers: tuple[Layer, ...], scores: list[float]) -> None
     )
 
 
-def _place(question: Question, found: heatmaps.LayerDetail, layer: Layer) -> None:
-    if found.place is None:
+def _place(asked: Question, seen: heatmaps.LayerDetail, layer: Layer) -> None:
+    if seen.place is None:
         st.caption("This layer sees pooled features: its relevance has no place in the image.")
         return
-    base = pictures.enlarge(question.prepared.seen, 320)
-    quantile = heatmaps.PIXEL_QUANTILE if layer.kind == "conv2d" else 1.0
-    picture = pictures.overlay(base, pictures.scale(found.place, quantile), 0.9)
+    base = enlarge(asked.prepared.seen, 320)
+    picture = overlay(base, heatmaps.scaled(seen.place), 0.9)
     st.image(picture, caption=WHAT[layer.kind], width="stretch", alt=f"map of {layer.name}")
 
 
-WHAT = {
-    "linear": "relevance of the layer's input tokens",
-    "matmul": "relevance of its keys or values, all heads",
-    "conv2d": "relevance of the pixels",
-}
-
-
-def _heads(heads: tuple[np.ndarray, ...]) -> None:
+def _spread(seen: heatmaps.LayerDetail, layer: Layer) -> None:
+    strong = np.sort(np.abs(seen.tokens))[::-1]
+    few = max(1, round(0.1 * len(strong)))
+    held = units.share(float(strong[:few].sum()) / (float(strong.sum()) or 1.0), 0)
     st.caption(
-        "Relevance of the attention map, head by head: a row is the token that looks, a column "
-        "the token looked at. One square-root scale for all heads."
+        f"Relevance of its {units.count(len(strong))} {seen.unit}: the strongest tenth holds "
+        f"{held} of all magnitude."
     )
-    peak = max(float(np.abs(head).max()) for head in heads) or 1.0
-    with st.grid(min(COLUMNS, max(4, len(heads))), min_column_width=110):
-        for number, head in enumerate(heads[:MAX_HEADS]):
-            picture = pictures.heat(np.sign(head) * np.sqrt(np.abs(head) / peak), 224)
-            total = float(np.abs(head).sum())
-            caption = f"head {number} (Σ|R| {total:.3g})"
+    figure = relevance_charts.histogram(seen.tokens, seen.unit, dark())
+    alt = f"histogram of relevance of {seen.unit} in {layer.name}"
+    st.plotly_chart(figure, config=charts.CHART_CONFIG, alt=alt)
+
+
+def _heads(asked: Question, seen: heatmaps.LayerDetail) -> None:
+    shown = _way(seen)
+    maps = seen.attention if shown == MATRIX else seen.heads
+    peak = max(float(np.abs(head).max()) for head in maps) or 1.0
+    base = enlarge(asked.prepared.seen, 224)
+    with st.grid(min(COLUMNS, max(4, len(maps))), min_column_width=110):
+        for number, head in enumerate(maps[:MAX_HEADS]):
+            if shown == MATRIX:
+                picture = heat(np.sign(head) * np.sqrt(np.abs(head) / peak), 224)
+            else:
+                picture = overlay(base, head / peak, 0.9)
+            caption = f"head {number}: {_signed(float(head.sum()))}"
             st.image(picture, caption, "stretch", output_format="PNG", alt=caption)
 
 
-COLUMNS = 6
+def _way(seen: heatmaps.LayerDetail) -> str:
+    """Let the user choose how heads are shown, and say what is seen."""
+    ways = [w for w, maps in ((IMAGE, seen.heads), (MATRIX, seen.attention)) if maps]
+    state.offer(state.HEADS, ways)
+    shown = st.segmented_control(
+        "Head by head", ways, default=ways[0], required=True, key=state.HEADS, bind="query-params"
+    )
+    st.caption(
+        "A row is the token that looks, a column the token looked at; one square-root scale for "
+        "all heads."
+        if shown == MATRIX
+        else "Where the relevance of each head lies that it hands to its keys or values; one scale "
+        "for all heads, so that weak ones are pale. The number is the sum."
+    )
+    return shown or ways[0]
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3g}".replace("-", "−")
 
 
 def _numbers(layers: tuple[Layer, ...], scores: list[float]) -> None:

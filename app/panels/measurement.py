@@ -81,17 +81,17 @@ def _configurations(selected: Selected, chosen: list[str], loud: bool) -> list[C
 
 
 def _mixed(selected: Selected, average: float, fixed: dict[str, int]) -> Configuration | None:
-    rules, images = scores.chosen(selected)
-    if scores.obtain(selected, rules, images) is None:
+    scoring = scores.chosen(selected)
+    if scores.obtain(selected, scoring) is None:
         return None
-    solution = compute.allocate(selected.loaded, images, rules, average, fixed)
+    solution = compute.allocate(selected.loaded, scoring, average, fixed)
     others = compute.other_parameters_of(selected.loaded)
     return budgets.mixed(compute.layers_of(selected.loaded), others, solution, fixed)
 
 
 def _explain(selected: Selected, count: int) -> None:
     average = state.budget()
-    _, images = scores.chosen(selected)
+    images = scores.chosen(selected).images
     st.caption(
         f"Measured on {units.count(count)} images of {selected.folder or 'the validation split'}, "
         f"drawn with seed 0; quantizers calibrated on {compute.CALIBRATION_IMAGES} others. The "

@@ -7,73 +7,95 @@ import streamlit as st
 from app import charts, compute, job_panel, state, units
 from app.appearance import dark
 from app.sidebar import Selected
-from assets.data import ImageSet, has_digits
+from app.tasks import Scoring
+from assets.data import has_digits
 from assets.models import LoadedModel
-from lrp.scores import ContributionScores
+from lrp.scores import STATISTICS, ContributionScores
 
-RULES = {"LRP-QViT": "LRP_QVIT", "AttnLRP": "ATTN_LRP"}
+RULES = {"LRP-QViT": "LRP_QVIT", "AttnLRP": "ATTN_LRP", "AttnLRP, gamma": "ATTN_LRP_GAMMA"}
+STEADY, SHAKY = 0.95, 0.8  # rank correlations between halves of the images: our reading
+WHAT = {
+    "positive-sum": "Sum of what speaks for",
+    "mean-positive": "Mean of what speaks for",
+    "absolute-sum": "Sum for and against",
+}
 COUNTS = (8, 16, 32, 64, 128, 256)
 
 
-def settings(selected: Selected) -> tuple[str, ImageSet]:
-    """Let the user choose the rules and how many images to score on."""
+def settings(selected: Selected) -> Scoring:
+    """Let the user choose the rules, the statistic and how many images to score on."""
     with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
-        label = st.segmented_control(
+        rules = st.segmented_control(
             "Relevance rules",
             list(RULES),
-            default="LRP-QViT",
+            default=next(iter(RULES)),
             required=True,
             key=state.SCORE_RULES,
             bind="query-params",
             help="By which rules the layers' relevance is propagated.",
         )
-        most = len(compute.calibration_set(selected.loaded, selected.folder, COUNTS[-1]))
-        counts = [c for c in COUNTS if c < most] + [most]
-        count = st.select_slider(
-            "Calibration images",
-            counts,
-            value=min(compute.CALIBRATION_IMAGES, most),
-            key=state.SCORE_IMAGES,
-            persist_state="session",
-            width=320,
-            help="More images give steadier scores and take longer. Images already scored are "
-            "not scored again.",
+        statistic = st.selectbox(
+            "Score",
+            STATISTICS,
+            key=state.SCORE_STATISTIC,
+            bind="query-params",
+            format_func=lambda name: WHAT.get(name, name),
+            width=230,
+            help="What is taken of a layer's relevance. The sum of the positive part is our "
+            "reading of LRP-QViT; its mean favours layers with narrow inputs.",
         )
+        count = _count(selected)
     images = compute.calibration_set(selected.loaded, selected.folder, count)
-    return RULES[label or "LRP-QViT"], images
+    return Scoring(images, RULES[rules or next(iter(RULES))], statistic or STATISTICS[0])
 
 
-def chosen(selected: Selected) -> tuple[str, ImageSet]:
-    """Return the rules and images chosen on the budget page, from another page."""
-    label = st.session_state.get(state.SCORE_RULES) or "LRP-QViT"
+def _count(selected: Selected) -> int:
+    most = len(compute.calibration_set(selected.loaded, selected.folder, COUNTS[-1]))
+    counts = [c for c in COUNTS if c < most] + [most]
+    return st.select_slider(
+        "Calibration images",
+        counts,
+        value=min(compute.CALIBRATION_IMAGES, most),
+        key=state.SCORE_IMAGES,
+        persist_state="session",
+        width=320,
+        help="More images give steadier scores and take longer. Images already scored are not "
+        "scored again.",
+    )
+
+
+def chosen(selected: Selected) -> Scoring:
+    """Return the scoring chosen on the budget page, from another page."""
+    rules = RULES.get(st.session_state.get(state.SCORE_RULES) or "", "LRP_QVIT")
+    asked = st.session_state.get(state.SCORE_STATISTIC)
     count = st.session_state.get(state.SCORE_IMAGES) or compute.CALIBRATION_IMAGES
     images = compute.calibration_set(selected.loaded, selected.folder, count)
-    return RULES.get(label, "LRP_QVIT"), images
+    return Scoring(images, rules, asked if asked in STATISTICS else STATISTICS[0])
 
 
-def obtain(selected: Selected, rules: str, images: ImageSet) -> ContributionScores | None:
+def obtain(selected: Selected, scoring: Scoring) -> ContributionScores | None:
     """Return the scores, or see to it that they come: with a job, or a button that starts one."""
-    scores = compute.scores_of(selected.loaded, images, rules)
+    scores = compute.scores_of(selected.loaded, scoring)
     if scores is not None:
         return scores
-    job = compute.jobs().find(compute.score_key(selected.loaded, images, rules))
+    job = compute.jobs().find(compute.score_key(selected.loaded, scoring))
     if job is None and has_digits(selected.loaded):  # seconds: not worth a question
-        job = compute.start_scores(selected.loaded, images, rules)
+        job = compute.start_scores(selected.loaded, scoring)
     if job is not None:
         job_panel.follow(job)
     if job is None or not job.live:
         st.button(
-            f"Score the layers on {len(images)} images",
+            f"Score the layers on {len(scoring.images)} images",
             icon=":material/play_arrow:",
             type="primary",
             on_click=_start,
-            args=(selected.loaded, images, rules),
+            args=(selected.loaded, scoring),
         )
     return None
 
 
-def _start(loaded: LoadedModel, images: ImageSet, rules: str) -> None:
-    compute.start_scores(loaded, images, rules)
+def _start(loaded: LoadedModel, scoring: Scoring) -> None:
+    compute.start_scores(loaded, scoring)
 
 
 def show(selected: Selected, scores: ContributionScores) -> None:
@@ -86,7 +108,8 @@ def show(selected: Selected, scores: ContributionScores) -> None:
     st.caption(
         f"Each layer's share of relevance, averaged over {count} images; the thin lines "
         f"are one standard deviation between images. **{best}** carries most: "
-        f"{units.share(mean[best])}. Click a bar to choose its layer on every page."
+        f"{units.share(mean[best])}. Click a bar to choose its layer on every page. "
+        f"{steadiness(scores)}"
     )
     st.vega_lite_chart(
         table,
@@ -96,6 +119,21 @@ def show(selected: Selected, scores: ContributionScores) -> None:
         alt=f"share of relevance by layer, highest for {best}",
     )
     _chosen_layer(scores)
+
+
+def steadiness(scores: ContributionScores) -> str:
+    """Say whether these are enough images: whether halves of them rank the layers alike."""
+    found, count = scores.stability, len(scores.per_image)
+    if found is None:
+        return f"From {count} images it cannot be said how steady the ranks are: take 4 or more."
+    verdict = (
+        "these images are enough"
+        if found >= STEADY
+        else "more images would settle the middle ranks"
+        if found >= SHAKY
+        else "these are too few images: take more"
+    )
+    return f"Halves of the images rank the layers alike by **{found:.2f}** (1 is equal): {verdict}."
 
 
 def _heard() -> None:

@@ -17,12 +17,12 @@ def main() -> None:
     if selected.images is None:
         st.info("Scores need images: give an image folder in the sidebar, under your own model.")
         return
-    rules, images = scores.settings(selected)
-    found = scores.obtain(selected, rules, images)
+    scoring = scores.settings(selected)
+    found = scores.obtain(selected, scoring)
     if found is None:
         return
     scores.show(selected, found)
-    st.fragment(allocation.show)(selected, rules, images, found)
+    st.fragment(allocation.show)(selected, scoring, found)
 
 
 if __name__ == "__main__":

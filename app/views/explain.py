@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import streamlit as st
-from PIL.Image import Image
 
-from app import gallery, state
-from app.panels import depth, heatmap, layer_detail
-from app.question import ask
+from app import gallery, question, state
+from app.gallery import Chosen
+from app.panels import controls, depth, heatmap, layer_detail, methods
 from app.sidebar import Selected
-from assets.data import has_digits
 from lrp.interpreter import UnsupportedOperation
+from lrp.methods import DEFAULT
+
+MAP, METHODS, DEPTH = "Map", "Methods side by side", "Through depth"
 
 
 def main() -> None:
@@ -21,37 +22,67 @@ def main() -> None:
         return
     chosen = gallery.choose(selected.loaded, selected.images)
     if chosen is None:
-        st.info("Upload a picture to see what the model makes of it.")
+        st.info("Upload or paste a picture to see what the model makes of it.")
         return
+    view = _view()
     try:
-        shown = gallery.digits_in(state.image()) if has_digits(selected.loaded) else ()
-        explain(selected, chosen, shown)
+        explain(selected, chosen, view)
     except UnsupportedOperation as error:
         st.error(f"This model cannot be explained: {error}. Use a ViT, DeiT or Swin of timm.")
     except ValueError as error:
         st.error(f"This picture cannot be explained: {error}.")
 
 
-def explain(selected: Selected, picture: Image, shown: tuple[int, ...]) -> None:
-    controls, maps = st.columns([0.8, 3], gap="medium")
-    with maps:
-        toolbar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
-    with toolbar:
-        question = ask(selected, picture, shown)
-    with controls:
-        target = heatmap.target(question)
-        rival = heatmap.rival(question, target)
-    with toolbar:
-        place = heatmap.depth(question, target)
-    with maps:
-        st.caption(
-            f"The model's best guess is **{question.names[question.top[0]]}**. Red speaks for the "
-            "class asked about, blue against it; grey hardly matters."
-        )
-        st.fragment(heatmap.show)(question, target, rival, place, controls)
-        heatmap.numbers(question)
-    depth.show(question, target)
-    layer_detail.show(question, target)
+def _view() -> str:
+    return st.segmented_control(
+        "View",
+        [MAP, METHODS, DEPTH],
+        default=MAP,
+        required=True,
+        key=state.VIEW,
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+
+
+def explain(selected: Selected, chosen: Chosen, view: str) -> None:
+    """Ask on the left, answer on the right."""
+    left, right = st.columns([0.8, 3], gap="medium")
+    with left:
+        classes = st.container()
+        method = _method(selected, view)
+    with right:
+        asked = question.ask(selected, chosen, method)
+    with classes:
+        target = controls.target(asked)
+    if asked.has_depth and view != METHODS:
+        with right:
+            asked.relevance(target)  # a wait is shown here, not among the controls
+    with classes:
+        rival = controls.rival(asked, target) if view == MAP else None
+    if view == METHODS:
+        with right:
+            methods.show(asked, target)
+    elif view == DEPTH:
+        above = right.container()
+        layer = layer_detail.show(asked, target)  # first: its box says which block is marked
+        with above:
+            depth.show(asked, target, layer)
+    elif rival is not None:
+        with left:
+            place = controls.depth(asked, target)
+        with right:
+            st.fragment(heatmap.show)(asked, target, rival, place)
+
+
+def _method(selected: Selected, view: str) -> str:
+    """Return the method that the view is read by: of attention maps there is no depth."""
+    if view == METHODS:
+        return DEFAULT
+    options = question.offered(selected)
+    return controls.method(
+        selected, options if view == MAP else [m for m in options if m in question.RULES]
+    )
 
 
 if __name__ == "__main__":

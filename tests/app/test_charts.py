@@ -88,19 +88,6 @@ def test_axis_labels_stand_at_the_middle_of_their_block() -> None:
     assert labels == {"0.5": "", "2": "0", "3.5": "1", "4.5": ""}
 
 
-def test_the_histogram_counts_every_value_with_its_sign() -> None:
-    values = np.array([-2.0] * 3 + [0.01] * 10 + [1.9] * 4)
-    bars = charts.histogram(values, dark=False).data[0]
-    assert sum(bars.y) == 17
-    assert sum(y for x, y in zip(bars.x, bars.y, strict=True) if x < -0.5) == 3
-    left, right = bars.marker.color[0], bars.marker.color[-1]
-    assert left != right
-
-
-def test_a_histogram_of_nothing_is_still_a_chart() -> None:
-    assert sum(charts.histogram(np.zeros(5), dark=True).data[0].y) == 5
-
-
 @pytest.mark.parametrize(("axis", "factor"), [("size", 1), ("BitOps", 3)])
 def test_the_trade_off_has_a_point_with_its_interval_for_each_row(axis: str, factor: int) -> None:
     rows = [measured("float", 0.9, 8), measured("mixed", 0.8, 2), measured("mixed", 0.7, 1)]

@@ -1,4 +1,4 @@
-"""What is kept between runs: by which key, how much of it, and for whom."""
+"""Models and images: loaded once, divided as the command line does, and let go of."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from PIL import Image
 from app import compute, tasks
 from app.jobs import JobQueue
 from app.state import ModelChoice
+from app.tasks import Scoring
 from assets.errors import InputError
 from assets.models import LoadedModel
 
@@ -44,41 +45,6 @@ def test_a_failed_load_is_tried_again() -> None:
             compute.load(ModelChoice("no-such-model"), "cpu")
 
 
-def test_one_pixel_makes_another_picture(loaded: LoadedModel) -> None:
-    one, other = picture(0), picture(0)
-    assert compute.prepare(loaded, one).key == compute.prepare(loaded, other).key
-    other.putpixel((0, 0), (255, 0, 255))
-    assert compute.prepare(loaded, one).key != compute.prepare(loaded, other).key
-
-
-def test_pixels_of_another_shape_are_another_picture(loaded: LoadedModel) -> None:
-    wide, tall = Image.new("RGB", (64, 32)), Image.new("RGB", (32, 64))
-    assert wide.tobytes() == tall.tobytes()
-    assert compute.prepare(loaded, wide).key != compute.prepare(loaded, tall).key
-
-
-def test_targets_share_a_trace_and_rules_do_not(loaded: LoadedModel) -> None:
-    prepared = compute.prepare(loaded, picture(1))
-    one, first = compute.relevance_of(loaded, prepared, "ATTN_LRP", 1)
-    two, second = compute.relevance_of(loaded, prepared, "ATTN_LRP", 2)
-    other, _ = compute.relevance_of(loaded, prepared, "LRP_QVIT", 1)
-    assert one is two
-    assert one is not other
-    assert not np.allclose(first.pixels.numpy(), second.pixels.numpy())
-
-
-def test_traces_are_kept_in_bounded_number(loaded: LoadedModel) -> None:
-    first = compute.prepare(loaded, picture(100))
-    kept = compute.trace_of(loaded, first, "ATTN_LRP")
-    for seed in range(101, 110):
-        compute.trace_of(loaded, compute.prepare(loaded, picture(seed)), "ATTN_LRP")
-    assert compute.trace_of(loaded, first, "ATTN_LRP") is not kept
-
-
-def test_the_picture_shown_is_the_one_the_model_sees(loaded: LoadedModel) -> None:
-    assert np.array_equal(np.asarray(compute.prepare(loaded, picture(3)).seen), picture(3))
-
-
 def test_images_that_calibrate_are_not_measured(loaded: LoadedModel) -> None:
     calibration = compute.calibration_set(loaded, None, 32)
     measured = compute.evaluation_set(loaded, None, 100)
@@ -105,18 +71,24 @@ def test_a_closed_session_leaves_the_queue() -> None:
     class Watched(JobQueue):
         left: str | None = None
 
-        def leave_all(self, owner: str) -> None:
+        def leave_all(self, owner: str, *args: object) -> None:
             self.left = owner
 
-    queue = Watched()
-    compute.Owner("me", queue).close()
-    assert queue.left == "me"
+    queues = Watched(), Watched()
+    compute.Owner("me", queues).close()
+    assert [queue.left for queue in queues] == ["me", "me"]
 
 
 def test_allocation_without_scores_says_so(loaded: LoadedModel) -> None:
     images = compute.calibration_set(loaded, None, 9)
     with pytest.raises(ValueError, match="no scores yet"):
-        compute.allocate(loaded, images, "LRP_QVIT", 4.0, {})
+        compute.allocate(loaded, Scoring(images, "LRP_QVIT", "positive-sum"), 4.0, {})
+
+
+def test_scores_by_another_statistic_are_other_scores(loaded: LoadedModel) -> None:
+    images = compute.calibration_set(loaded, None, 9)
+    scorings = [Scoring(images, "LRP_QVIT", s) for s in ("positive-sum", "absolute-sum")]
+    assert len({compute.score_key(loaded, scoring) for scoring in scorings}) == 2
 
 
 def test_devices_end_with_the_cpu() -> None:

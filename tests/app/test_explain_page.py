@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from io import BytesIO
 
@@ -10,13 +11,15 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from app import compute, state
+from app import explanations, job_panel, state
 from app.first_screen import EXAMPLE_PAIR
+from app.panels import heatmap
 from assets import digits
 from assets.models import BUNDLED, load_model
 from lrp.interpreter import UnsupportedOperation
 
 Open = Callable[..., AppTest]
+RunUntil = Callable[[AppTest, Callable[[], object]], None]
 
 
 def png(size: tuple[int, int] = (90, 60), mode: str = "RGB", kind: str = "PNG") -> bytes:
@@ -38,6 +41,15 @@ def texts(app: AppTest) -> str:
     return " ".join(e.value for e in [*app.caption, *app.markdown])
 
 
+def progress(app: AppTest) -> str:
+    return " ".join(bar.proto.text for bar in app.get("progress"))
+
+
+def press(app: AppTest, label: str) -> None:
+    next(button for button in app.button if button.label == label).click().run()
+    assert not app.exception
+
+
 def captions_of_images(app: AppTest) -> list[str]:
     return [picture.proto.imgs[0].caption for picture in app.get("image")]
 
@@ -52,52 +64,88 @@ def test_each_bundled_model_is_explained(open_page: Open, model: str) -> None:
     top = loaded.model(loaded.transform()(drawn.image)[None]).topk(5).indices[0].tolist()
     assert offered[:5] == top
     assert set(offered[5:]) == set(drawn.labels) - set(top)  # what is there can be asked about
-    assert "One layer in detail" in [heading.value for heading in app.subheader]
+    assert str(top[0]) in texts(app)
+    assert any("rather than" in caption for caption in captions_of_images(app))
 
 
-def test_every_control_can_be_moved(open_page: Open) -> None:
+def test_every_control_of_the_map_can_be_moved(open_page: Open) -> None:
     app = open_page(model=BUNDLED[-1])
-    app.slider(key=state.OPACITY).set_value(0.2).run()
     app.toggle(key=state.SMOOTH).set_value(False).run()
-    for key in (state.DEPTH, state.LAYER, state.COMPARE):
-        for option in app.selectbox(key=key).options:
-            index = app.selectbox(key=key).options.index(option)
+    for key in (state.DEPTH_CHOICE, state.COMPARE, state.RULES):
+        for index in range(len(app.selectbox(key=key).options)):
             app.selectbox(key=key).select_index(index).run()
             assert not app.exception
             assert errors(app) == []
-    for rules in group(app, state.RULES).options:
-        group(app, state.RULES).set_value(rules).run()
+    for key in (state.SHOWN, state.DIVIDE):
+        for option in group(app, key).options:
+            group(app, key).set_value(option).run()
+            assert not app.exception
+
+
+def test_every_layer_can_be_looked_into(open_page: Open) -> None:
+    app = open_page(model=BUNDLED[-1], view="Through depth")
+    for layer in app.selectbox(key=state.LAYER_CHOICE).options:
+        app.selectbox(key=state.LAYER_CHOICE).set_value(layer).run()
         assert not app.exception
         assert errors(app) == []
+        assert app.query_params["layer"] == layer
 
 
-def test_transformer_attribution_is_for_models_with_a_class_token(open_page: Open) -> None:
-    windowed = group(open_page(model="digits-swin"), state.RULES).options
+def test_maps_of_attention_are_for_models_that_attend_to_all(open_page: Open) -> None:
+    windowed = open_page(model="digits-swin").selectbox(key=state.RULES).options
     app = open_page(model="digits-vit", rules="Transformer attribution")
-    assert "Transformer attribution" not in windowed
-    assert group(app, state.RULES).value == "Transformer attribution"
-    assert app.selectbox(key=state.DEPTH).disabled
+    assert windowed == ["AttnLRP", "AttnLRP, gamma", "LRP-QViT"]
+    assert app.selectbox(key=state.RULES).value == "transformer-attribution"
+    assert "depth_choice" not in app.session_state  # attention has no depth
     assert errors(app) == []
+    app.selectbox(key=state.MODEL).set_value("digits-swin").run()
+    assert app.selectbox(key=state.RULES).value == "attn-lrp"
+
+
+def test_rollout_is_said_to_ask_about_no_class(open_page: Open) -> None:
+    said = "the same for every class"
+    assert said in texts(open_page(model="digits-vit", rules="Attention rollout"))
+    assert said not in texts(open_page(model="digits-vit", rules="AttnLRP"))
+
+
+def test_the_difference_is_that_of_the_two_maps(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[np.ndarray] = []
+    scaled = heatmap.heatmaps.scaled
+
+    def seen(values: np.ndarray, supporting: bool = False) -> np.ndarray:
+        drawn.append(values)
+        return scaled(values, supporting)
+
+    monkeypatch.setattr(heatmap.heatmaps, "scaled", seen)
+    app = open_page(model="digits-deit", divide="Class | class")
+    assert errors(app) == []
+    first, second, second_again, difference = drawn[:4]
+    assert np.array_equal(second, second_again)
+    assert np.allclose(difference, first - second)
+    assert np.abs(difference).max() > 0
 
 
 def test_another_target_needs_no_other_forward_pass(
     open_page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs: list[object] = []
-    trace = compute.Trace
+    trace = explanations.Trace
 
     def counted(*args: object) -> object:
         runs.append(args)
         return trace(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(compute, "Trace", counted)
+    monkeypatch.setattr(explanations, "Trace", counted)
     app = open_page(model="digits-swin", image="image-77")
     first = len(runs)
     for option in app.radio(key=state.TARGET_CHOICE).options[1:]:
         target = int(option.split(":")[0])
         app.radio(key=state.TARGET_CHOICE).set_value(target).run()
         assert app.query_params["class"] == str(target)
-        assert f"relevance for **{target}**" in captions_of_images(app)
+        rival = app.selectbox(key=state.COMPARE).value
+        assert f"for **{target}** rather than **{rival}**" in captions_of_images(app)
     assert first == 1
     assert len(runs) == first
 
@@ -108,20 +156,57 @@ def test_a_model_without_rules_is_said_to_be_the_models_fault(
     def refused(*args: object) -> object:
         raise UnsupportedOperation("no relevance rule for 'softsign' in norm")
 
-    monkeypatch.setattr(compute, "Trace", refused)
+    monkeypatch.setattr(explanations, "Trace", refused)
     app = open_page(model="digits-deit", image="image-78")
     sentence = "This model cannot be explained: no relevance rule for 'softsign' in norm."
     assert [e for e in errors(app) if e.startswith(sentence)]
 
 
 def test_a_link_opens_the_same_view(open_page: Open) -> None:
-    app = open_page(
-        model="digits-swin", image="pair-3", layer="head.fc", depth="pixels", **{"class": "8"}
-    )
+    asked = {"model": "digits-swin", "image": "pair-3", "class": "8", "against": "1"}
+    app = open_page(**asked, depth="pixels", show="For only", divide="Class | class")
     assert app.radio(key=state.TARGET_CHOICE).value == 8
-    assert app.selectbox(key=state.LAYER).value == "head.fc"
-    assert app.selectbox(key=state.DEPTH).value == "pixels"
+    assert app.selectbox(key=state.COMPARE).value == 1
+    assert app.selectbox(key=state.DEPTH_CHOICE).value == "pixels"
     assert group(app, state.SOURCE).value == "Two digits"
+    assert [group(app, key).value for key in (state.SHOWN, state.DIVIDE)] == [
+        "For only",
+        "Class | class",
+    ]
+    app = open_page(**asked, view="Through depth", layer="head.fc", rules="LRP-QViT")
+    assert app.selectbox(key=state.LAYER_CHOICE).value == "head.fc"
+    assert app.selectbox(key=state.RULES).value == "lrp-qvit"
+
+
+def test_the_chosen_layer_is_chosen_on_every_page(open_page: Open) -> None:
+    app = open_page(model="digits-swin", view="Through depth")
+    app.selectbox(key=state.LAYER_CHOICE).set_value("layers.1.blocks.0.mlp.fc2").run()
+    app.switch_page("app/views/budget.py").run()
+    assert app.query_params["layer"] == "layers.1.blocks.0.mlp.fc2"
+    app.switch_page("app/views/explain.py").run()
+    assert app.selectbox(key=state.LAYER_CHOICE).value == "layers.1.blocks.0.mlp.fc2"
+
+
+def test_what_takes_long_shows_progress_and_can_be_cancelled(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch, run_until: RunUntil
+) -> None:
+    held, trace = threading.Event(), explanations.Trace
+
+    def slow(*args: object) -> object:
+        assert held.wait(90)
+        return trace(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(explanations, "Trace", slow)
+    monkeypatch.setattr(job_panel, "PATIENCE", 0.05)
+    app = open_page(model="digits-vit", image="image-79")
+    assert "Running digits-vit" in progress(app)
+    assert not app.radio
+    press(app, "Cancel")
+    assert "Running digits-vit was cancelled" in app.info[0].value
+    held.set()
+    press(app, "Start again")
+    run_until(app, lambda: app.radio)
+    assert errors(app) == []
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,27 @@ def test_a_closed_session_stops_all_its_jobs() -> None:
     assert [ended(job).state for job in jobs] == [CANCELLED, CANCELLED]
 
 
+def test_a_session_leaves_the_jobs_it_names() -> None:
+    queue, first, second = JobQueue(), Held(), Held("two")
+    one = queue.submit(("map", 1), "t", first, "me")
+    two = queue.submit(("map", 2), "t", second, "me")
+    assert first.started.wait(PATIENCE)
+    queue.leave_all("me", lambda key: key[1] == 1)
+    assert ended(one).state == CANCELLED
+    second.released.set()
+    assert ended(two).result == "two"
+
+
+def test_forgotten_work_is_done_again() -> None:
+    queue, calls = JobQueue(), []
+    for _ in range(2):
+        job = queue.submit("k", "t", lambda report, cancel: calls.append(1), "me")
+        assert job.ended.wait(PATIENCE)
+        queue.forget(job)
+    assert len(calls) == 2
+    assert queue.find("k") is None
+
+
 def test_done_work_is_not_done_again_but_failed_work_is() -> None:
     queue, calls = JobQueue(), []
 

@@ -18,3 +18,15 @@ def test_it_makes_once_and_drops_the_least_recently_used() -> None:
     assert made == ["a", "b", "c"]
     get("b")
     assert made == ["a", "b", "c", "b"]
+
+
+def test_a_peek_makes_nothing_and_counts_as_a_use() -> None:
+    kept = Recent[str](max_entries=2)
+    assert kept.peek("a") is None
+    kept.put("a", "A")
+    kept.put("b", "B")
+    assert kept.peek("a") == "A"
+    kept.put("c", "C")  # drops b
+    assert [kept.peek(k) for k in "abc"] == ["A", None, "C"]
+    kept.put("a", "other")
+    assert kept.peek("a") == "other"

@@ -1,0 +1,162 @@
+"""How much of the relevance is left at each depth, and what took the rest. Pure.
+
+A sum over a block's input tokens is what all layers above handed down. Between two depths the
+sums of the layers' own relevance tell where a difference arose: a bias or another constant of the
+model answers for a part of what it was added to, and what it answers for goes no further down.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import Tensor
+
+from lrp.heatmap import PIXELS
+from lrp.maps import block_map
+from lrp.relevance import Relevance
+from lrp.trace import Trace
+
+CLASS = "class"
+QUERIES = ("qkv", "q", "k", "v", "kv", "q_proj", "k_proj", "v_proj")
+MLP = ("fc1", "fc1_g", "fc1_x")
+NOTABLE = 0.005  # of the start: less is not worth a word
+# What can take relevance, as it is said in a sentence.
+HEAD, SOFTMAX, INPUTS = "the head's bias", "the softmax", "the biases of queries, keys and values"
+POSITION_BIAS = "the softmax and the position bias in it"
+INNER, REST = "the bias inside the MLP", "the norms' and output layers' biases"
+TOKENS, EMBEDDED = "the class token", "the position embedding and the patch embedding's bias"
+PATCHES = "the patch embedding's bias and norm"
+
+
+@dataclass(frozen=True)
+class Step:
+    """From one depth down to the next: what share of the start is lost, and what took it.
+
+    Negative is gained: a constant that speaks against the class leaves more to the others.
+    """
+
+    upper: str
+    lower: str
+    lost: float
+    parts: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Conservation:
+    """The share of the start that is left at each depth, from the class to the pixels."""
+
+    left: dict[str, float]
+    steps: tuple[Step, ...]
+
+    @property
+    def takers(self) -> dict[str, float]:
+        """What took which share of the start on the whole way, the greatest first."""
+        total: Counter[str] = Counter()
+        for step in self.steps:
+            total.update(step.parts)
+        return dict(sorted(total.items(), key=lambda item: -abs(item[1])))
+
+
+def conservation(trace: Trace, found: Relevance) -> Conservation:
+    """Follow the relevance of the first image down through a model."""
+    start = float(found.start[0])
+    images = len(found.target)
+    blocks = {name: _sum(tokens, images) / start for name, tokens in found.blocks.items()}
+    left = {
+        CLASS: 1.0,
+        **dict(reversed(blocks.items())),
+        PIXELS: _sum(found.pixels, images) / start,
+    }
+    sums = {
+        name: tuple(_sum(operand, images) / start for operand in operands)
+        for name, operands in found.layers.items()
+    }
+    places = list(left)
+    steps = [_step(trace, upper, lower, left, sums) for upper, lower in pairwise(places[:-1])]
+    if len(places) > 1:
+        steps.append(_embedding(trace, found, places[-2], left, start))
+    return Conservation(left, tuple(steps))
+
+
+def _sum(values: Tensor, images: int) -> float:
+    return float(values.reshape(images, -1)[0].sum())  # Swin's operands are batch-major
+
+
+def _step(
+    trace: Trace,
+    upper: str,
+    lower: str,
+    left: Mapping[str, float],
+    sums: Mapping[str, tuple[float, ...]],
+) -> Step:
+    """Account for what the block `lower` takes, and for what stands between it and `upper`."""
+    lost = left[upper] - left[lower]
+    inside = {n.rpartition(".")[2]: s for n, s in sums.items() if n.startswith(f"{lower}.")}
+    parts: dict[str, float] = {}
+    if "matmul1" in inside and "matmul2" in inside:
+        scores, (attention, values) = sum(inside["matmul1"]), inside["matmul2"]
+        parts[POSITION_BIAS if _has_position_bias(trace) else SOFTMAX] = attention - scores
+        inputs = [s for role, s in inside.items() if role in QUERIES]
+        if inputs:
+            parts[INPUTS] = scores + values - sum(map(sum, inputs))
+    inner = [sum(s) for role, s in inside.items() if role in MLP]
+    if inner and "fc2" in inside:
+        parts[INNER] = sum(inside["fc2"]) - sum(inner)
+    if upper == CLASS:
+        heads = [sum(s) for name, s in sums.items() if name.startswith("head")]
+        parts |= {HEAD: 1 - sum(heads)} if heads else {}
+    return Step(upper, lower, lost, {**parts, REST: lost - sum(parts.values())})
+
+
+def _embedding(
+    trace: Trace, found: Relevance, first: str, left: Mapping[str, float], start: float
+) -> Step:
+    """Account for what stays with the constants that tokens begin with."""
+    lost = left[first] - left[PIXELS]
+    parts: dict[str, float] = {}
+    placed = block_map(trace, found, first) if first in found.blocks else None
+    if placed is not None and placed[0].numel() < found.blocks[first][0, ..., 0].numel():
+        parts[TOKENS] = left[first] - float(placed[0].sum()) / start
+    rest = PATCHES if getattr(trace.model, "pos_embed", None) is None else EMBEDDED
+    return Step(first, PIXELS, lost, {**parts, rest: lost - sum(parts.values())})
+
+
+def _has_position_bias(trace: Trace) -> bool:
+    names = (name for name, _ in trace.model.named_parameters())
+    return any("relative_position" in name or "cpb_mlp" in name for name in names)
+
+
+def sentence(found: Conservation) -> str:
+    """Say how much arrives, and where most of the rest is lost or gained."""
+    first = list(found.left)[-2]
+    arrives = (
+        f"Of the relevance that the class starts with, **{_percent(found.left[first])}** enters "
+        f"{first} and **{_percent(found.left[PIXELS])}** reaches the pixels."
+    )
+    down = max(found.steps, key=lambda step: step.lost)
+    up = min(found.steps, key=lambda step: step.lost)
+    said = [_told(down, "lost", 1)] if down.lost > NOTABLE else []
+    said += [_told(up, "gained", -1)] if up.lost < -NOTABLE else []
+    return " ".join([arrives, *said]) if said else f"{arrives} Nothing is lost on the way."
+
+
+def _told(step: Step, verb: str, sign: int) -> str:
+    """Say one step: "Most is lost in blocks.3 (12 points), most of it to the softmax."."""
+    where = f"in {step.lower}"
+    if step.lower == PIXELS:
+        where = f"between {step.upper} and the pixels"
+    elif step.upper == CLASS:
+        where = f"between the class and the input of {step.lower}"
+    points = f"{100 * abs(step.lost):.0f} points"
+    taker = max(step.parts, key=lambda part: sign * step.parts[part])
+    share = sign * step.parts[taker]
+    how = f"to {taker}" if verb == "lost" else f"through {taker}"
+    whole = "all" if len(step.parts) == 1 else f"{100 * share:.0f}"
+    return f"Most is {verb} {where}: {points}, {whole} {how}."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

@@ -1,0 +1,234 @@
+"""Methods side by side on one image: each map as it is made, what it costs, how faithful it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from app import compute, explanations, heatmaps, question, state, units
+from app.components.divider import divider
+from app.explanations import CURVES, MAP
+from app.job_panel import POLL_SECONDS
+from app.jobs import RUNNING, Job
+from app.panels import faithfulness
+from app.panels.heatmap import Look, look_controls, scale, side
+from app.question import Question
+from app.tasks import Curves, MethodMap
+from app.wanted import Wanted
+from lrp.methods import METHODS, suitable
+from lrp.pictures import enlarge, overlay
+
+FIRST = ("attn-lrp", "gradient-attention", "grad-cam", "integrated-gradients")
+WIDTH = 224
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """One method on one image: its map and its curves, made or wanted; curves only on demand."""
+
+    name: str
+    map: Wanted[MethodMap]
+    curves: Wanted[Curves] | None
+
+    @property
+    def wanted(self) -> list[Wanted[Any]]:
+        return [self.map] if self.curves is None else [self.map, self.curves]
+
+
+def show(asked: Question, chosen: int) -> None:
+    """Let the user choose methods; show what is made of them and have the rest made."""
+    names = _choose(asked)
+    with st.container(
+        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
+    ):
+        look = look_controls()
+        scale(look.supporting)
+    cards, below = st.container(), st.container()
+    measured = _measured()
+    compared = [_compared(asked, name, chosen, measured) for name in names]
+    keep = {wanted.key for one in compared for wanted in one.wanted}
+    _withdraw(keep)
+    _start(compared)
+    waiting = any(_waits(wanted) for one in compared for wanted in one.wanted)
+    with cards:
+        every = POLL_SECONDS if waiting else None
+        st.fragment(_cards, run_every=every)(asked, compared, look, waiting)
+    made = {one.name: found for one in compared if (found := one.map.get()) is not None}
+    if len(made) > 1:
+        with below:
+            _divided(asked, made, look)
+    if made:
+        faithfulness.show(asked, chosen, made, _curves(compared))
+
+
+def _choose(asked: Question) -> list[str]:
+    options = suitable(asked.selected.loaded.model)
+    state.offer(state.METHODS, options)
+    names = st.multiselect(
+        "Methods",
+        options,
+        default=[name for name in FIRST if name in options],
+        key=state.METHODS,
+        bind="query-params",
+        format_func=question.label,
+        placeholder="Choose methods to compare",
+    )
+    if not names:
+        st.info("Choose at least one method.")
+    return sorted(names, key=options.index)
+
+
+def _measured() -> bool:
+    return st.toggle(
+        "Measure faithfulness on this picture",
+        key=state.FAITHFUL,
+        bind="query-params",
+        help="Delete the picture bit by bit, in the order of each map, and watch the class's "
+        "probability. Takes some thirty runs of the model for each method.",
+    )
+
+
+def _compared(asked: Question, name: str, chosen: int, measured: bool) -> Compared:
+    loaded, prepared = asked.selected.loaded, asked.prepared
+    curves = explanations.curves_of(loaded, prepared, name, chosen) if measured else None
+    return Compared(name, explanations.map_of(loaded, prepared, name, chosen), curves)
+
+
+def _withdraw(keep: set[Any]) -> None:
+    """Leave the jobs of another picture, class or choice of methods: nobody waits for them."""
+    compute.jobs().leave_all(
+        compute.owner().name, lambda key: key[0] in (MAP, CURVES) and key not in keep
+    )
+
+
+def _start(compared: Sequence[Compared]) -> None:
+    """Have all maps made, then all curves."""
+    for wanted in sorted(
+        (w for one in compared for w in one.wanted), key=lambda w: w.key[0] != MAP
+    ):
+        if _waits(wanted):
+            wanted.start(compute.owner().name)
+
+
+def _waits(wanted: Wanted[Any]) -> bool:
+    """Say whether something is neither made, nor failed, nor cancelled."""
+    job = wanted.job()
+    failed = job is not None and bool(job.error)
+    return wanted.get() is None and not failed and not state.declined(wanted.key)
+
+
+def _cards(asked: Question, compared: Sequence[Compared], look: Look, waited: bool) -> None:
+    """Show each method's map, or why it is not there; the whole page runs again when all are."""
+    waiting = [w for one in compared for w in one.wanted if _waits(w)]
+    if waited and not waiting:
+        st.rerun()
+    if waiting:
+        _progress(compared, waiting)
+    declined = [w for one in compared for w in one.wanted if state.declined(w.key) and not w.get()]
+    if declined:
+        st.button(
+            "Make the rest",
+            icon=":material/replay:",
+            on_click=state.ask_again,
+            args=([w.key for w in declined],),
+        )
+    st.caption(
+        "Each map has its own scale. The factor is the time it takes; the model's own forward and "
+        "backward pass is 1×."
+    )
+    with st.grid(4, min_column_width=130):
+        for one in compared:
+            _card(asked, one, look)
+
+
+def _progress(compared: Sequence[Compared], waiting: list[Wanted[Any]]) -> None:
+    everything = [w for one in compared for w in one.wanted]
+    done = len(everything) - len(waiting)
+
+    def cancel() -> None:
+        state.decline([w.key for w in waiting])
+        for wanted in waiting:
+            wanted.leave(compute.owner().name)
+
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.progress(done / len(everything), text=_text(compared, done, len(everything)))
+        st.button("Cancel", key="cancel-methods", icon=":material/close:", on_click=cancel)
+
+
+def _text(compared: Sequence[Compared], done: int, total: int) -> str:
+    jobs = [job for one in compared for w in one.wanted if (job := w.job()) is not None]
+    now = next((job for job in jobs if job.state == RUNNING), None)
+    said = f"{done} of {total} done"
+    said += f", now {now.title}" if now is not None else ", waiting for other jobs"
+    left = _seconds_left(compared, now)
+    return said if left is None else f"{said}; about {units.duration(left)} left"
+
+
+def _seconds_left(compared: Sequence[Compared], now: Job | None) -> float | None:
+    """Estimate the time left from what each piece took before, or the mean of those that did."""
+    took = {w: explanations.seconds_of(w.key) for one in compared for w in one.wanted}
+    known = [seconds for seconds in took.values() if seconds is not None]
+    if not known:
+        return None
+    mean = sum(known) / len(known)
+    expected = sum(mean if s is None else s for w, s in took.items() if _waits(w))
+    return max(0.0, expected - (0.0 if now is None else now.elapsed()))
+
+
+def _card(asked: Question, one: Compared, look: Look) -> None:
+    base = enlarge(asked.prepared.seen, WIDTH)
+    found, label = one.map.get(), METHODS[one.name].label
+    if found is None:
+        st.image(base.convert("L"), caption=f"{label}: {_why(one.map)}", width="stretch", alt=label)
+        return
+    values = heatmaps.scaled(found.values, look.supporting)
+    picture = overlay(base, values, look.opacity, look.smooth)
+    st.image(picture, caption=f"**{label}** {found.cost:.2g}×", width="stretch", alt=label)
+
+
+def _why(wanted: Wanted[Any]) -> str:
+    """Say why a map is not there."""
+    if state.declined(wanted.key):
+        return "cancelled"
+    job = wanted.job()
+    if job is None:
+        return "to be made"
+    return f"failed, {job.error}" if job.error else job.state
+
+
+def _divided(asked: Question, made: dict[str, MethodMap], look: Look) -> None:
+    """Let the user drag a divider between two methods' maps."""
+    left, right = st.columns([1.25, 1], gap="medium")
+    with right:
+        st.markdown("**Two methods, one picture**")
+        one = _method("Left", state.LEFT, list(made), 0)
+        other = _method("Right", state.RIGHT, list(made), 1)
+    with left:
+        before, after = (side(asked, made[m].values, question.label(m), look) for m in (one, other))
+        divider(
+            f"Divider between {before.label} and {after.label}",
+            before,
+            after,
+            asked.prepared.seen.size,
+            look.opacity,
+            state.METHOD_DIVIDER,
+            state.choose_opacity,
+        )
+
+
+def _method(label: str, key: str, names: list[str], first: int) -> str:
+    """Let the user choose one of the methods whose maps are there, and say what it shows."""
+    state.offer(key, names)
+    name = st.selectbox(
+        label, names, index=first, key=key, bind="query-params", format_func=question.label
+    )
+    st.caption(METHODS[name].what)
+    return name
+
+
+def _curves(compared: Sequence[Compared]) -> dict[str, Curves]:
+    found = {one.name: one.curves.get() for one in compared if one.curves is not None}
+    return {name: curves for name, curves in found.items() if curves is not None}
