@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from lrp.relevance import relevance
-from lrp.rules import ATTN_LRP, GRADIENT, LRP_QVIT
+from lrp.rules import ATTN_LRP, GRADIENT, LRP_QVIT, PRESETS
 from lrp.trace import Trace
 from tests.models import build
 
@@ -18,7 +18,7 @@ def test_lrp_qvit_conserves_relevance_through_every_block(images):
         found = relevance(Trace(build(family), images, LRP_QVIT), 2)
         torch.testing.assert_close(found.start, torch.ones(3))
         totals = sums(found.blocks.values())
-        torch.testing.assert_close(totals, torch.ones_like(totals), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(totals, torch.ones_like(totals), rtol=1e-4, atol=1e-4)
 
 
 def test_lrp_qvit_conserves_relevance_inside_each_mlp(model, images):
@@ -68,19 +68,18 @@ def test_gradient_rules_are_torchs_own_gradient(model, images):
     torch.testing.assert_close(found.pixels, expected.detach(), rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("rules", [ATTN_LRP, LRP_QVIT], ids=lambda r: r.name)
+@pytest.mark.parametrize("rules", PRESETS.values(), ids=lambda r: r.name)
 def test_a_batch_gives_the_numbers_of_single_images(model, images, rules):
-    model, images = model.double(), images.double()  # float32 noise is amplified near zero sums
+    """In float32, but in float64 where the identity rule divides by attention scores near zero."""
+    if rules.softmax == "identity":
+        model, images = model.double(), images.double()
     batch = relevance(Trace(model, images, rules), 1)
     for index in range(len(images)):
         alone = relevance(Trace(model, images[index : index + 1], rules), 1)
         for name, operands in batch.layers.items():
             for together, single in zip(operands, alone.layers[name], strict=True):
-                rows = together.reshape(3, -1)[index]
-                scale = single.abs().max()
-                torch.testing.assert_close(
-                    rows / scale, single.flatten() / scale, rtol=0, atol=1e-6
-                )
+                row, scale = together.reshape(3, -1)[index], single.abs().max()
+                assert (row - single.flatten()).abs().max() <= 1e-4 * scale, name
 
 
 def test_targets_share_one_trace_and_differ(model, images):
