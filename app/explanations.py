@@ -29,6 +29,8 @@ from lrp.rules import PRESETS
 from lrp.trace import Trace
 
 MAP, CURVES = "map", "curves"  # what keys of the methods' jobs begin with
+# Rough costs in forward and backward passes, to tell the time left before anything was measured.
+COSTS, OTHER_COST, CURVES_COST = {"integrated-gradients": 32.0, "occlusion": 80.0}, 2.0, 12.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +128,11 @@ def _timed(key: tuple[Hashable, ...], make: Work) -> Work:
 def seconds_of(key: tuple[Hashable, ...]) -> float | None:
     """Return how long the like of something took: the same of another picture, or None."""
     return _kept().seconds.peek(_like(key))
+
+
+def rough_cost(key: tuple[Hashable, ...]) -> float:
+    """Guess what a map or its curves cost, in forward and backward passes of the model."""
+    return CURVES_COST if key[0] == CURVES else COSTS.get(str(key[4]), OTHER_COST)
 
 
 def _like(key: tuple[Hashable, ...]) -> Hashable:

@@ -46,9 +46,9 @@ def remaining(found: Conservation, chosen: str, dark: bool) -> go.Figure:
     """Plot what is left of the relevance, from the pixels on the left to the class."""
     places = list(reversed(found.left))
     heights = [100 * found.left[place] for place in places]
-    # Of many blocks not all have room for their number; both ends always have it.
+    # Of many blocks not all have room for their number; the ends always have.
     step = -(-len(places) // MANY)
-    shown = [*places[:1], *places[1:-1:step], *places[-1:]] if step > 1 else places
+    shown = [*places[:-1:step], places[-1]]
     colour = (DARK if dark else LIGHT)[0]
     sizes = [13 if place == chosen else 7 for place in places]
     figure = go.Figure(

@@ -33,6 +33,7 @@ _MEASUREMENT, _BITS = "_measurement", "_bits"
 
 IMAGE_PARAMETER, TARGET_PARAMETER, RIVAL_PARAMETER = "image", "class", "against"
 DEPTH_PARAMETER, LAYER_PARAMETER, BITS_PARAMETER = "depth", "layer", "bits"
+MAP_VIEW, METHODS_VIEW, DEPTH_VIEW = "Map", "Methods side by side", "Through depth"
 MAX_UPLOADS = 8
 DEFAULT_OPACITY = 0.85
 LOWEST_BITS, HIGHEST_BITS, DEFAULT_BITS = 2.0, 8.0, 4.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
@@ -18,8 +19,8 @@ from lrp.methods import METHODS
 DOWNLOAD = ":material/download:"
 
 
-def show(asked: Question, chosen: int, place: str, drawn: dict[str, Image]) -> None:
-    """Offer the files; each is made when it is asked for."""
+def show(asked: Question, chosen: int, place: str, draw: Callable[[], dict[str, Image]]) -> None:
+    """Offer the files; each is made when it is asked for, `draw` draws the pictures by name."""
     # Taken here: what runs at the click is outside the page, without its session and caches.
     found = asked.relevance(chosen) if asked.has_depth else None
     values, image = asked.heatmap(chosen, place), state.image()
@@ -36,10 +37,10 @@ def show(asked: Question, chosen: int, place: str, drawn: dict[str, Image]) -> N
         return json.dumps({"image": image, "method": asked.method, **facts}, indent=2)
 
     def overlay() -> bytes:
-        return pictures.png(drawn["class"])
+        return pictures.png(draw()["class"])
 
     def row() -> bytes:
-        return pictures.png(pictures.side_by_side(list(drawn.values())))
+        return pictures.png(pictures.side_by_side(list(draw().values())))
 
     files = (
         ("Overlay (PNG)", overlay, "overlay.png", "image/png"),

@@ -57,7 +57,7 @@ def show(asked: Question, chosen: int, rival: int, place: str) -> None:
         _contrast(asked, maps, look)
         scale(look.supporting)
         st.caption(_sentence(asked, maps))
-        downloads.show(asked, chosen, place, drawn(asked, maps, look))
+        downloads.show(asked, chosen, place, lambda: drawn(asked, maps, look))
     _numbers(asked, maps)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import streamlit as st
+from PIL.Image import Image
 
-from app import compute, explanations, heatmaps, question, state, units
+from app import compute, explanations, heatmaps, pictures, question, state, units
 from app.components.divider import divider
 from app.explanations import CURVES, MAP
 from app.job_panel import POLL_SECONDS
@@ -168,14 +170,15 @@ def _text(compared: Sequence[Compared], done: int, total: int) -> str:
 
 
 def _seconds_left(compared: Sequence[Compared], now: Job | None) -> float | None:
-    """Estimate the time left from what each piece took before, or the mean of those that did."""
-    took = {w: explanations.seconds_of(w.key) for one in compared for w in one.wanted}
-    known = [seconds for seconds in took.values() if seconds is not None]
-    if not known:
-        return None
-    mean = sum(known) / len(known)
-    expected = sum(mean if s is None else s for w, s in took.items() if _waits(w))
-    return max(0.0, expected - (0.0 if now is None else now.elapsed()))
+    """Estimate the time left from what the like took before, or from rough costs; None: unknown."""
+    passes = [made.seconds / made.cost for one in compared if (made := one.map.get()) is not None]
+    left = -now.elapsed() if now is not None else 0.0
+    for wanted in (w for one in compared for w in one.wanted if _waits(w)):
+        took = explanations.seconds_of(wanted.key)
+        if took is None and not passes:
+            return None
+        left += min(passes) * explanations.rough_cost(wanted.key) if took is None else took
+    return left if left > 0 else None
 
 
 def _card(asked: Question, one: Compared, look: Look) -> None:
@@ -184,9 +187,15 @@ def _card(asked: Question, one: Compared, look: Look) -> None:
     if found is None:
         st.image(base.convert("L"), caption=f"{label}: {_why(one.map)}", width="stretch", alt=label)
         return
-    values = heatmaps.scaled(found.values, look.supporting)
-    picture = overlay(base, values, look.opacity, look.smooth)
+    picture = _drawn(base, found.values, one.map.key, look)
     st.image(picture, caption=f"**{label}** {found.cost:.2g}×", width="stretch", alt=label)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _drawn(_base: Image, _values: np.ndarray, key: tuple[Hashable, ...], look: Look) -> bytes:
+    """Draw a card once: it is shown again at every look at the jobs."""
+    values = heatmaps.scaled(_values, look.supporting)
+    return pictures.png(overlay(_base, values, look.opacity, look.smooth))
 
 
 def _why(wanted: Wanted[Any]) -> str:

@@ -24,7 +24,7 @@ COUNTS = (8, 16, 32, 64, 128, 256)
 
 def settings(selected: Selected) -> Scoring:
     """Let the user choose the rules, the statistic and how many images to score on."""
-    with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         rules = st.segmented_control(
             "Relevance rules",
             list(RULES),
@@ -40,7 +40,7 @@ def settings(selected: Selected) -> Scoring:
             key=state.SCORE_STATISTIC,
             bind="query-params",
             format_func=lambda name: WHAT.get(name, name),
-            width=230,
+            width=200,
             help="What is taken of a layer's relevance. The sum of the positive part is our "
             "reading of LRP-QViT; its mean favours layers with narrow inputs.",
         )
@@ -58,7 +58,7 @@ def _count(selected: Selected) -> int:
         value=min(compute.CALIBRATION_IMAGES, most),
         key=state.SCORE_IMAGES,
         persist_state="session",
-        width=320,
+        width=220,
         help="More images give steadier scores and take longer. Images already scored are not "
         "scored again.",
     )
@@ -128,9 +128,9 @@ def steadiness(scores: ContributionScores) -> str:
         return f"From {count} images it cannot be said how steady the ranks are: take 4 or more."
     verdict = (
         "these images are enough"
-        if found >= STEADY
+        if round(found, 2) >= STEADY
         else "more images would settle the middle ranks"
-        if found >= SHAKY
+        if round(found, 2) >= SHAKY
         else "these are too few images: take more"
     )
     return f"Halves of the images rank the layers alike by **{found:.2f}** (1 is equal): {verdict}."
@@ -153,5 +153,8 @@ def _chosen_layer(scores: ContributionScores) -> None:
             width="content",
         )
         st.page_link(
-            "app/views/explain.py", label="Look into this layer", icon=":material/arrow_forward:"
+            "app/views/explain.py",
+            label="Look into this layer",
+            icon=":material/arrow_forward:",
+            query_params={state.VIEW: state.DEPTH_VIEW, state.LAYER_PARAMETER: name},
         )

@@ -8,10 +8,9 @@ from app import gallery, question, state
 from app.gallery import Chosen
 from app.panels import controls, depth, heatmap, layer_detail, methods
 from app.sidebar import Selected
+from app.state import DEPTH_VIEW, MAP_VIEW, METHODS_VIEW
 from lrp.interpreter import UnsupportedOperation
 from lrp.methods import DEFAULT
-
-MAP, METHODS, DEPTH = "Map", "Methods side by side", "Through depth"
 
 
 def main() -> None:
@@ -36,8 +35,8 @@ def main() -> None:
 def _view() -> str:
     return st.segmented_control(
         "View",
-        [MAP, METHODS, DEPTH],
-        default=MAP,
+        [MAP_VIEW, METHODS_VIEW, DEPTH_VIEW],
+        default=MAP_VIEW,
         required=True,
         key=state.VIEW,
         bind="query-params",
@@ -55,15 +54,15 @@ def explain(selected: Selected, chosen: Chosen, view: str) -> None:
         asked = question.ask(selected, chosen, method)
     with classes:
         target = controls.target(asked)
-    if asked.has_depth and view != METHODS:
+    if asked.has_depth and view != METHODS_VIEW:
         with right:
             asked.relevance(target)  # a wait is shown here, not among the controls
     with classes:
-        rival = controls.rival(asked, target) if view == MAP else None
-    if view == METHODS:
+        rival = controls.rival(asked, target) if view == MAP_VIEW else None
+    if view == METHODS_VIEW:
         with right:
             methods.show(asked, target)
-    elif view == DEPTH:
+    elif view == DEPTH_VIEW:
         above = right.container()
         layer = layer_detail.show(asked, target)  # first: its box says which block is marked
         with above:
@@ -77,11 +76,11 @@ def explain(selected: Selected, chosen: Chosen, view: str) -> None:
 
 def _method(selected: Selected, view: str) -> str:
     """Return the method that the view is read by: of attention maps there is no depth."""
-    if view == METHODS:
+    if view == METHODS_VIEW:
         return DEFAULT
     options = question.offered(selected)
     return controls.method(
-        selected, options if view == MAP else [m for m in options if m in question.RULES]
+        selected, options if view == MAP_VIEW else [m for m in options if m in question.RULES]
     )
 
 

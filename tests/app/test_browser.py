@@ -1,7 +1,8 @@
-"""One walk through the dashboard with a real server and a real browser."""
+"""The dashboard with a real server and a real browser."""
 
 from __future__ import annotations
 
+import base64
 import os
 import socket
 import subprocess
@@ -85,6 +86,102 @@ def settle(page: sync_api.Page) -> None:
     page.wait_for_timeout(700)
 
 
+PASTE = """(box, [bytes, type]) => {
+  const clipboard = new DataTransfer()
+  clipboard.items.add(new File([Uint8Array.from(atob(bytes), c => c.charCodeAt(0))], "x", { type }))
+  box.dispatchEvent(new ClipboardEvent("paste", { clipboardData: clipboard, bubbles: true }))
+}"""
+
+
+def runs(page: sync_api.Page) -> list[object]:
+    """Gather what the page sends to the server from now on: each message is a run."""
+    sent: list[object] = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
+    return sent
+
+
+def middle(locator: sync_api.Locator) -> tuple[float, float]:
+    box = locator.bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def test_the_divider_is_dragged_and_stepped_without_a_run(page: sync_api.Page, server: str) -> None:
+    sent = runs(page)
+    page.goto(f"{server}/?model=digits-swin")
+    handle = page.get_by_role("slider", name="Divider between picture and")
+    handle.wait_for()
+    settle(page)
+    before = len(sent)
+    x, y = middle(handle)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 60, y, steps=6)
+    dragged = int(handle.get_attribute("aria-valuenow") or 0)
+    assert dragged > 30
+    assert abs(middle(handle)[0] - (x + 60)) < 2
+    page.mouse.up()
+    for key, expected in [
+        ("ArrowRight", dragged + 2),
+        ("ArrowLeft", dragged),
+        ("PageUp", dragged + 10),
+        ("Home", 0),
+        ("ArrowLeft", 0),
+        ("End", 100),
+    ]:
+        page.keyboard.press(key)
+        assert int(handle.get_attribute("aria-valuenow") or -1) in (expected, expected + 1)
+    assert "100 % picture" in (handle.get_attribute("aria-valuetext") or "")
+    veil = page.locator(".side.after .veil")
+    opacity = page.get_by_label("Opacity of the map")
+    x, y = middle(opacity)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 30, y, steps=4)
+    assert float(veil.evaluate("e => getComputedStyle(e).opacity")) < 0.5
+    assert len(sent) == before  # until the slider is let go, nothing has run
+    page.mouse.up()
+    settle(page)
+    assert len(sent) > before
+    assert float(veil.evaluate("e => getComputedStyle(e).opacity")) < 0.5
+
+
+def test_a_picture_is_pasted_and_what_is_none_is_refused(
+    page: sync_api.Page, server: str, repository: Path
+) -> None:
+    page.goto(f"{server}/?model=digits-swin")
+    page.get_by_role("radio", name="Your own").click()
+    box = page.get_by_role("textbox", name="Paste a picture")
+    picture = (repository / "assets" / "example" / "picture.png").read_bytes()
+    box.evaluate(PASTE, [base64.b64encode(picture).decode(), "image/png"])
+    page.wait_for_url("**image=upload-*")
+    page.get_by_role("button", name="picture 1").wait_for()
+    box.evaluate(PASTE, [base64.b64encode(b"no picture").decode(), "image/png"])
+    page.get_by_text("What was pasted: the picture is no PNG, JPEG or WebP").wait_for()
+    box.evaluate(PASTE, [base64.b64encode(b"some words").decode(), "text/plain"])
+    page.get_by_text("There is no picture in the clipboard").wait_for()
+    box.click()
+    page.keyboard.type("words")
+    assert box.inner_text() == ""
+
+
+def test_a_click_on_a_block_chooses_its_layer(page: sync_api.Page, server: str) -> None:
+    page.goto(f"{server}/?model=digits-vit&view=Through+depth&layer=blocks.1.mlp.fc1")
+    page.get_by_role("button", name="4: ", exact=False).first.wait_for()
+    page.locator("button[data-id='blocks.4']").click()
+    page.wait_for_url("**layer=blocks.4.mlp.fc1*")
+    pressed = page.locator("button[data-id='blocks.4'][aria-pressed=true]")
+    pressed.wait_for()
+    settle(page)
+    assert page.get_by_role("combobox", name="Layer").input_value() == "blocks.4.mlp.fc1"
+    page.get_by_role("radio", name="Map").click()
+    page.get_by_text("Read the map at").wait_for()
+    settle(page)
+    assert page.get_by_role("combobox", name="Read the map at").input_value() == "blocks.4"
+    page.get_by_role("link", name="Budget").click()
+    page.get_by_text("blocks.4.mlp.fc1 carries").wait_for()
+
+
 def test_a_walk_through_all_pages(
     page: sync_api.Page, server: str, screenshots: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -101,7 +198,7 @@ def test_a_walk_through_all_pages(
         page.screenshot(path=screenshots / f"{name}-{theme}.png")
 
     page.goto(server)
-    page.get_by_text("relevance for").first.wait_for()
+    page.get_by_text("for 2").first.wait_for()
     page.wait_for_function("[...document.images].filter(i => i.naturalWidth > 0).length >= 3")
     page.screenshot(path=screenshots / f"first-{theme}.png")
 
@@ -109,6 +206,14 @@ def test_a_walk_through_all_pages(
     page.get_by_role("button", name="6 and 3").click()
     page.wait_for_url("**image=pair-1*")
     shot("explain")
+    page.get_by_role("radio", name="Methods side by side").click()
+    page.get_by_text("Two methods, one picture").wait_for()
+    page.get_by_text("Measure faithfulness").click()
+    page.get_by_text("orders this picture best").wait_for()
+    shot("methods")
+    page.get_by_role("radio", name="Through depth").click()
+    page.get_by_text("One layer in detail").wait_for()
+    shot("depth")
 
     page.get_by_role("link", name="Budget").click()
     slider = page.get_by_role("slider", name="Average bits")
