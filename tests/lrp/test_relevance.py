@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -39,7 +41,34 @@ def test_attn_lrp_is_gradient_times_input_of_a_locally_linear_twin(images):
     torch.testing.assert_close(found.start, model(x)[:, 1].detach())
 
 
-def _frozen_vit(model, images):
+def test_constant_attention_hands_all_relevance_to_the_values(images):
+    model = build("vit", torch.float64)
+    x = images.double().requires_grad_()
+    twin = _frozen_vit(model, x, constant=True)[:, 1].sum()
+    expected = torch.autograd.grad(twin, x)[0] * x
+    found = relevance(Trace(model, x, replace(ATTN_LRP, softmax="constant")), 1)
+    torch.testing.assert_close(found.pixels, expected.detach())
+    for block in found.blocks:
+        assert all(not r.any() for r in found.layers[f"{block}.attn.matmul1"])
+        attention, values = found.layers[f"{block}.attn.matmul2"]
+        assert not attention.any() and values.any()
+
+
+def test_stabilised_products_keep_less_the_nearer_they_are_to_zero(images):
+    """R_v = v_jk / 2 sum over queries of a_ij / (y_ik + eps sign y_ik) R_ik, in the last block."""
+    model, epsilon = build("vit", torch.float64), 0.05
+    rules = replace(ATTN_LRP, product="epsilon", epsilon=epsilon)
+    trace = Trace(model, images.double(), rules)
+    attention, values = trace.operands["blocks.3.attn.matmul2"]
+    found = relevance(trace, 1).layers
+    mixed = torch.einsum("bhij,bhjd->bhid", attention, values)
+    arrived = found["blocks.3.attn.proj"][0].unflatten(2, (2, -1)).transpose(1, 2)
+    ratio = arrived / (mixed + epsilon * mixed.sign())
+    expected = values / 2 * torch.einsum("bhij,bhid->bhjd", attention, ratio)
+    torch.testing.assert_close(found["blocks.3.attn.matmul2"][1], expected.detach())
+
+
+def _frozen_vit(model, images, constant=False):
     def norm(layer, x):
         scale = (x.var(-1, unbiased=False, keepdim=True) + layer.eps).rsqrt().detach()
         return (x - x.mean(-1, keepdim=True)) * scale * layer.weight + layer.bias
@@ -54,8 +83,11 @@ def _frozen_vit(model, images):
         qkv = a.qkv(norm(block.norm1, tokens)).unflatten(-1, (3, a.num_heads, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         attention = half(torch.einsum("bhid,bhjd->bhij", q * a.scale, k)).softmax(-1)
-        mixed = half(torch.einsum("bhij,bhjd->bihd", attention, v)).flatten(2)
-        tokens = tokens + a.proj(mixed)
+        if constant:
+            mixed = torch.einsum("bhij,bhjd->bihd", attention.detach(), v)
+        else:
+            mixed = half(torch.einsum("bhij,bhjd->bihd", attention, v))
+        tokens = tokens + a.proj(mixed.flatten(2))
         hidden = block.mlp.fc1(norm(block.norm2, tokens))
         tokens = tokens + block.mlp.fc2(hidden * (F.gelu(hidden) / hidden).detach())
     return model.head(norm(model.norm, tokens)[:, 0])
