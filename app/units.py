@@ -44,6 +44,11 @@ def duration(seconds: float) -> str:
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
 
 
+def unbroken(text: str) -> str:
+    """Keep each % on the line of its number."""
+    return text.replace(" %", "\u00a0%")
+
+
 def time(seconds: float) -> str:
     """A time that may be short: 0.0143 -> "14 ms", 7.2 -> "7 s"."""
     return f"{max(1, round(1000 * seconds))} ms" if seconds < 0.9995 else duration(seconds)

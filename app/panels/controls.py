@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app import question, state
+from app import question, state, units
 from app.question import Question
 from app.sidebar import Selected
 from lrp.heatmap import default_depth, depths
@@ -46,7 +46,7 @@ def target(asked: Question) -> int:
         "Explain class",
         options,
         key=state.TARGET_CHOICE,
-        format_func=lambda k: f"{asked.names[k]}: {asked.probability(k)}".replace(" %", "\u00a0%"),
+        format_func=lambda k: units.unbroken(f"{asked.names[k]}: {asked.probability(k)}"),
         on_change=heard,
         help="The model's most likely classes, with their probabilities. Asking about another "
         "class needs no new forward pass.",

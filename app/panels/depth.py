@@ -30,10 +30,11 @@ def show(asked: Question, chosen: int, layer: Layer) -> None:
     maps = heatmaps.through_depth(asked.trace, found)
     kept = conservation.conservation(asked.trace, found)
     marked = _marked(compute.layers_of(asked.selected.loaded), layer)
+    said = units.unbroken(conservation.sentence(kept))
     st.caption(
         f"What the pixels and the tokens entering each block say for **{asked.names[chosen]}**, "
         "each map on its own scale, with the share of the relevance that is left there. Click one "
-        f"to look into its block, on every page.\n\n{conservation.sentence(kept)} {WHY}"
+        f"to look into its block, on every page.\n\n{said} {WHY}"
     )
     left, right = st.columns([1.25, 1], gap="medium")
     with left:

@@ -32,7 +32,7 @@ def show(
         ),
     }
     if curves:
-        st.caption(sentence(asked, chosen, curves))
+        st.caption(units.unbroken(sentence(asked, chosen, curves)))
         figure = relevance_charts.deletion({label(n): c for n, c in curves.items()}, dark())
         st.plotly_chart(figure, config=CHART_CONFIG, alt="probability of the class as cells go")
     if chosen in asked.masks:

@@ -56,7 +56,7 @@ def show(asked: Question, chosen: int, rival: int, place: str) -> None:
     with right:
         _contrast(asked, maps, look)
         scale(look.supporting)
-        st.caption(_sentence(asked, maps))
+        st.caption(units.unbroken(_sentence(asked, maps)))
         downloads.show(asked, chosen, place, lambda: drawn(asked, maps, look))
     _numbers(asked, maps)
 
@@ -135,7 +135,7 @@ def _contrast(asked: Question, maps: Maps, look: Look) -> None:
     one, other = asked.names[maps.chosen], asked.names[maps.rival]
     shown = {
         f"for **{other}**": maps.second,
-        f"for **{one}** rather than **{other}**": maps.difference,
+        f"**{one}** rather than **{other}**": maps.difference,
     }
     base = enlarge(asked.prepared.seen, SMALL)
     for column, (caption, values) in zip(st.columns(2, gap="small"), shown.items(), strict=True):
@@ -163,10 +163,13 @@ def _sentence(asked: Question, maps: Maps) -> str:
         f"**{best}**."
     )
     held = units.share(heatmaps.concentration(maps.first), 0)
-    spread = f"The strongest tenth of the map holds {held} of what speaks for it."
+    spread = (
+        "Red speaks for the class, blue against it, grey hardly matters. The strongest tenth of "
+        f"the map holds {held} of what speaks for it."
+    )
     if not np.any(maps.difference):
         return f"{guess} {spread} This method's map is the same for every class."
-    return f"{guess} {spread} Each map has its own scale; where it is grey hardly matters."
+    return f"{guess} {spread} Each map has its own scale."
 
 
 def scale(supporting: bool) -> None:

@@ -11,12 +11,12 @@ import streamlit as st
 from PIL.Image import Image
 
 from app import compute, explanations, heatmaps, pictures, question, state, units
-from app.components.divider import divider
+from app.components.divider import Side, divider
 from app.explanations import CURVES, MAP
 from app.job_panel import POLL_SECONDS
 from app.jobs import RUNNING, Job
 from app.panels import faithfulness
-from app.panels.heatmap import Look, look_controls, scale, side
+from app.panels.heatmap import Look, ground, look_controls, scale, side
 from app.question import Question
 from app.tasks import Curves, MethodMap
 from app.wanted import Wanted
@@ -43,6 +43,8 @@ class Compared:
 def show(asked: Question, chosen: int) -> None:
     """Let the user choose methods; show what is made of them and have the rest made."""
     names = _choose(asked)
+    if not names:
+        st.info("Choose at least one method.")
     with st.container(
         horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
     ):
@@ -58,12 +60,10 @@ def show(asked: Question, chosen: int) -> None:
     with cards:
         every = POLL_SECONDS if waiting else None
         st.fragment(_cards, run_every=every)(asked, compared, look, waiting)
-    made = {one.name: found for one in compared if (found := one.map.get()) is not None}
-    if len(made) > 1:
+    if len(compared) > 1:
         with below:
-            _divided(asked, made, look)
-    if made:
-        faithfulness.show(asked, chosen, made, _curves(compared))
+            _divided(asked, compared, look)
+    _measurements(asked, chosen, compared)
 
 
 def _choose(asked: Question) -> list[str]:
@@ -78,8 +78,6 @@ def _choose(asked: Question) -> list[str]:
         format_func=question.label,
         placeholder="Choose methods to compare",
     )
-    if not names:
-        st.info("Choose at least one method.")
     return sorted(names, key=options.index)
 
 
@@ -208,15 +206,15 @@ def _why(wanted: Wanted[Any]) -> str:
     return f"failed, {job.error}" if job.error else job.state
 
 
-def _divided(asked: Question, made: dict[str, MethodMap], look: Look) -> None:
+def _divided(asked: Question, compared: Sequence[Compared], look: Look) -> None:
     """Let the user drag a divider between two methods' maps."""
     left, right = st.columns([1.25, 1], gap="medium")
     with right:
         st.markdown("**Two methods, one picture**")
-        one = _method("Left", state.LEFT, list(made), 0)
-        other = _method("Right", state.RIGHT, list(made), 1)
+        one = _method("Left", state.LEFT, compared, 0)
+        other = _method("Right", state.RIGHT, compared, 1)
     with left:
-        before, after = (side(asked, made[m].values, question.label(m), look) for m in (one, other))
+        before, after = _side(asked, one, look), _side(asked, other, look)
         divider(
             f"Divider between {before.label} and {after.label}",
             before,
@@ -228,16 +226,33 @@ def _divided(asked: Question, made: dict[str, MethodMap], look: Look) -> None:
         )
 
 
-def _method(label: str, key: str, names: list[str], first: int) -> str:
-    """Let the user choose one of the methods whose maps are there, and say what it shows."""
-    state.offer(key, names)
+def _method(label: str, key: str, compared: Sequence[Compared], first: int) -> Compared:
+    """Let the user choose one of the methods, and say what it shows."""
+    by_name = {one.name: one for one in compared}
+    state.offer(key, by_name)
     name = st.selectbox(
-        label, names, index=first, key=key, bind="query-params", format_func=question.label
+        label, list(by_name), index=first, key=key, bind="query-params", format_func=question.label
     )
     st.caption(METHODS[name].what)
-    return name
+    return by_name[name]
 
 
-def _curves(compared: Sequence[Compared]) -> dict[str, Curves]:
-    found = {one.name: one.curves.get() for one in compared if one.curves is not None}
-    return {name: curves for name, curves in found.items() if curves is not None}
+def _side(asked: Question, one: Compared, look: Look) -> Side:
+    """Make a side of the divider: the grey picture alone while there is no map."""
+    found, label = one.map.get(), question.label(one.name)
+    if found is None:
+        return Side(f"{label}: {_why(one.map)}", ground(asked, grey=True))
+    return side(asked, found.values, label, look)
+
+
+def _measurements(asked: Question, chosen: int, compared: Sequence[Compared]) -> None:
+    """Tabulate the maps that are there, chart their curves, and say what failed."""
+    made = {one.name: found for one in compared if (found := one.map.get()) is not None}
+    wanted = {one.name: one.curves for one in compared if one.curves is not None}
+    curves = {name: shown for name, w in wanted.items() if (shown := w.get()) is not None}
+    for failed in wanted.values():
+        job = failed.job()
+        if job is not None and job.error:
+            st.error(f"Measuring {failed.title} failed: {job.error}.")
+    if made:
+        faithfulness.show(asked, chosen, made, curves)

@@ -6,10 +6,13 @@ import json
 from collections.abc import Callable
 
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
 from app import compute, state
-from app.panels import allocation
+from app.panels import allocation, scores
+from lrp.rules import LRP_QVIT
+from lrp.scores import ContributionScores
 
 Open = Callable[..., AppTest]
 RunUntil = Callable[[AppTest, Callable[[], object]], None]
@@ -102,6 +105,42 @@ def test_other_rules_and_other_images_are_scored_anew(budget: AppTest, run_until
     budget.select_slider(key=state.SCORE_IMAGES).set_value(8).run()
     run_until(budget, lambda: budget.metric)
     assert any("over 8 images" in caption.value for caption in budget.caption)
+
+
+def test_another_statistic_is_another_ranking(budget: AppTest, run_until: RunUntil) -> None:
+    before = scored(budget)
+    budget.selectbox(key=state.SCORE_STATISTIC).set_value("mean-positive").run()
+    run_until(budget, lambda: budget.metric)
+    after = scored(budget)
+    assert sum(after.values()) == pytest.approx(100)
+    assert max(after, key=after.__getitem__) != max(before, key=before.__getitem__)
+
+
+def scored(app: AppTest) -> dict[str, float]:
+    table = next(t.value for t in app.dataframe if "sd" in t.value)
+    return dict(zip(table["layer"], table["score"], strict=True))
+
+
+def test_it_says_whether_these_are_enough_images(budget: AppTest) -> None:
+    said = " ".join(caption.value for caption in budget.caption)
+    assert "Halves of the images rank the layers alike by **0." in said
+
+
+@pytest.mark.parametrize(
+    ("noise", "verdict"),
+    [(0.0, "enough"), (0.8, "settle the middle ranks"), (30.0, "too few")],
+)
+def test_the_verdict_follows_the_agreement_of_halves(noise: float, verdict: str) -> None:
+    generator = torch.Generator().manual_seed(1)
+    common = torch.rand(1, 40, generator=generator)
+    rows = common + noise * torch.rand(8, 40, generator=generator)
+    names = tuple(map(str, range(40)))
+    assert verdict in scores.steadiness(ContributionScores(names, rows, LRP_QVIT, "positive-sum"))
+
+
+def test_of_few_images_nothing_is_claimed() -> None:
+    few = ContributionScores(("a", "b"), torch.rand(3, 2), LRP_QVIT, "positive-sum")
+    assert "take 4 or more" in scores.steadiness(few)
 
 
 def test_an_error_of_the_job_is_shown_and_the_work_can_be_asked_for_again(

@@ -145,7 +145,7 @@ def test_another_target_needs_no_other_forward_pass(
         app.radio(key=state.TARGET_CHOICE).set_value(target).run()
         assert app.query_params["class"] == str(target)
         rival = app.selectbox(key=state.COMPARE).value
-        assert f"for **{target}** rather than **{rival}**" in captions_of_images(app)
+        assert f"**{target}** rather than **{rival}**" in captions_of_images(app)
     assert first == 1
     assert len(runs) == first
 

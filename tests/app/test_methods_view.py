@@ -184,6 +184,33 @@ def test_a_method_that_fails_says_so_and_the_others_are_shown(
     assert "Grad-CAM" not in table(app)
 
 
+def test_curves_that_fail_are_said_to(
+    open_page: Open, finish: Callable[[AppTest], AppTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object) -> None:
+        raise ValueError("a map is not finite")
+
+    monkeypatch.setattr("app.tasks.curves", broken)
+    app = finish(open_page(model="digits-swin", image="image-3", faithfulness="true", **VIEW))
+    assert "faithfulness of AttnLRP failed: a map is not finite" in app.error[0].value
+    assert "AttnLRP" in table(app)
+
+
+def test_a_link_to_two_methods_is_kept_while_they_are_made(
+    open_page: Open, finish: Callable[[AppTest], AppTest], held: threading.Event
+) -> None:
+    app = open_page(model="digits-deit", image="pair-9", right="Grad-CAM", **VIEW)
+    app.multiselect(key=state.METHODS).set_value(["saliency", "attn-lrp", "grad-cam"]).run()
+    assert app.selectbox(key=state.RIGHT).value == "grad-cam"
+    assert divided(app)["after"]["veil"] is None
+    assert divided(app)["after"]["label"].startswith("Grad-CAM: ")
+    held.set()
+    finish(app)
+    assert app.selectbox(key=state.RIGHT).value == "grad-cam"
+    assert divided(app)["after"]["veil"] is not None
+    assert divided(app)["after"]["label"] == "Grad-CAM"
+
+
 def test_no_method_at_all_is_said(open_page: Open, finish: Callable[[AppTest], AppTest]) -> None:
     app = finish(open_page(model="digits-vit", **VIEW))
     app.multiselect(key=state.METHODS).set_value([]).run()

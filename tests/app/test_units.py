@@ -27,7 +27,15 @@ from app import units
         (units.duration(59.4), "59 s"),
         (units.duration(83), "1 min 23 s"),
         (units.count(12345), "12,345"),
+        (units.time(0.0143), "14 ms"),
+        (units.time(0.00001), "1 ms"),
+        (units.time(0.9999), "1 s"),
+        (units.time(83), "1 min 23 s"),
     ],
 )
 def test_quantities(written: str, expected: str) -> None:
     assert written == expected
+
+
+def test_a_percentage_stays_on_one_line() -> None:
+    assert units.unbroken("at 56.7 % of 4") == "at 56.7\u00a0% of 4"
