@@ -48,7 +48,7 @@ def remaining(found: Conservation, chosen: str, dark: bool) -> go.Figure:
     heights = [100 * found.left[place] for place in places]
     # Of many blocks not all have room for their number; the ends always have.
     step = -(-len(places) // MANY)
-    shown = [*places[:-1:step], places[-1]]
+    shown = [*places[:-step:step], places[-1]]
     colour = (DARK if dark else LIGHT)[0]
     sizes = [13 if place == chosen else 7 for place in places]
     figure = go.Figure(
