@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from app.jobs import Report, Work
 from app.recent import Recent
 from assets.data import ImageSet
 from assets.models import LoadedModel
 from assets.selection import batches, pictures
+from lrp.clock import forward_backward, timed
 from lrp.deletion import STEPS, curves, deleted, grid
 from lrp.methods import Method
 from lrp.progress import Cancelled
@@ -104,17 +104,19 @@ def explain(
 
     def work(report: Report, cancel: threading.Event) -> MethodMap:
         model, (pictures, classes) = loaded.model, _placed(loaded, images, target)
-        _forward_backward(model, pictures, classes)  # prepares what later passes find ready
+        forward_backward(model, pictures, classes)  # prepares what later passes find ready
         took: list[float] = []
         own: list[float] = []
         while not took or (len(took) < REPEATS and sum(took) < BRIEF):
             if cancel.is_set():
                 raise Cancelled("cancelled")
-            values, seconds = _timed(lambda: method.maps(model, pictures, classes))
+            maps, seconds = timed(lambda: method.maps(model, pictures, classes), pictures.device)
             took.append(seconds)
-            own.append(_timed(lambda: _forward_backward(model, pictures, classes))[1])
+            own.append(
+                timed(lambda: forward_backward(model, pictures, classes), pictures.device)[1]
+            )
         # The least of each is what other work on this machine disturbed least.
-        return MethodMap(values, min(took), min(took) / min(own))
+        return MethodMap(maps[0].cpu().numpy(), min(took), min(took) / min(own))
 
     return work
 
@@ -133,18 +135,6 @@ def delete(loaded: LoadedModel, images: Tensor, values: np.ndarray, target: int)
 def _placed(loaded: LoadedModel, images: Tensor, target: int) -> tuple[Tensor, Tensor]:
     device = device_of(loaded)
     return images.to(device), torch.tensor([target], device=device)
-
-
-def _forward_backward(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
-    inputs = images.clone().requires_grad_()
-    return torch.autograd.grad(model(inputs).gather(1, target[:, None]).sum(), inputs)[0]
-
-
-def _timed(make: Callable[[], Tensor]) -> tuple[np.ndarray, float]:
-    """Return the first entry of a result, and the seconds until it was off its device."""
-    started = time.perf_counter()
-    values = make()[0].detach().cpu().numpy()
-    return values, time.perf_counter() - started
 
 
 def score(loaded: LoadedModel, scoring: Scoring) -> Work:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bench.models import NAMES, build
 from bench.relprop import relprop
 from bench.timing import ratios, show
+from lrp.clock import forward_backward
 from lrp.heatmap import heatmap_alone
 from lrp.relevance import Relevance, relevance
 from lrp.rules import ATTN_LRP, PRESETS, Rules
@@ -34,11 +35,8 @@ def main() -> None:
 
 
 def _plain(model: nn.Module, images: Tensor) -> Callable[[], object]:
-    def run() -> None:
-        inputs = images.clone().requires_grad_()
-        model(inputs).amax(1).sum().backward()
-
-    return run
+    target = torch.zeros(len(images), dtype=torch.long)
+    return lambda: forward_backward(model, images, target)
 
 
 def _traced(model: nn.Module, images: Tensor, rules: Rules) -> Callable[[], object]:

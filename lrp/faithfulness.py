@@ -5,20 +5,18 @@ from __future__ import annotations
 import math
 import statistics
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from lrp.clock import forward_backward, timed
 from lrp.deletion import STEPS, curves, deleted, ends, grid
 from lrp.methods import Method
 from lrp.progress import Cancelled, Progress, follow
 
 NORMAL = 1.96  # standard errors to either side of a mean: 95 %
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,9 +177,9 @@ class _Run:
         images, target = batch.images, batch.target
         if not self.costs:  # a first call prepares what later ones find ready
             self.method.maps(model, images, target)
-            _forward_backward(model, images, target)
-        maps, seconds = _timed(lambda: self.method.maps(model, images, target), images.device)
-        _, own = _timed(lambda: _forward_backward(model, images, target), images.device)
+            forward_backward(model, images, target)
+        maps, seconds = timed(lambda: self.method.maps(model, images, target), images.device)
+        _, own = timed(lambda: forward_backward(model, images, target), images.device)
         self.seconds.append(seconds / len(images))
         self.costs.append(seconds / own)
         return maps.detach()
@@ -201,22 +199,3 @@ class _Run:
             statistics.median(self.seconds),
             statistics.median(self.costs),
         )
-
-
-def _forward_backward(model: nn.Module, images: Tensor, target: Tensor) -> None:
-    inputs = images.clone().requires_grad_()
-    torch.autograd.grad(model(inputs).gather(1, target[:, None]).sum(), inputs)
-
-
-def _timed(run: Callable[[], Result], device: torch.device) -> tuple[Result, float]:
-    """Return what `run` returns and the seconds it took, the device's unfinished work included."""
-    _wait(device)
-    started = time.perf_counter()
-    result = run()
-    _wait(device)
-    return result, time.perf_counter() - started
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
