@@ -35,6 +35,7 @@ from lrp.methods import DEFAULT, METHODS, Method, at_depth, method, suitable
 from lrp.pictures import enlarge, from_model_input, overlay, scale
 from lrp.relevance import relevance
 from lrp.report import figures, table
+from lrp.robustness import Robustness, robustness
 from lrp.rules import PRESETS, preset
 from lrp.scores import STATISTICS, contribution_scores
 from lrp.trace import Trace
@@ -98,6 +99,8 @@ def _add_faithfulness(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=8, help="images at a time (default: 8)")
     text = f"in how many the whole image is deleted (default: {STEPS})"
     parser.add_argument("--steps", type=int, default=STEPS, help=text)
+    text = "also captum's infidelity and max-sensitivity, which take several times as long"
+    parser.add_argument("--captum", action="store_true", help=text)
     _add_json(parser, "the figures and curves")
 
 
@@ -191,12 +194,31 @@ def measure(options: argparse.Namespace, loaded: LoadedModel, device: torch.devi
         on_maps=places,
         seed=options.seed,
     )
-    made = figures(found, DEFAULT, places)
+    shaken = _shaken(options, loaded, images, methods, device) if options.captum else {}
+    made = figures(found, DEFAULT, places, shaken)
     write_json(_settings(options, loaded, images, device) | {"methods": made}, options.json)
     if options.json != "-":
         print(f"{loaded.name}; images: {len(images)}; {cells} cells in {options.steps} steps\n")
         print(table(made, DEFAULT))
     return 0
+
+
+def _shaken(
+    options: argparse.Namespace,
+    loaded: LoadedModel,
+    images: ImageSet,
+    methods: list[Method],
+    device: torch.device,
+) -> dict[str, Robustness]:
+    return robustness(
+        loaded.model,
+        pictures(images, options.batch),
+        len(images),
+        methods,
+        device,
+        print_progress("captum's measures, maps"),
+        seed=options.seed,
+    )
 
 
 def _methods(names: str, loaded: LoadedModel) -> list[Method]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from lrp.faithfulness import Faithfulness, standard_error
 from lrp.localisation import Localiser
+from lrp.robustness import Robustness
 
 Figures = dict[str, dict[str, Any]]  # by method
 
@@ -19,20 +21,31 @@ Mass: share of the positive relevance that lies on the digit's ink. Pointing: ho
 strongest point does. These models were trained with the true masks (token labels), so carry
 neither figure over to others."""
 
+SHAKEN = """\
+Captum's measures, both better the lower. Infidelity: squared error, in logits, of what the map
+predicts for random deletions. Sensitivity: how far a little noise moves the map, relative to it."""
+
 
 def figures(
-    found: dict[str, Faithfulness], default: str, places: Localiser | None = None
+    found: dict[str, Faithfulness],
+    default: str,
+    places: Localiser | None = None,
+    shaken: Mapping[str, Robustness] | None = None,
 ) -> Figures:
     """Return each method's figures, ready for JSON; None is a standard error of one image.
 
     Args:
         default: the method that the others are compared to, one of `found`.
         places: where the methods' maps lie, where masks are known.
+        shaken: captum's measures of the methods, where they were taken.
     """
     made = {name: _figures(result, found[default]) for name, result in found.items()}
     for name, entry in made.items():
         if places is not None:
             entry["localisation"] = _localisation(places, name)
+        if shaken:
+            entry["infidelity"] = float(shaken[name].infidelity.mean())
+            entry["max_sensitivity"] = float(shaken[name].max_sensitivity.mean())
     return made
 
 
@@ -70,14 +83,14 @@ def _known(value: float) -> float | None:
 def table(made: Figures, default: str) -> str:
     """Return a table of figures, a line a method, and what its columns mean."""
     heading = ["method", "LeRF - MoRF", "MoRF", "LeRF", f"vs {default}", "cost"]
-    located = "localisation" in made[default]
-    rows = [heading + ["mass", "pointing"] * located]
+    located, shaken = "localisation" in made[default], "infidelity" in made[default]
+    rows = [heading + ["mass", "pointing"] * located + ["infidelity", "sensitivity"] * shaken]
     rows += [[name, *_cells(entry, name == default)] for name, entry in made.items()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
     ]
-    return "\n".join([*lines, "", LEGEND, *[PLACES] * located])
+    return "\n".join([*lines, "", LEGEND, *[PLACES] * located, *[SHAKEN] * shaken])
 
 
 def _cells(entry: dict[str, Any], is_default: bool) -> list[str]:
@@ -91,6 +104,8 @@ def _cells(entry: dict[str, Any], is_default: bool) -> list[str]:
     ]
     if place:
         cells += [_with_error(place["mass"], place["mass_se"]), f"{place['pointing']:.0%}"]
+    if "infidelity" in entry:
+        cells += [f"{entry['infidelity']:.3g}", f"{entry['max_sensitivity']:.3f}"]
     return cells
 
 

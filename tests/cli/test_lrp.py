@@ -145,6 +145,19 @@ def test_the_default_can_be_measured_at_every_depth(capsys):
     assert found["attn-lrp"]["gap"] == found["attn-lrp@blocks.1"]["gap"]  # a quarter of the way
 
 
+def test_captums_measures_come_when_asked_for(tmp_path, capsys):
+    path = tmp_path / "found.json"
+    arguments = ["--methods", "random", "--images", "1", "--captum", "--json", str(path)]
+    assert main([*FAITHFULNESS, *arguments]) == 0
+    heading, *lines = capsys.readouterr().out.splitlines()[2:]
+    assert heading.endswith("infidelity  sensitivity")
+    methods = json.loads(path.read_text())["methods"]
+    for line, (name, entry) in zip(lines[:2], methods.items(), strict=True):
+        assert line.startswith(name)
+        assert line.endswith(f"{entry['max_sensitivity']:.3f}")
+        assert entry["infidelity"] > 0
+
+
 def test_one_image_has_no_standard_error(capsys):
     payload, _ = faithfulness(capsys, "--methods", "attn-lrp", "--images", "1")
     assert payload["methods"]["attn-lrp"]["gap_se"] is None
