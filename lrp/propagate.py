@@ -73,6 +73,22 @@ def half_matmul(a: Tensor, b: Tensor) -> Tensor:
     return torch.matmul(halve(a), halve(b))
 
 
+class _Magnitude(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.abs()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return ctx.saved_tensors[0].sign().mul_(gradients[0])
+
+
+def magnitude(x: Tensor) -> Tensor:
+    """Return |x|, with torch's own gradient in half of its memory."""
+    return _Magnitude.apply(x)
+
+
 class _Signed(Function):
     @staticmethod
     def forward(ctx: Any, y: Tensor, magnitudes: Tensor, plain: Tensor, absolute: Tensor) -> Tensor:
@@ -86,55 +102,64 @@ class _Signed(Function):
         return first, first if absolute is plain else gradients[0] * absolute, None, None
 
 
-def signed(y: Tensor, magnitudes: Tensor, weights: tuple[Tensor, Tensor]) -> Tensor:
-    """Return y = x W + bias, redistributed by a rule that tells the signs of contributions apart.
+def alpha_beta(y: Tensor, magnitudes: Tensor, bias: Tensor | None, alpha: float = 1.0) -> Tensor:
+    """Return y = x W + bias, redistributed by the signs of its contributions.
 
-    With m = |x| |W| from one more product, an output's positive contributions sum up to
-    z+ = (y - bias + m) / 2 and its negative ones to z- = (y - bias - m) / 2, so every such rule
-    weights the gradients of y and of m, and costs two products each way instead of four.
+    R_x = (alpha z_jk+ / z+ - (alpha - 1) z_jk- / z-) R; alpha = 1 is z-plus. The bias takes no
+    share (Bach et al. 2015, eq. 60; Chefer et al. eq. 8). With m = |x| |W| from one more product,
+    z+ = (y - bias + m) / 2 and z- = (y - bias - m) / 2, so the rule weights the gradients of y and
+    of m: two products each way instead of four.
 
     Args:
         y: (..., K) or (B, K, h, w), in the graph.
-        magnitudes: m, of y's shape, in the graph.
-        weights: of y's gradient and of m's, by `alpha_beta_weights` or `gamma_weights`.
+        magnitudes: m, of y's shape, in the graph; its memory is used up.
+        bias: broadcastable to y.
     """
-    return _Signed.apply(y, magnitudes, *weights)
+    with torch.no_grad():
+        bias = y.new_zeros(()) if bias is None else bias
+        negative = None if alpha == 1 else (y - magnitudes).sub_(bias).clamp_max_(-2 * _TINY)
+        positive = magnitudes.detach().add_(y).sub_(bias).clamp_min_(2 * _TINY)
+        torch.div(y, positive, out=positive)
+        plain = absolute = positive
+        if negative is not None:
+            torch.div(y, negative, out=negative).mul_(alpha - 1)
+            positive.mul_(alpha)
+            plain, absolute = positive - negative, positive + negative
+    return _Signed.apply(y, magnitudes, plain, absolute)
 
 
-@torch.no_grad()
-def alpha_beta_weights(
-    y: Tensor, magnitudes: Tensor, bias: Tensor | None, alpha: float = 1.0
-) -> tuple[Tensor, Tensor]:
-    """Weigh by R_x = (alpha z_jk+ / z+ - (alpha - 1) z_jk- / z-) R; alpha = 1 is z-plus.
+class _Favoured(Function):
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, magnitudes: Tensor, share: Tensor, part: float) -> Tensor:
+        ctx.save_for_backward(share)
+        ctx.part = part
+        return y.view_as(y)
 
-    The bias takes no share (Bach et al. 2015, eq. 60; Chefer et al. eq. 8).
-    """
-    bias = y.new_zeros(()) if bias is None else bias
-    positive = (y + magnitudes).sub_(bias).clamp_min_(2 * _TINY)
-    torch.div(y, positive, out=positive)
-    if alpha == 1:
-        return positive, positive
-    negative = (y - magnitudes).sub_(bias).clamp_max_(-2 * _TINY)
-    torch.div(y, negative, out=negative).mul_(alpha - 1)
-    positive.mul_(alpha)
-    return positive - negative, positive + negative
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        (share,) = ctx.saved_tensors
+        return (
+            share.abs().mul_(gradients[0]),
+            (share * gradients[0]).mul_(ctx.part),
+            None,
+            None,
+        )
 
 
-@torch.no_grad()
-def gamma_weights(
-    y: Tensor, magnitudes: Tensor, bias: Tensor | None, gamma: float
-) -> tuple[Tensor, Tensor]:
-    """Weigh by R_x = (z_jk + gamma z_jk+) / (y + gamma (z+ + bias+)) R where y > 0.
+def favour(y: Tensor, magnitudes: Tensor, bias: Tensor | None, gamma: float) -> Tensor:
+    """Return y = x W + bias, redistributed by the gamma rule.
 
-    Where y < 0, negative contributions are the favoured ones (Montavon et al. 2019 for inputs of
-    both signs, as in zennit). The bias keeps its share; gamma = 0 is the epsilon rule.
+    R_x = (z_jk + gamma z_jk+) / (y + gamma (z+ + bias+)) R where y > 0; where y < 0, negative
+    contributions are the favoured ones (Montavon et al. 2019 for inputs of both signs, as in
+    zennit). The bias keeps its share; gamma = 0 is the epsilon rule. Arguments as `alpha_beta`'s.
     """
     part = gamma / (2 + gamma)  # y + gamma z+ = (1 + gamma / 2) (y + part m) where y > 0
-    bias = y.new_zeros(()) if bias is None else bias
-    size = y.abs()
-    total = torch.add(size, magnitudes, alpha=part).add_(bias.abs() * part + _TINY)
-    share = size.div_(total)
-    return share, (share * part).copysign_(y)
+    with torch.no_grad():
+        bias = y.new_zeros(()) if bias is None else bias
+        size = y.abs()
+        share = magnitudes.detach().mul_(part).add_(size).add_(bias.abs() * part + _TINY)
+        torch.div(size, share, out=share).copysign_(y)
+    return _Favoured.apply(y, magnitudes, share, part)
 
 
 class _RatioAdd(Function):

@@ -12,14 +12,14 @@ from lrp.interpreter import Interpreter, UnsupportedOperation, require_frozen
 from lrp.layers import block_of
 from lrp.propagate import (
     absolute_add,
-    alpha_beta_weights,
+    alpha_beta,
     attribute,
-    gamma_weights,
+    favour,
     half_matmul,
     halve,
     layer_norm,
+    magnitude,
     ratio_add,
-    signed,
 )
 from lrp.rules import ATTN_LRP, Rules
 
@@ -100,11 +100,11 @@ class Trace(Interpreter):
         gamma = self._gamma(name, weight)
         if self.rules.linear == "epsilon" or (self.rules.linear == "gamma" and not gamma):
             return attribute(y, y, self.rules.epsilon) if self.rules.epsilon else y
-        magnitudes = apply(x.abs(), weight.abs())
+        magnitudes = apply(magnitude(x), weight.abs())
         if self.rules.linear == "gamma":
-            return signed(y, magnitudes, gamma_weights(y, magnitudes, spread, gamma))
+            return favour(y, magnitudes, spread, gamma)
         alpha = self.rules.alpha if self.rules.linear == "alpha-beta" else 1.0
-        return signed(y, magnitudes, alpha_beta_weights(y, magnitudes, spread, alpha))
+        return alpha_beta(y, magnitudes, spread, alpha)
 
     def _gamma(self, name: str, weight: Tensor) -> float:
         if weight.dim() > 2:

@@ -6,13 +6,13 @@ import torch.nn.functional as F
 
 from lrp.propagate import (
     absolute_add,
-    alpha_beta_weights,
+    alpha_beta,
     attribute,
-    gamma_weights,
+    favour,
     half_matmul,
     layer_norm,
+    magnitude,
     ratio_add,
-    signed,
     stabilise,
 )
 
@@ -60,9 +60,8 @@ def layer_and_relevance():
     return x, w, b, torch.randn(4, 5, **DOUBLE)
 
 
-def signed_rule(weigh, apply, x, w, b, spread, parameter):
-    y, magnitudes = apply(x, w, b), apply(x.abs(), w.abs())
-    found = signed(y, magnitudes, weigh(y, magnitudes, spread, parameter))
+def signed_rule(rule, apply, x, w, b, spread, parameter):
+    found = rule(apply(x, w, b), apply(magnitude(x), w.abs()), spread, parameter)
     torch.testing.assert_close(found, apply(x, w, b))
     return found
 
@@ -71,7 +70,7 @@ def signed_rule(weigh, apply, x, w, b, spread, parameter):
 def test_alpha_beta_is_the_einsum_over_contributions_of_each_sign(alpha):
     x, w, b, r = layer_and_relevance()
     x.requires_grad_()
-    y = signed_rule(alpha_beta_weights, F.linear, x, w, b, b, alpha)
+    y = signed_rule(alpha_beta, F.linear, x, w, b, b, alpha)
     (found,) = relevance_of([x], y, r)
     torch.testing.assert_close(found, alpha_beta_by_einsum(x.detach(), w, r, alpha))
     torch.testing.assert_close(found.sum(1), r.sum(1))
@@ -81,7 +80,7 @@ def test_alpha_beta_is_the_einsum_over_contributions_of_each_sign(alpha):
 def test_gamma_is_the_einsum_over_favoured_contributions(gamma):
     x, w, b, r = layer_and_relevance()
     x.requires_grad_()
-    y = signed_rule(gamma_weights, F.linear, x, w, b, b, gamma)
+    y = signed_rule(favour, F.linear, x, w, b, b, gamma)
     (found,) = relevance_of([x], y, r)
     expected = gamma_by_einsum(x.detach(), w, b, r, gamma)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
@@ -90,9 +89,9 @@ def test_gamma_is_the_einsum_over_favoured_contributions(gamma):
 def test_gamma_conserves_relevance_without_a_bias_and_goes_over_into_epsilon():
     x, w, _, r = layer_and_relevance()
     x.requires_grad_()
-    y = signed_rule(gamma_weights, F.linear, x, w, None, None, 0.25)
+    y = signed_rule(favour, F.linear, x, w, None, None, 0.25)
     torch.testing.assert_close(relevance_of([x], y, r)[0].sum(1), r.sum(1))
-    y = signed_rule(gamma_weights, F.linear, x, w, None, None, 0.0)
+    y = signed_rule(favour, F.linear, x, w, None, None, 0.0)
     by_epsilon = relevance_of([x], F.linear(x, w), r)[0]
     torch.testing.assert_close(relevance_of([x], y, r)[0], by_epsilon, rtol=1e-5, atol=1e-7)
 
@@ -108,13 +107,13 @@ def test_convolutions_follow_the_linear_rule_on_unfolded_patches(rule):
     patches = F.unfold(x, 4, stride=4).transpose(1, 2).reshape(-1, 48)  # (B * N, 48)
     if rule == "z-plus":
         by_patch = alpha_beta_by_einsum(patches, w.reshape(5, -1), r, 1.0)
-        weigh, parameter = alpha_beta_weights, 1.0
+        rule_of, parameter = alpha_beta, 1.0
     else:
         by_patch = gamma_by_einsum(patches, w.reshape(5, -1), b, r, 0.05)
-        weigh, parameter = gamma_weights, 0.05
+        rule_of, parameter = favour, 0.05
     expected = F.fold(by_patch.reshape(2, 4, 48).transpose(1, 2), 8, 4, stride=4)
     x.requires_grad_()
-    y = signed_rule(weigh, convolve, x, w, b, b[:, None, None], parameter)
+    y = signed_rule(rule_of, convolve, x, w, b, b[:, None, None], parameter)
     r_map = r.reshape(2, 2, 2, 5).permute(0, 3, 1, 2)
     torch.testing.assert_close(relevance_of([x], y, r_map)[0], expected)
 
