@@ -6,6 +6,9 @@ VENV := .venv
 PORT ?= 8501
 ARGS ?=
 export PYTHON VENV
+# glibc hands big blocks back at once and gets them anew, page by page; that can double the time of relevance.
+export MALLOC_MMAP_THRESHOLD_ := 268435456
+export MALLOC_TRIM_THRESHOLD_ := 2147483648
 
 python = "$(VENV)/bin/python"
 setup = bash scripts/setup.sh
