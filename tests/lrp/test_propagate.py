@@ -76,6 +76,19 @@ def test_alpha_beta_is_the_einsum_over_contributions_of_each_sign(alpha):
     torch.testing.assert_close(found.sum(1), r.sum(1))
 
 
+def test_z_plus_stays_within_rounding_where_hardly_anything_is_positive():
+    """Outputs whose positive contributions are 1e-7 of all: float32 sees but noise of them."""
+    x, w = torch.rand(4, 64, **DOUBLE), -torch.rand(5, 64, **DOUBLE)
+    w[:, 0] = 1e-6
+    r, found = torch.rand(4, 5, **DOUBLE), []
+    for dtype in (torch.float32, torch.float64):
+        inputs = x.to(dtype).requires_grad_()
+        y = signed_rule(alpha_beta, F.linear, inputs, w.to(dtype), None, None, 1.0)
+        found.append(relevance_of([inputs], y, r.to(dtype))[0].double())
+    assert (found[0] - found[1]).abs().max() < 1e-3 * r.sum()
+    assert (found[1].sum(1) < 1e-3 * r.sum(1)).all()  # lost, as where nothing is positive at all
+
+
 @pytest.mark.parametrize("gamma", [0.0, 0.05, 0.25, 3.0])
 def test_gamma_is_the_einsum_over_favoured_contributions(gamma):
     x, w, b, r = layer_and_relevance()
