@@ -18,7 +18,7 @@ from assets.selection import batches, pictures
 from lrp.clock import forward_backward, timed
 from lrp.deletion import STEPS, curves, deleted, grid
 from lrp.methods import Method
-from lrp.progress import Cancelled
+from lrp.progress import check
 from lrp.rules import PRESETS
 from lrp.scores import ContributionScores, contribution_scores
 from quant.allocation import Allocation
@@ -108,8 +108,7 @@ def explain(
         took: list[float] = []
         own: list[float] = []
         while not took or (len(took) < REPEATS and sum(took) < BRIEF):
-            if cancel.is_set():
-                raise Cancelled("cancelled")
+            check(cancel)
             maps, seconds = timed(lambda: method.maps(model, pictures, classes), pictures.device)
             took.append(seconds)
             own.append(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lrp.clock import forward_backward, timed
 from lrp.deletion import STEPS, curves, deleted, ends, grid
 from lrp.methods import Method
-from lrp.progress import Cancelled, Progress, follow
+from lrp.progress import Progress, check, follow
 
 NORMAL = 1.96  # standard errors to either side of a mean: 95 %
 
@@ -133,8 +133,7 @@ def faithfulness(
     for batch in follow(batches, images, cancel=cancel):
         shared = _Batch.of(model, batch.to(device))
         for run in runs:
-            if cancel is not None and cancel.is_set():
-                raise Cancelled("cancelled")
+            check(cancel)
             maps = run.explain(model, shared)
             if on_maps is not None:
                 on_maps(run.method.name, maps)

@@ -16,6 +16,12 @@ class Cancelled(Exception):
     """The caller asked a long computation to stop."""
 
 
+def check(cancel: threading.Event | None) -> None:
+    """Raise Cancelled if `cancel` was set."""
+    if cancel is not None and cancel.is_set():
+        raise Cancelled("cancelled")
+
+
 def follow(
     batches: Iterable[Batch],
     images: int,
@@ -30,8 +36,7 @@ def follow(
     """
     done = 0
     for batch in batches:
-        if cancel is not None and cancel.is_set():
-            raise Cancelled("cancelled")
+        check(cancel)
         yield batch
         done += len(batch) if isinstance(batch, Tensor) else len(batch[0])
         if progress is not None:

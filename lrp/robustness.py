@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lrp.compare import infidelity, max_sensitivity
 from lrp.methods import Method
-from lrp.progress import Cancelled, Progress, follow
+from lrp.progress import Progress, check, follow
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +50,7 @@ def robustness(
         with torch.no_grad():
             target = model(pictures).argmax(1)
         for method in methods:
-            if cancel is not None and cancel.is_set():
-                raise Cancelled("cancelled")
+            check(cancel)
             found[method.name].append(_measured(model, pictures, target, method, seed))
             done += len(batch)
             if progress is not None:

@@ -74,7 +74,7 @@ def rival(asked: Question, chosen: int) -> int:
     )
 
 
-def depth(asked: Question, chosen: int) -> str:
+def depth(asked: Question) -> str:
     """Let the user choose where in the model the map is read."""
     if not asked.has_depth:
         st.caption(METHODS[asked.method].what)

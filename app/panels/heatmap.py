@@ -100,15 +100,21 @@ def _divided(asked: Question, maps: Maps, look: Look, sides: str) -> None:
     after = side(asked, maps.first, f"for {names[maps.chosen]}", look)
     if sides == CLASSES:
         before, after = after, side(asked, maps.second, f"for {names[maps.rival]}", look)
+    at = 50 if sides == CLASSES else MOSTLY_MAP
+    divided(asked, before, after, look, state.DIVIDER, at)
+
+
+def divided(asked: Question, before: Side, after: Side, look: Look, key: str, at: int = 50) -> None:
+    """Let the user drag a divider between two sides of the picture."""
     divider(
         f"Divider between {before.label} and {after.label}",
         before,
         after,
         asked.prepared.seen.size,
         look.opacity,
-        state.DIVIDER,
+        key,
         state.choose_opacity,
-        at=50 if sides == CLASSES else MOSTLY_MAP,
+        at,
     )
 
 

@@ -11,12 +11,12 @@ import streamlit as st
 from PIL.Image import Image
 
 from app import compute, explanations, heatmaps, pictures, question, state, units
-from app.components.divider import Side, divider
+from app.components.divider import Side
 from app.explanations import CURVES, MAP
 from app.job_panel import POLL_SECONDS
 from app.jobs import RUNNING, Job
 from app.panels import faithfulness
-from app.panels.heatmap import Look, ground, look_controls, scale, side
+from app.panels.heatmap import Look, divided, ground, look_controls, scale, side
 from app.question import Question
 from app.tasks import Curves, MethodMap
 from app.wanted import Wanted
@@ -215,15 +215,7 @@ def _divided(asked: Question, compared: Sequence[Compared], look: Look) -> None:
         other = _method("Right", state.RIGHT, compared, 1)
     with left:
         before, after = _side(asked, one, look), _side(asked, other, look)
-        divider(
-            f"Divider between {before.label} and {after.label}",
-            before,
-            after,
-            asked.prepared.seen.size,
-            look.opacity,
-            state.METHOD_DIVIDER,
-            state.choose_opacity,
-        )
+        divided(asked, before, after, look, state.METHOD_DIVIDER)
 
 
 def _method(label: str, key: str, compared: Sequence[Compared], first: int) -> Compared:

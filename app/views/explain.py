@@ -69,7 +69,7 @@ def explain(selected: Selected, chosen: Chosen, view: str) -> None:
             depth.show(asked, target, layer)
     elif rival is not None:
         with left:
-            place = controls.depth(asked, target)
+            place = controls.depth(asked)
         with right:
             st.fragment(heatmap.show)(asked, target, rival, place)
 
