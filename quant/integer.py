@@ -1,0 +1,205 @@
+"""Linear layers as integer products, for a CPU that has them: u8 inputs by s8 weights (VNNI).
+
+The same sums as in the float simulation, without its rounding: products are added up in 32 bits and
+scaled once, at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from quant.qparams import check_bits
+
+BYTE = 256  # codes of an 8-bit grid
+
+
+def reason(device: str | torch.device = "cpu") -> str | None:
+    """Return why layers on `device` cannot run as integers; None where they can."""
+    if torch.device(device).type != "cpu":
+        return "integer products are used on a CPU only"
+    # Told by newer torch only; where it is not told, simulation is right as well.
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    if not (capabilities.get("avx512_vnni") or capabilities.get("avx_vnni")):
+        return "this CPU has no 8-bit integer products (VNNI)"
+    try:
+        exact = _extremes_are_exact()
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
+        return f"torch {torch.__version__} has no integer linear layer: {error}"
+    return None if exact else "8-bit integer products saturate on this machine"
+
+
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """Turn an input into unsigned codes: x ~ scale * (code - zero_point), 0 <= code < 2^bits.
+
+    Attributes:
+        scale: one step of the grid; positive.
+        zero_point: a whole number; may lie outside the codes.
+        bits: 2 to 8, the width of the codes; 8 with a table.
+        table: of a codebook, whose few levels lie on the 8-bit grid: (256 n,) uint8, the code of
+            the level nearest to each point of a grid n times finer.
+    """
+
+    scale: float
+    zero_point: int
+    bits: int
+    table: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        check_bits(self.bits)
+        if not 0 < self.scale < float("inf"):
+            raise ValueError(f"a scale of {self.scale!r}: use a positive number")
+        if self.table is not None and (self.bits != 8 or len(self.table) % BYTE):
+            raise ValueError(
+                f"a table of {len(self.table)} codes at {self.bits} bits: use 256 n codes of 8 bits"
+            )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the codes of x (...), uint8."""
+        if self.table is not None:
+            points = self._points(x, len(self.table) // BYTE)
+            # By far the fastest look-up torch has on a CPU.
+            return self.table.index_select(0, points.to(torch.int32).flatten()).view(x.shape)
+        points = self._points(x)
+        # A cast to uint8 is several times slower than one to int8 of the same bits.
+        if self.bits < 8:
+            return points.to(torch.int8).view(torch.uint8)
+        return points.sub_(BYTE // 2).to(torch.int8).view(torch.uint8).bitwise_xor_(BYTE // 2)
+
+    def simulate(self, x: Tensor) -> Tensor:
+        """Return what the codes of x (...) stand for, in floats: scale * (code - zero_point)."""
+        codes = self._points(x) if self.table is None else self(x).to(x.dtype)
+        return codes.sub_(self.zero_point).mul_(self.scale)
+
+    def _points(self, x: Tensor, fineness: int = 1) -> Tensor:
+        """Return clamp(round(n x / scale + n zero_point), 0, n 2^b - 1), as floats; x (...)."""
+        zero = torch.tensor(float(fineness * self.zero_point))
+        points = torch.add(zero, x, alpha=fineness / self.scale)
+        return points.round_().clamp_(0, fineness * 2**self.bits - 1)
+
+
+def nearest_levels(levels: Tensor, fineness: int = 8) -> Tensor:
+    """Return the table of a codebook of `levels` (L,), each a code from 0 to 255.
+
+    Entry i is the level nearest to i / fineness, the lower one of two as near.
+    """
+    ordered = levels.to(torch.float64).sort().values
+    points = torch.arange(BYTE * fineness) / fineness
+    return ordered[torch.bucketize(points, (ordered[1:] + ordered[:-1]) / 2)].to(torch.uint8)
+
+
+class IntegerLinear:
+    """A linear layer in integers; any number of threads may call one layer.
+
+    y[k] = bias[k] + scale * weight_scale[k] * sum_c (code[c] - zero_point) * codes[k, c]
+
+    which is `F.linear(encoder.simulate(x), weight_scale[:, None] * codes, bias)` but for rounding.
+
+    Args:
+        codes: (K, C) int8 weights, of 2 to 8 bits; a byte each is kept, in an order of its own.
+        weight_scale: (K,).
+        bias: (K,), or None.
+
+    Raises:
+        ValueError: `codes` is not a matrix of int8, or `weight_scale` not of its height.
+    """
+
+    def __init__(
+        self, codes: Tensor, weight_scale: Tensor, bias: Tensor | None, encoder: Encoder
+    ) -> None:
+        if codes.dtype != torch.int8 or codes.dim() != 2:
+            raise ValueError(f"{codes.dtype} codes of shape {tuple(codes.shape)}: use (K, C) int8")
+        if weight_scale.shape != codes.shape[:1]:
+            raise ValueError(f"{tuple(weight_scale.shape)} scales: use one a row, ({len(codes)},)")
+        self.encoder = encoder
+        self.zero_point = encoder.zero_point
+        self.weight_scale = weight_scale.detach().float().contiguous()
+        self.bias = None if bias is None else bias.detach().float().contiguous()
+        self._weight_zero_points = torch.zeros(len(codes), dtype=torch.int64)
+        self._fold_far_zero_point(codes)
+        self._packed = torch.ops.onednn.qlinear_prepack(codes, None)
+
+    def _fold_far_zero_point(self, codes: Tensor) -> None:
+        """Move a zero point so far off that 32 bits would not hold its products into the bias."""
+        sums = codes.sum(1, dtype=torch.int64)
+        if abs(self.zero_point) * int(codes.long().abs().sum(1).max()) < 2**30:
+            return
+        shift = sums.double() * self.weight_scale * self.encoder.scale * self.zero_point
+        self.bias = (-shift if self.bias is None else self.bias - shift).float()
+        self.zero_point = 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the layer's output for x (..., C): (..., K), float32."""
+        return self.multiply(self.encoder(x))
+
+    def convolve(self, images: Tensor, kernel: Sequence[int]) -> Tensor:
+        """Return the output of a convolution that cuts images (B, C, H, W) into patches.
+
+        Its weights are those of the convolution, flattened to (K, C kh kw); (B, K, H/kh, W/kw).
+        """
+        # Codes are cut, not floats: a quarter of the memory to move.
+        return self.multiply(cut_patches(self.encoder(images), kernel)).permute(0, 3, 1, 2)
+
+    def multiply(self, codes: Tensor) -> Tensor:
+        """Return the layer's output for an encoded input (..., C) uint8: (..., K), float32."""
+        output = torch.ops.onednn.qlinear_pointwise(
+            codes,
+            self.encoder.scale,
+            self.zero_point,
+            self._packed,
+            self.weight_scale,
+            self._weight_zero_points,
+            self.bias,
+            1.0,
+            0,
+            torch.float32,
+            "none",
+            [],
+            "",
+        )
+        # The output of an empty input comes without its shape.
+        return output.view(*codes.shape[:-1], len(self.weight_scale))
+
+
+def is_patchify(
+    kernel: Sequence[int],
+    stride: int | Sequence[int] = 1,
+    padding: int | str | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> bool:
+    """Say whether a convolution cuts its input into patches that neither overlap nor leave gaps."""
+    sizes = tuple(kernel)
+    return (
+        _pair(stride) == sizes
+        and (padding == "valid" or (not isinstance(padding, str) and _pair(padding) == (0, 0)))
+        and _pair(dilation) == (1, 1)
+        and groups == 1
+    )
+
+
+def cut_patches(images: Tensor, kernel: Sequence[int]) -> Tensor:
+    """Cut images (B, C, H, W) into patches (B, H/kh, W/kw, C kh kw); what is left over is lost."""
+    height, width = kernel
+    b, c, h, w = images.shape
+    rows, columns = h // height, w // width
+    whole = images[..., : rows * height, : columns * width]
+    cells = whole.reshape(b, c, rows, height, columns, width)
+    return cells.permute(0, 2, 4, 1, 3, 5).reshape(b, rows, columns, c * height * width)
+
+
+def _pair(value: int | Sequence[int]) -> tuple[int, ...]:
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def _extremes_are_exact() -> bool:
+    """Say whether the largest products of a row add up: where they saturate, they do not."""
+    encoder = Encoder(1.0, 0, 8)
+    codes = torch.tensor([[127], [-128]], dtype=torch.int8).expand(2, 64).contiguous()
+    layer = IntegerLinear(codes, torch.ones(2), None, encoder)
+    wanted = torch.tensor([255.0 * 127 * 64, -255.0 * 128 * 64])
+    return torch.equal(layer(torch.full((16, 64), 255.0)), wanted.expand(16, 2))
