@@ -1,4 +1,4 @@
-"""Linear layers as integer products, for a CPU that has them: u8 inputs by s8 weights (VNNI).
+"""Linear layers as integer products, on a CPU that has them: u8 inputs by s8 weights.
 
 The same sums as in the float simulation, without its rounding: products are added up in 32 bits and
 scaled once, at the end.
@@ -17,19 +17,23 @@ from quant.qparams import check_bits
 BYTE = 256  # codes of an 8-bit grid
 
 
-def reason(device: str | torch.device = "cpu") -> str | None:
-    """Return why layers on `device` cannot run as integers; None where they can."""
+def reason(device: str | torch.device = "cpu", code: int = 255, weight: int = 128) -> str | None:
+    """Return why a layer on `device` cannot run in integers; None where it can.
+
+    `code` and `weight` are the layer's largest in size. A CPU with AVX2 but not VNNI adds products
+    in pairs of 16 bits: it has no room for two of 8 by 8 bits, but has for narrower ones.
+    """
     if torch.device(device).type != "cpu":
         return "integer products are used on a CPU only"
-    # Told by newer torch only; where it is not told, simulation is right as well.
+    # Only newer torch tells; where it does not, simulation is right as well.
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    if not (capabilities.get("avx512_vnni") or capabilities.get("avx_vnni")):
-        return "this CPU has no 8-bit integer products (VNNI)"
+    if not capabilities.get("avx2"):
+        return "this CPU has no fast products of 8-bit integers (AVX2 or VNNI)"
     try:
-        exact = _extremes_are_exact()
+        exact = _extremes_are_exact(code, weight)
     except (AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
         return f"torch {torch.__version__} has no integer linear layer: {error}"
-    return None if exact else "8-bit integer products saturate on this machine"
+    return None if exact else f"sums of {code} by {weight} saturate on this CPU: it has no VNNI"
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,10 +200,10 @@ def _pair(value: int | Sequence[int]) -> tuple[int, ...]:
     return (value, value) if isinstance(value, int) else tuple(value)
 
 
-def _extremes_are_exact() -> bool:
-    """Say whether the largest products of a row add up: where they saturate, they do not."""
-    encoder = Encoder(1.0, 0, 8)
-    codes = torch.tensor([[127], [-128]], dtype=torch.int8).expand(2, 64).contiguous()
-    layer = IntegerLinear(codes, torch.ones(2), None, encoder)
-    wanted = torch.tensor([255.0 * 127 * 64, -255.0 * 128 * 64])
-    return torch.equal(layer(torch.full((16, 64), 255.0)), wanted.expand(16, 2))
+def _extremes_are_exact(code: int, weight: int) -> bool:
+    """Say whether a row of the largest products adds up: where sums saturate, it does not."""
+    signed = torch.tensor([[-weight], [min(weight, 127)]])
+    codes = signed.to(torch.int8).expand(2, 64).contiguous()
+    layer = IntegerLinear(codes, torch.ones(2), None, Encoder(1.0, 0, 8))
+    sums = layer.multiply(torch.full((16, 64), code, dtype=torch.uint8))
+    return torch.equal(sums, (64.0 * code * signed.float()).T.expand(16, 2))
