@@ -74,10 +74,10 @@ class Encoder:
             return points.to(torch.int8).view(torch.uint8)
         return points.sub_(BYTE // 2).to(torch.int8).view(torch.uint8).bitwise_xor_(BYTE // 2)
 
-    def simulate(self, x: Tensor) -> Tensor:
-        """Return what the codes of x (...) stand for, in floats: scale * (code - zero_point)."""
+    def centred(self, x: Tensor) -> Tensor:
+        """Return code - zero_point for x (...), as floats; times `scale`, what x is taken for."""
         codes = self._points(x) if self.table is None else self(x).to(x.dtype)
-        return codes.sub_(self.zero_point).mul_(self.scale)
+        return codes.sub_(self.zero_point)
 
     def _points(self, x: Tensor, fineness: int = 1) -> Tensor:
         """Return clamp(round(n x / scale + n zero_point), 0, n 2^b - 1), as floats; x (...)."""
@@ -101,7 +101,8 @@ class IntegerLinear:
 
     y[k] = bias[k] + scale * weight_scale[k] * sum_c (code[c] - zero_point) * codes[k, c]
 
-    which is `F.linear(encoder.simulate(x), weight_scale[:, None] * codes, bias)` but for rounding.
+    Simulated, F.linear(encoder.centred(x), codes.float()).mul_(scale * weight_scale).add_(bias) is
+    the same to the last bit, as long as no sum reaches 2^24, where floats stop being exact.
 
     Args:
         codes: (K, C) int8 weights, of 2 to 8 bits; a byte each is kept, in an order of its own.
@@ -121,7 +122,8 @@ class IntegerLinear:
             raise ValueError(f"{tuple(weight_scale.shape)} scales: use one a row, ({len(codes)},)")
         self.encoder = encoder
         self.zero_point = encoder.zero_point
-        self.weight_scale = weight_scale.detach().float().contiguous()
+        # As one factor: given two, versions of the kernel multiply them in different orders.
+        self.scale = weight_scale.detach().float() * encoder.scale
         self.bias = None if bias is None else bias.detach().float().contiguous()
         self._weight_zero_points = torch.zeros(len(codes), dtype=torch.int64)
         self._fold_far_zero_point(codes)
@@ -132,7 +134,7 @@ class IntegerLinear:
         sums = codes.sum(1, dtype=torch.int64)
         if abs(self.zero_point) * int(codes.long().abs().sum(1).max()) < 2**30:
             return
-        shift = sums.double() * self.weight_scale * self.encoder.scale * self.zero_point
+        shift = sums.double() * self.scale * self.zero_point
         self.bias = (-shift if self.bias is None else self.bias - shift).float()
         self.zero_point = 0
 
@@ -152,10 +154,10 @@ class IntegerLinear:
         """Return the layer's output for an encoded input (..., C) uint8: (..., K), float32."""
         output = torch.ops.onednn.qlinear_pointwise(
             codes,
-            self.encoder.scale,
+            1.0,
             self.zero_point,
             self._packed,
-            self.weight_scale,
+            self.scale,
             self._weight_zero_points,
             self.bias,
             1.0,
@@ -166,7 +168,7 @@ class IntegerLinear:
             "",
         )
         # The output of an empty input comes without its shape.
-        return output.view(*codes.shape[:-1], len(self.weight_scale))
+        return output.view(*codes.shape[:-1], len(self.scale))
 
 
 def is_patchify(

@@ -54,7 +54,7 @@ def test_codes_are_the_nearest_points_of_the_grid(bits: int, zero_point: int) ->
     chosen = nearest.gather(1, codes.long()[:, None])[:, 0]
     assert codes.dtype == torch.uint8
     assert (chosen - nearest.amin(1)).max() < 1e-4
-    assert torch.allclose(encoder.simulate(x).double(), grid[codes.long()], atol=1e-4)
+    assert torch.allclose(encoder.centred(x).double() * 0.37, grid[codes.long()], atol=1e-4)
 
 
 @pytest.mark.parametrize("fineness", [1, 8])
@@ -67,7 +67,7 @@ def test_a_codebook_takes_the_nearest_of_its_levels(fineness: int) -> None:
     off = (x.double() - (codes.double() - 17) * 0.02).abs()
     # The point of the finer grid is at most half its step away from x.
     assert (off - (x.double()[:, None] - values).abs().amin(1)).max() < 0.02 / fineness + 1e-4
-    assert torch.allclose(encoder.simulate(x).double(), (codes.double() - 17) * 0.02, atol=1e-5)
+    assert torch.allclose(encoder.centred(x), codes.float() - 17)
 
 
 @needs_integers
@@ -85,8 +85,20 @@ def test_all_widths_equal_integer_sums_and_the_simulation(weight_bits: int, bits
     assert y.dtype == torch.float32
     assert torch.allclose(y.double(), wanted, rtol=1e-5, atol=1e-5)
     weight = scale[:, None].double() * codes
-    simulated = F.linear(encoder.simulate(x).double(), weight, bias.double())
+    simulated = F.linear(encoder.centred(x).double() * encoder.scale, weight, bias.double())
     assert torch.allclose(y.double(), simulated, rtol=1e-5, atol=1e-5)
+
+
+@needs_integers
+@pytest.mark.parametrize("table", [None, nearest_levels(LEVELS)])
+def test_the_simulation_is_the_same_to_the_last_bit(table: Tensor | None) -> None:
+    codes, scale, bias = weights(192, 768, 7)
+    encoder = Encoder(0.031, 97, 8, table)
+    x = torch.randn(50, 768, generator=torch.Generator().manual_seed(6))
+    sums = F.linear(encoder.centred(x), codes.float())
+    assert sums.abs().max() < 2**24
+    simulated = sums * (scale * encoder.scale) + bias
+    assert torch.equal(IntegerLinear(codes, scale, bias, encoder)(x), simulated)
 
 
 @needs_vnni
@@ -170,7 +182,9 @@ def test_a_patchify_convolution_is_a_linear_layer(kernel: tuple[int, int]) -> No
     encoder = Encoder(0.1, 31, 6)
     images = torch.randn(2, 3, 9, 13, generator=torch.Generator().manual_seed(5))
     weight = (scale[:, None] * codes).view(6, 3, *kernel).double()
-    wanted = F.conv2d(encoder.simulate(images).double(), weight, bias.double(), stride=kernel)
+    wanted = F.conv2d(
+        encoder.centred(images).double() * encoder.scale, weight, bias.double(), stride=kernel
+    )
     y = IntegerLinear(codes, scale, bias, encoder).convolve(images, kernel)
     assert y.shape == wanted.shape
     assert torch.allclose(y.double(), wanted, rtol=1e-5, atol=1e-5)
