@@ -20,6 +20,7 @@ from assets.command_line import (
     write_json,
 )
 from assets.data import ImageSet, load_images
+from assets.home import home
 from assets.models import LoadedModel, load_model
 from assets.selection import batches, divide, pictures, take
 from lrp.device import resolve_device
@@ -27,11 +28,14 @@ from lrp.layers import Layer, list_layers
 from lrp.rules import LRP_QVIT, PRESETS, preset
 from lrp.scores import STATISTICS, contribution_scores
 from quant.allocation import OBJECTIVES, Allocation, allocate, check_budget, uniform
-from quant.calibration import calibrate
+from quant.calibration import calibrate, calibration_folder
 from quant.cost import cost, other_parameters, uniform_cost
 from quant.evaluation import Evaluation, evaluate
 from quant.fakequant import QuantizedModel
 from quant.files import read_allocation, to_json
+from quant.presets import DEFAULT
+from quant.presets import PRESETS as QUANTIZERS
+from quant.presets import preset as quantizer
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--weight-bits", type=int, help="bits of every layer's weights, 2 to 8")
     one.add_argument("--activation-bits", type=int, help="bits of every layer's inputs, 2 to 8")
     one.add_argument("--allocation", metavar="FILE", help="bits by layer, from `quant allocate`")
+    one.add_argument("--preset", default=DEFAULT, help=f"{', '.join(QUANTIZERS)}")
     one.add_argument("--limit", type=int, help="how many images to measure (default: all)")
     two = commands.add_parser("allocate", help="spend a bit budget over the layers")
     add_model_arguments(two)
@@ -83,16 +88,18 @@ def evaluate_command(
 ) -> int:
     """Measure one configuration and the float model on the same images."""
     name, allocation = _configuration(options, layers)
+    chosen = quantizer(options.preset)
     calibration, measured = _images(options, loaded)
     started = time.perf_counter()
-    samples = calibrate(
+    calibrated = calibrate(
         loaded.model,
         pictures(calibration),
-        len(calibration),
+        chosen,
         device,
-        progress=print_progress("calibration"),
+        calibration_folder(home(), (loaded.key, calibration.key), chosen),
     )
-    quantized = QuantizedModel(loaded.model, samples, allocation)
+    calibrated.solve_for(allocation, print_progress("calibration"))
+    quantized = QuantizedModel(loaded.model, calibrated, allocation)
     seconds = time.perf_counter() - started
     found = evaluate(
         {"float": loaded.model, name: quantized.run},
@@ -102,7 +109,7 @@ def evaluate_command(
         progress=print_progress("evaluation"),
     )
     spent = cost(layers, allocation, other_parameters(loaded.model, layers))
-    payload = _report(loaded, name, found["float"], found[name])
+    payload = _report(loaded, name, chosen.name, found["float"], found[name])
     payload["size_bytes"], payload["bitops"] = spent.size_bytes, spent.bitops
     payload["seconds"] = {"calibration": seconds, **payload["seconds"]}
     payload["calibration_images"], payload["device"] = len(calibration), str(device)
@@ -136,13 +143,14 @@ def _images(options: argparse.Namespace, loaded: LoadedModel) -> tuple[ImageSet,
 
 
 def _report(
-    loaded: LoadedModel, name: str, plain: Evaluation, quantized: Evaluation
+    loaded: LoadedModel, name: str, preset_name: str, plain: Evaluation, quantized: Evaluation
 ) -> dict[str, Any]:
     measured = asdict(quantized)
     return {
         "model": loaded.name,
         "weights": loaded.key,
         "configuration": name,
+        "preset": preset_name,
         "images": quantized.images,
         "float": {k: v for k, v in asdict(plain).items() if k.startswith("top")},
         "quantized": {k: v for k, v in measured.items() if k not in ("images", "seconds")},

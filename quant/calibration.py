@@ -1,142 +1,171 @@
-"""Watch a float model on a few unlabelled images and keep samples of what its layers multiply."""
+"""Calibrate a model on a few unlabelled images: every layer's quantizers at every width, kept."""
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
 
-from lrp.interpreter import Interpreter
-from lrp.progress import Progress, follow
-from quant.quantizers import Quantizer, fit_log_sqrt2, fit_uniform
+from lrp.layers import list_layers
+from lrp.progress import Progress
+from quant.allocation import Allocation, LayerBits
+from quant.cache import Cache
+from quant.equivalent import Survey, rewrite
+from quant.layers import QuantizedProduct
+from quant.passes import Plan, Solver
+from quant.presets import Preset
+from quant.qparams import MAX_BITS, MIN_BITS, check_bits
+from quant.runtime import RunningLinear, RunningProduct
+from quant.store import Stored, save_pass
 
-POST_NORM_ROLES = ("qkv", "fc1", "reduction")
-ROWS, VALUES = 2048, 1 << 16  # kept of a post-LayerNorm input, and of any other operand
+Layer = RunningLinear | RunningProduct
+WIDTHS = tuple(range(MIN_BITS, MAX_BITS + 1))
 
 
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """What was kept of one operand.
+class Calibration:
+    """The quantizers and integer weights of a model, shared by threads and sessions.
 
-    Attributes:
-        values: (n,) of a tensor quantized as a whole, (n, C) of one quantized per channel.
-        kind: "tensor", "channels" (post-LayerNorm) or "attention" (post-softmax).
+    A pass over the images solves one activation width with all weight widths and writes them to a
+    file, once. Layers are read from there, made ready to run, and kept while there is room.
+
+    Args:
+        model: frozen, in evaluation mode.
+        images: (B, 3, H, W), on the model's device.
+        folder: where passes are kept; by default they go when this object does.
+        integers: multiply integers where this machine can; False always simulates.
+
+    Raises:
+        ValueError: there are no images.
     """
 
-    values: Tensor
-    kind: str
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        preset: Preset,
+        folder: Path | None = None,
+        integers: bool = True,
+    ) -> None:
+        if not len(images):
+            raise ValueError("no images were given: give at least one")
+        self.model, self.images, self.preset = model, images, preset
+        self._temporary = TemporaryDirectory(prefix="bitlens-") if folder is None else None
+        self._folder = Path(self._temporary.name) if self._temporary else Path(folder or "")
+        self._passes: dict[int, Stored] = {}
+        self._plan: Plan | None = None
+        self._ready: Cache[Layer] = Cache()
+        self._solving = threading.Lock()
+        self._integers = integers
 
-    def fit(self, bits: int) -> Quantizer:
-        """Fit the operand's quantizer at `bits`, as a whole."""
-        if self.kind == "attention":
-            return fit_log_sqrt2(self.values, bits)
-        return fit_uniform(self.values, bits)
+    def solve(
+        self,
+        widths: Iterable[int] = WIDTHS,
+        progress: Progress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        """Make the passes of `widths` that no file holds yet; `progress` counts layers.
+
+        Raises:
+            ValueError: a width is not 2 to 8; a layer's input is not finite (it is named).
+            Cancelled: `cancel` was set; passes already made are kept.
+        """
+        with self._solving:
+            missing = [width for width in sorted(set(widths)) if not self._have(width)]
+            for index, width in enumerate(missing):
+                report = _part(progress, index, len(missing))
+                plan = self._planned()
+                solver = Solver(self.model, plan, width, WIDTHS, report, cancel)
+                save_pass(solver.solve(self.images), self._path(width))
+                self._passes[width] = Stored(self._path(width), self.images.device)
+
+    def solve_for(
+        self,
+        allocation: Allocation,
+        progress: Progress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        """Make the passes that `allocation` needs; as `solve`."""
+        self.solve(needed(allocation), progress, cancel)
+
+    def layer(self, name: str, bits: LayerBits) -> Layer:
+        """Return a layer ready to run.
+
+        Raises:
+            ValueError: the model has no such layer, or a width is not 2 to 8.
+        """
+        self.solve(needed({name: bits}))
+        return self._ready.get((name, bits), lambda: self._make(name, bits))
+
+    def _make(self, name: str, bits: LayerBits) -> Layer:
+        stored = self._passes[bits.activation]
+        if name in stored.products:
+            second = self._passes[bits.weight].operand(name, 1)
+            return RunningProduct(QuantizedProduct(stored.operand(name, 0), second))
+        if name not in stored.linear:
+            raise ValueError(f"no layer {name!r} in this model: check the allocation")
+        return RunningLinear(stored.solved(name, bits.weight).at(bits.weight), self._integers)
+
+    def _have(self, width: int) -> bool:
+        check_bits(width)
+        if width not in self._passes and self._path(width).exists():
+            self._passes[width] = Stored(self._path(width), self.images.device)
+        return width in self._passes
+
+    def _path(self, width: int) -> Path:
+        return self._folder / f"a{width}.safetensors"
+
+    @torch.no_grad()
+    def _planned(self) -> Plan:
+        if self._plan is None:
+            survey, preset = Survey(self.model), self.preset
+            survey.run(self.images)
+            generator = torch.Generator().manual_seed(0)
+            weights = rewrite(survey, preset.centred, preset.heads, generator)
+            _, *size = self.images.shape
+            names = [la.name for la in list_layers(self.model, (size[0], size[1], size[2]))]
+            self._plan = Plan(preset, names, weights, survey.gains)
+        return self._plan
 
 
-@dataclass(frozen=True, eq=False)
-class Calibration:
-    """Samples of every operand of every layer, from `images` images."""
+def needed(allocation: Allocation) -> set[int]:
+    """Return the widths whose passes hold what `allocation` asks for."""
+    widths = {bits.activation for bits in allocation.values()}
+    return widths | {b.weight for name, b in allocation.items() if _is_product(name)}
 
-    samples: dict[str, tuple[Sample, ...]]
-    images: int
+
+def _is_product(name: str) -> bool:
+    return name.rpartition(".")[2].startswith("matmul")
+
+
+def _part(progress: Progress | None, index: int, parts: int) -> Progress | None:
+    """Report one of several passes as its part of the whole."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(index * total + done, parts * total)
 
 
 def calibrate(
     model: nn.Module,
     batches: Iterable[Tensor],
-    images: int,
+    preset: Preset,
     device: str | torch.device = "cpu",
-    seed: int = 0,
-    progress: Progress | None = None,
-    cancel: threading.Event | None = None,
+    folder: Path | None = None,
 ) -> Calibration:
-    """Calibrate `model` on `images` images that come in `batches` of (B, 3, H, W).
+    """Gather the images of `batches`, (B, 3, H, W) each, for a calibration under `preset`.
 
     Raises:
-        ValueError: no images, or an operand that is not finite (the layer is named).
-        Cancelled: `cancel` was set.
+        ValueError: there are no images.
     """
-    watcher = _Watcher(model, images, torch.Generator().manual_seed(seed))
-    seen = 0
-    for batch in follow(batches, images, progress, cancel):
-        with torch.no_grad():
-            watcher.watch(batch.to(device))
-        seen += len(batch)
-    return Calibration(watcher.samples(), seen)
+    images = [batch.to(device) for batch in batches]
+    return Calibration(model, torch.cat(images) if images else torch.empty(0), preset, folder)
 
 
-class _Watcher(Interpreter):
-    """Keep a random sample of every operand; equally many values of every image."""
-
-    def __init__(self, model: nn.Module, images: int, generator: torch.Generator) -> None:
-        super().__init__(model)
-        self.images = max(images, 1)
-        self.generator = generator
-        self.kept: dict[str, list[list[Tensor]]] = {}
-        self.softmaxed: Tensor | None = None  # held, so that its memory names it alone
-        self.after_softmax: set[str] = set()
-        self.share = 1.0
-
-    def watch(self, images: Tensor) -> None:
-        self.share = len(images) / self.images
-        self.run(images)
-        self.softmaxed = None
-
-    def samples(self) -> dict[str, tuple[Sample, ...]]:
-        return {
-            name: tuple(
-                Sample(torch.cat(parts), self._kind(name, index))
-                for index, parts in enumerate(operands)
-            )
-            for name, operands in self.kept.items()
-        }
-
-    def _kind(self, name: str, operand: int) -> str:
-        if _follows_norm(name):
-            return "channels"
-        return "attention" if name in self.after_softmax and operand == 0 else "tensor"
-
-    def _keep(self, name: str, *operands: Tensor) -> None:
-        if not all(bool(torch.isfinite(x).all()) for x in operands):
-            raise ValueError(f"the input of {name} is not finite: check the weights and the images")
-        stores = self.kept.setdefault(name, [[] for _ in operands])
-        per_channel = _follows_norm(name)
-        for store, x in zip(stores, operands, strict=True):
-            rows = x.reshape(-1, x.shape[-1]) if per_channel else x.reshape(-1)
-            store.append(self._draw(rows, ROWS if per_channel else VALUES))
-
-    def _draw(self, rows: Tensor, budget: int) -> Tensor:
-        count = min(len(rows), max(1, round(budget * self.share)))
-        # Drawn with replacement on the CPU: one generator gives every device the same sample.
-        chosen = torch.randint(len(rows), (count,), generator=self.generator).to(rows.device)
-        return rows[chosen].float()
-
-    def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        self._keep(self.layer_name(weight), input)
-        return super().linear(input, weight, bias)
-
-    def conv2d(
-        self, input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
-    ) -> Tensor:
-        self._keep(self.layer_name(weight), input)
-        return super().conv2d(input, weight, bias, *args, **kwargs)
-
-    def softmax(self, input: Tensor, dim: int, *args: Any, **kwargs: Any) -> Tensor:
-        output = super().softmax(input, dim)
-        self.softmaxed = output
-        return output
-
-    def matmul(self, input: Tensor, other: Tensor) -> Tensor:
-        name = self.scope.next_product()
-        if self.softmaxed is not None and input.data_ptr() == self.softmaxed.data_ptr():
-            self.after_softmax.add(name)
-        self._keep(name, input, other)
-        return super().matmul(input, other)
-
-
-def _follows_norm(name: str) -> bool:
-    return name.rpartition(".")[2] in POST_NORM_ROLES
+def calibration_folder(home: Path, keys: tuple[str, ...], preset: Preset) -> Path:
+    """Return where a calibration is kept, by what names its model and images and by its preset."""
+    named = "\n".join((*keys, preset.key))
+    return home / "calibrations" / hashlib.sha256(named.encode()).hexdigest()[:24]

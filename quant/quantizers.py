@@ -1,4 +1,4 @@
-"""Quantizers for the inputs of layers. Each is built at calibration and applied in evaluation."""
+"""Quantizers for the inputs of layers. Each is chosen at calibration and applied in evaluation."""
 
 from __future__ import annotations
 
@@ -9,79 +9,87 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from quant.qparams import QParams, choose_qparams, fake_quantize
+from quant.qparams import QParams, fake_quantize
 
-PERCENTILES = (0.999, 0.9999, 0.99999, 1.0)
+GRID = 255  # codebooks hold multiples of an 8-bit step, which integer hardware can look up
 
 
 class Quantizer(Protocol):
     """Quantize and dequantize an operand of a layer."""
+
+    @property
+    def bits(self) -> int: ...
 
     def __call__(self, x: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True, eq=False)
 class Uniform:
-    """A uniform affine quantizer, per tensor or per channel (last axis)."""
+    """A uniform affine quantizer, of the whole tensor or with parameters that broadcast to it."""
 
     qparams: QParams
+
+    @property
+    def bits(self) -> int:
+        return self.qparams.bits
 
     def __call__(self, x: Tensor) -> Tensor:
         return fake_quantize(x, self.qparams)
 
 
 @dataclass(frozen=True)
-class LogSqrt2:
-    """The log-sqrt2 quantizer of RepQ-ViT, for post-softmax attention in [0, scale].
+class Logarithmic:
+    """A quantizer whose levels are powers of a base, for values of at least -shift.
 
-    q = clamp(round(-2 log2(x / scale)), 0, 2^b), and zero where q >= 2^b;  x ~ scale * 2^(-q / 2).
+    q = clamp(round(-log_base((x + shift) / scale)), 0, 2^b - 1), and zero where q = 2^b - 1;
+    x ~ scale * base^-q - shift. RepQ-ViT's log-sqrt2 (arXiv:2212.08254) has base sqrt(2) and no
+    shift, AdaLog (arXiv:2407.12951) searches 2^(k / 37) and shifts what GELU gives.
     """
 
     scale: float
+    base: float
     bits: int
+    shift: float = 0.0
 
     def __call__(self, x: Tensor) -> Tensor:
-        tiny = torch.finfo(x.dtype).tiny
-        q = (x / self.scale).clamp_min_(tiny).log2_().mul_(-2).round_().clamp_min_(0)
-        kept = q < 2**self.bits
-        return q.mul_(-0.5).exp2_().mul_(self.scale).mul_(kept)
+        tiny, step, last = torch.finfo(x.dtype).tiny, math.log2(self.base), 2**self.bits - 1
+        q = (x + self.shift).div_(self.scale).clamp_min_(tiny).log2_().mul_(-1 / step)
+        q = q.round_().clamp_(0, last)
+        kept = q < last
+        return q.mul_(-step).exp2_().mul_(self.scale).mul_(kept).sub_(self.shift)
 
 
-def fit_uniform(sample: Tensor, bits: int) -> Uniform:
-    """Fit a per-tensor quantizer to a sample (n,): the percentile range of least squared error."""
-    candidates = [
-        choose_qparams(low, high, bits) for low, high in _ranges(sample.flatten()[:, None])
-    ]
-    errors = [float((fake_quantize(sample, q) - sample).square().sum()) for q in candidates]
-    best = candidates[errors.index(min(errors))]
-    return Uniform(QParams(best.scale.squeeze(), best.zero_point.squeeze(), bits))
+@dataclass(frozen=True, eq=False)
+class Codebook:
+    """A quantizer to 2^b levels that are whole steps of an 8-bit grid.
+
+    x is rounded to the grid, clamp(round(x / step + zero_point), 0, 255); each cell is looked up.
+
+    Attributes:
+        table: (256,), the level of each cell: whole numbers 0 to 255 held as floats, rising,
+            at most 2^b different ones.
+        step: of the grid.
+        zero_point: the level that stands for zero;  x ~ step * (level - zero_point).
+    """
+
+    table: Tensor
+    step: float
+    zero_point: int
+    bits: int
+
+    @property
+    def values(self) -> Tensor:
+        """The values x can take, rising."""
+        return self.table.unique().sub(self.zero_point).mul(self.step)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        cells = x.mul(1 / self.step).add_(self.zero_point).round_().clamp_(0, GRID)
+        values = (self.table - self.zero_point) * self.step
+        return values.index_select(0, cells.to(torch.int32).flatten()).view_as(x)
 
 
-def fit_per_channel(sample: Tensor, bits: int) -> QParams:
-    """Fit a quantizer per channel to a sample (n, C), each channel its own best percentile."""
-    scale = zero_point = None
-    error = torch.full(sample.shape[1:], torch.inf, device=sample.device)
-    for low, high in _ranges(sample):
-        q = choose_qparams(low, high, bits)
-        loss = (fake_quantize(sample, q) - sample).square().sum(0)
-        better = loss < error
-        scale = q.scale if scale is None else torch.where(better, q.scale, scale)
-        zero_point = (
-            q.zero_point if zero_point is None else torch.where(better, q.zero_point, zero_point)
-        )
-        error = torch.minimum(loss, error)
-    assert scale is not None and zero_point is not None
-    return QParams(scale, zero_point, bits)
-
-
-def fit_log_sqrt2(sample: Tensor, bits: int) -> LogSqrt2:
-    """Fit a log-sqrt2 quantizer to a sample (n,) of attention: scale is its maximum."""
-    top = float(sample.max())
-    return LogSqrt2(top if top > 0 and math.isfinite(top) else 1.0, bits)
-
-
-def _ranges(sample: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Return (low, high) of each percentile, per column of a sample (n, C)."""
-    ordered = sample.sort(dim=0).values
-    last = len(ordered) - 1
-    return [(ordered[last - round(p * last)], ordered[round(p * last)]) for p in PERCENTILES]
+def codebook(levels: Tensor, step: float, zero_point: int, bits: int) -> Codebook:
+    """Make the codebook that looks up the nearest of `levels` (n,), whole numbers 0 to 255."""
+    edges = (levels[1:] + levels[:-1]) / 2
+    cells = torch.arange(GRID + 1, dtype=levels.dtype, device=levels.device)
+    return Codebook(levels[torch.bucketize(cells, edges)], step, zero_point, bits)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from quant.qparams import QParams
+from quant.transforms import Rescaling
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,24 +30,11 @@ class Reparameterised:
     tensor: QParams
     clipped: int
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return the quantized x' for x (..., C).
-
-        x' / s~ + z~ = x / s + z, so the channels' own scales give x' its integers.
-        """
-        q = self.channels
-        integers = (x / q.scale).round_().add_(q.zero_point).clamp_(0, q.levels)
-        return integers.sub_(self.tensor.zero_point).mul_(self.tensor.scale)
-
-    def weight(self, weight: Tensor) -> Tensor:
-        """Return W r1 for a weight (K, C)."""
-        return weight * (self.channels.scale / self.tensor.scale)
-
-    def bias(self, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Return bias - W (s r2), with the weight (K, C) before `weight` changed it."""
+    @property
+    def transform(self) -> Rescaling:
+        """x' = (x + s r2) / r1, which LayerNorm's weight and bias take in."""
         shift = self.channels.scale * (self.channels.zero_point - self.tensor.zero_point)
-        moved = -(weight @ shift)
-        return moved if bias is None else bias + moved
+        return Rescaling(shift, self.channels.scale / self.tensor.scale)
 
 
 def reparameterise(channels: QParams, clip: float | None) -> Reparameterised:

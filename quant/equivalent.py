@@ -1,0 +1,214 @@
+"""Find the float model's attention parts and rewrite them so that they quantize better.
+
+The rewritten weights compute the same function. Per head, q T_q and k T_q^-T keep every score;
+v T_v and T_v^-1 W_proj keep proj's output; softmax does not see a shift of the keys, and passes a
+shift of the values on to proj's bias, as its rows sum to one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lrp.interpreter import Interpreter
+from quant.transforms import balanced, rotate, signs
+
+TOLERANCE = 1e-4  # relative; how equal two tensors must be to be taken for one
+
+Affine = tuple[Tensor, Tensor]  # a weight (K, C) and a bias (K,)
+
+
+@dataclass(eq=False)
+class Attention:
+    """One attention whose q, k and v come straight out of one layer.
+
+    Attributes:
+        qkv, proj: layer names; proj is "" where no layer reads the output as it is.
+        heads: how many.
+        query, key, value: second moments per head (h, d, d), of keys and values about their mean.
+        key_mean, value_mean: (h, d).
+        scores, mixes: whether q and k, and whether v, may be rewritten.
+    """
+
+    qkv: str
+    heads: int
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    key_mean: Tensor
+    value_mean: Tensor
+    scores: bool
+    mixes: bool = False
+    proj: str = ""
+
+
+class Survey(Interpreter):
+    """Watch one float pass: the attentions, and the LayerNorm gain before each layer."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        self.attentions: list[Attention] = []
+        self.affine: dict[str, Affine] = {}
+        self.gains: dict[str, Tensor] = {}
+        self._norm: Tensor | None = None
+        self._last: tuple[str, Tensor] | None = None
+        self._open: tuple[Attention, Tensor] | None = None  # an attention that waits for its v
+        self._mixed: tuple[Attention, Tensor] | None = None  # one that waits for its proj
+
+    def layer_norm(
+        self,
+        input: Tensor,
+        normalized_shape: list[int],
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        eps: float = 1e-5,
+    ) -> Tensor:
+        self._norm = weight
+        return F.layer_norm(input, normalized_shape, weight, bias, eps)
+
+    def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        name, output = self.layer_name(weight), F.linear(input, weight, bias)
+        self.affine[name] = weight, weight.new_zeros(len(weight)) if bias is None else bias
+        if self._norm is not None and self._norm.shape == input.shape[-1:]:
+            self.gains[name] = self._norm
+        if self._mixed is not None:
+            attention, mixed = self._mixed
+            attention.proj = name if _same(input, mixed) else ""
+        self._last, self._mixed = (name, output), None
+        return output
+
+    def matmul(self, input: Tensor, other: Tensor) -> Tensor:
+        output = super().matmul(input, other)
+        parts = self._parts(input)
+        if parts is not None and self._open is None:
+            self._begin(input, other, *parts)
+        elif self._open is not None:
+            self._finish(input, other, output)
+        return output
+
+    def _parts(self, input: Tensor) -> tuple[str, Tensor] | None:
+        """Return the last layer's output as q, k and v (3, B, h, N, d), if it can be that."""
+        if self._last is None or input.dim() != 4:
+            return None
+        name, output = self._last
+        batch, heads, tokens, width = input.shape
+        if output.shape != (batch, tokens, 3 * heads * width):
+            return None
+        return name, output.view(batch, tokens, 3, heads, width).permute(2, 0, 3, 1, 4)
+
+    def _begin(self, query: Tensor, keys: Tensor, name: str, parts: Tensor) -> None:
+        q, k, v = parts
+        key_mean, value_mean = (t.mean(dim=(0, 2)) for t in (k, v))
+        self._open = (
+            Attention(
+                qkv=name,
+                heads=q.shape[1],
+                query=_moments(q),
+                key=_moments(k - key_mean[:, None]),
+                value=_moments(v - value_mean[:, None]),
+                key_mean=key_mean,
+                value_mean=value_mean,
+                scores=_proportional(query, q) and _same(keys, k.transpose(-2, -1)),
+            ),
+            v,
+        )
+
+    def _finish(self, probabilities: Tensor, values: Tensor, output: Tensor) -> None:
+        assert self._open is not None
+        (attention, v), self._open = self._open, None
+        total = probabilities.sum(-1)
+        attention.mixes = _same(values, v) and _same(total, torch.ones_like(total))
+        self._mixed = attention, output.transpose(1, 2).flatten(2)
+        self.attentions.append(attention)
+
+
+def _moments(x: Tensor) -> Tensor:
+    rows = x.transpose(0, 1).flatten(1, 2)  # (h, n, d)
+    return rows.transpose(1, 2) @ rows / rows.shape[1]
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and bool((a - b).norm() <= TOLERANCE * b.norm())
+
+
+def _proportional(a: Tensor, b: Tensor) -> bool:
+    if a.shape != b.shape:
+        return False
+    return _same(a, b * ((a * b).sum() / b.square().sum().clamp_min(1e-30)))
+
+
+def rewrite(
+    survey: Survey, centred: bool, rotated: bool, generator: torch.Generator
+) -> dict[str, Affine]:
+    """Return the layers' weights and biases that change, by name."""
+    changed: dict[str, Affine] = {}
+    for attention in survey.attentions:
+        qkv = _Sections(survey.affine[attention.qkv], attention.heads)
+        if centred and attention.scores:
+            qkv.shift(1, attention.key_mean)
+        if rotated and attention.scores:
+            forth, back = _per_head(attention.query, attention.key, generator)
+            qkv.turn(0, forth)
+            qkv.turn(1, back.transpose(1, 2))
+        if attention.mixes and attention.proj:
+            proj = survey.affine[attention.proj]
+            changed[attention.proj] = _rewrite_values(
+                attention, qkv, proj, centred, rotated, generator
+            )
+        changed[attention.qkv] = qkv.affine()
+    return changed
+
+
+class _Sections:
+    """The weight and bias of a qkv layer by section (q, k, v) and head."""
+
+    def __init__(self, affine: Affine, heads: int) -> None:
+        weight, bias = affine
+        self.weight = weight.clone().view(3, heads, -1, weight.shape[1])
+        self.bias = bias.clone().view(3, heads, -1)
+
+    def shift(self, section: int, mean: Tensor) -> None:
+        """Take `mean` (h, d) off the output."""
+        self.bias[section] -= mean
+
+    def turn(self, section: int, transform: Tensor) -> None:
+        """Multiply the output of each head (..., d) by `transform` (h, d, d) from the right."""
+        self.weight[section] = transform.transpose(1, 2) @ self.weight[section]
+        self.bias[section] = torch.einsum("hd,hde->he", self.bias[section], transform)
+
+    def affine(self) -> Affine:
+        return self.weight.flatten(0, 2), self.bias.flatten()
+
+
+def _per_head(first: Tensor, second: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Balance two factors per head and rotate them: T and its inverse, (h, d, d)."""
+    pairs = []
+    for a, b in zip(first, second, strict=True):
+        forth, back = balanced(a, b)
+        turn = rotate(torch.diag(signs(len(a), generator).to(forth)))
+        pairs.append(((forth @ turn).to(first), (turn.T @ back).to(first)))
+    return torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs])
+
+
+def _rewrite_values(
+    attention: Attention,
+    qkv: _Sections,
+    proj: Affine,
+    centred: bool,
+    rotated: bool,
+    generator: torch.Generator,
+) -> Affine:
+    weight, bias = proj
+    columns = weight.view(len(weight), attention.heads, -1)  # (K, h, d)
+    if centred:
+        qkv.shift(2, attention.value_mean)
+        bias = bias + torch.einsum("khd,hd->k", columns, attention.value_mean)
+    if rotated:
+        readers = torch.einsum("khd,khe->hde", columns, columns)
+        forth, back = _per_head(attention.value, readers, generator)
+        qkv.turn(2, forth)
+        columns = torch.einsum("khd,hed->khe", columns, back)
+    return columns.flatten(1), bias

@@ -1,0 +1,193 @@
+"""One calibration pass at one width: every layer is quantized in turn, as the model runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lrp.interpreter import Interpreter
+from lrp.progress import Progress, check
+from quant.equivalent import Affine
+from quant.layers import QuantizedProduct, convolve, patches
+from quant.presets import Preset
+from quant.quantizers import Quantizer
+from quant.solve import Rows, SolvedLinear, solve_linear, solve_mix, solve_scores
+
+POST_NORM_ROLES = ("qkv", "fc1", "reduction")
+POST_GELU_ROLES = ("fc2",)
+ROWS = 8192  # of a layer's input, kept for its weights
+PRODUCT_ROWS = 1200  # query tokens an attention product is fitted on
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What every pass over one model shares.
+
+    Attributes:
+        layers: the names to quantize, in the order they run.
+        weights: rewritten weights and biases by layer name (`quant.equivalent`).
+        gains: the LayerNorm gain before a layer, by name.
+    """
+
+    preset: Preset
+    layers: Sequence[str]
+    weights: Mapping[str, Affine]
+    gains: Mapping[str, Tensor]
+
+
+@dataclass(eq=False)
+class Pass:
+    """What one pass found: every layer at one activation width.
+
+    Attributes:
+        linear: by layer name; weights at every width asked for.
+        products: by name; both operands' quantizers at this width.
+    """
+
+    bits: int
+    linear: dict[str, SolvedLinear] = field(default_factory=dict)
+    products: dict[str, tuple[Quantizer, Quantizer]] = field(default_factory=dict)
+
+
+class Solver(Interpreter):
+    """Run the float model and the quantized one side by side, quantizing each layer as it comes.
+
+    The batch holds the images twice. The first half runs in float; the second runs through the
+    layers quantized so far, so each layer is fitted to the inputs it will really see. Where the
+    preset is not sequential, the batch holds them once.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        plan: Plan,
+        bits: int,
+        weight_bits: Sequence[int],
+        progress: Progress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        super().__init__(model)
+        self.plan, self.bits, self.weight_bits = plan, bits, tuple(weight_bits)
+        self.progress, self.cancel = progress, cancel
+        self.wanted: Collection[str] = set(plan.layers)
+        self.generator = torch.Generator().manual_seed(
+            bits + 100 * int(__import__("os").environ.get("BSEED", 0))
+        )
+        self.found = Pass(bits)
+        self._softmaxed: Tensor | None = None
+
+    @torch.no_grad()
+    def solve(self, images: Tensor) -> Pass:
+        """Quantize every layer on `images` (B, 3, H, W).
+
+        Raises:
+            ValueError: a layer's input is not finite (the layer is named).
+            Cancelled: `cancel` was set.
+        """
+        self.run(torch.cat([images, images]) if self.plan.preset.sequential else images)
+        self._softmaxed = None
+        return self.found
+
+    def _halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the float half and the quantized half of a batch (the same one without)."""
+        if not self.plan.preset.sequential:
+            return x, x
+        first, second = x.chunk(2)
+        return first, second
+
+    def _begin(self, name: str, *operands: Tensor) -> None:
+        check(self.cancel)
+        if not all(bool(torch.isfinite(x).all()) for x in operands):
+            raise ValueError(f"the input of {name} is not finite: check the weights and the images")
+
+    def _done(self) -> None:
+        if self.progress is not None:
+            done = len(self.found.linear) + len(self.found.products)
+            self.progress(done, len(self.plan.layers))
+
+    def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        name = self.layer_name(weight)
+        if name not in self.wanted:
+            return F.linear(input, weight, bias)
+        affine = self.plan.weights.get(name) or _affine(weight, bias)
+        plain, quantized = self._halves(input)
+        solved = self._solve(name, (plain, quantized), affine)
+        output = F.linear(plain, *affine)
+        return self._joined(output, lambda: solved.at(self.bits)(quantized))
+
+    def conv2d(
+        self, input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        name = self.layer_name(weight)
+        if name not in self.wanted:
+            return F.conv2d(input, weight, bias, *args, **kwargs)
+        affine = self.plan.weights.get(name) or _affine(weight, bias)
+        plain, quantized = self._halves(input)
+        kernel = weight.shape[2:]
+        rows = tuple(patches(x, kernel, *args, **kwargs) for x in (plain, quantized))
+        layer = self._solve(name, rows, affine).at(self.bits)
+        output = F.conv2d(plain, affine[0].view(weight.shape), affine[1], *args, **kwargs)
+        return self._joined(output, lambda: convolve(layer, quantized, kernel, *args, **kwargs))
+
+    def _joined(self, output: Tensor, quantized: Any) -> Tensor:
+        return torch.cat([output, quantized()]) if self.plan.preset.sequential else output
+
+    def _solve(self, name: str, halves: tuple[Tensor, ...], affine: Affine) -> SolvedLinear:
+        self._begin(name, *halves)
+        plain, quantized = (x.flatten(0, -2) for x in halves)
+        rows = Rows(*self._drawn(plain, quantized), self.plan.gains.get(name))
+        widths = tuple(dict.fromkeys((self.bits, *self.weight_bits)))
+        preset, kind = self.plan.preset, _kind(name)
+        solved = solve_linear(preset, kind, rows, affine, widths, self.bits, self.generator)
+        self.found.linear[name] = solved
+        self._done()
+        return solved
+
+    def _drawn(self, plain: Tensor, quantized: Tensor) -> tuple[Tensor, Tensor]:
+        if len(plain) <= ROWS:
+            return plain, quantized
+        chosen = torch.randperm(len(plain), generator=self.generator)[:ROWS].to(plain.device)
+        return plain[chosen], quantized[chosen]
+
+    def softmax(self, input: Tensor, dim: int, *args: Any, **kwargs: Any) -> Tensor:
+        self._softmaxed = super().softmax(input, dim)
+        return self._softmaxed
+
+    def matmul(self, input: Tensor, other: Tensor) -> Tensor:
+        name = self.scope.next_product()
+        if name not in self.wanted:
+            return torch.matmul(input, other)
+        self._begin(name, input, other)
+        after = self._softmaxed is not None and input.data_ptr() == self._softmaxed.data_ptr()
+        (plain, first), (plain_other, second) = self._halves(input), self._halves(other)
+        chosen = self._products(first)
+        solve = solve_mix if after else solve_scores
+        pair = solve(self.plan.preset, first[chosen], second[chosen], self.bits)
+        self.found.products[name] = pair
+        self._done()
+        product = QuantizedProduct(*pair)
+        return self._joined(plain @ plain_other, lambda: product(first, second))
+
+    def _products(self, first: Tensor) -> Tensor:
+        """Choose images (or windows) to fit an attention product on."""
+        count = max(6, PRODUCT_ROWS // first.shape[-2])
+        chosen = torch.randperm(len(first), generator=self.generator)[:count]
+        return chosen.to(first.device)
+
+
+def _affine(weight: Tensor, bias: Tensor | None) -> Affine:
+    rows = weight.detach().flatten(1)
+    return rows, rows.new_zeros(len(rows)) if bias is None else bias.detach()
+
+
+def _kind(name: str) -> str:
+    role = name.rpartition(".")[2]
+    if role in POST_NORM_ROLES:
+        return "norm"
+    return "gelu" if role in POST_GELU_ROLES else "plain"

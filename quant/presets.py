@@ -1,0 +1,102 @@
+"""How a model is quantized, as data: every trick is a field, every preset one line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One way to quantize after training, without gradients on the weights.
+
+    Attributes:
+        norm: post-LayerNorm inputs: "tensor" (one range), "repq" (a range per channel, folded
+            by scale reparameterisation), "clipped" (the same, scales clipped to mean +- `clip`
+            standard deviations where that lowers the layer's error) or "rotated".
+        clip: standard deviations, for "clipped".
+        gelu: fc2's input: "uniform", "rotated" (a Hadamard transform at run time), "adalog",
+            "halves" (two uniform ranges, below and above zero) or "codebook".
+        softmax: attention's probabilities: "uniform", "log-sqrt2", "adalog" or "codebook".
+        per_head: q, k and v have a range per head, not one each.
+        centred: keys and values lose their mean, which softmax and proj's bias absorb.
+        heads: q, k and v are rotated and scaled per head, folded into qkv and proj.
+        ranges: chosen by "percentile", by the tensor's error, or by the layer's "output" error.
+        rounding: of weights: "nearest", or "compensated" (GPTQ, then coordinate descent).
+        ridge: ERQ's weight of the float weights in its ridge correction; None leaves it out.
+        bias: correct each bias for the mean error of its layer's output.
+        sequential: calibrate each layer on inputs that the layers before it have quantized.
+    """
+
+    name: str
+    says: str
+    norm: str = "rotated"
+    clip: float = 2.0
+    gelu: str = "codebook"
+    softmax: str = "codebook"
+    per_head: bool = True
+    centred: bool = True
+    heads: bool = True
+    ranges: str = "output"
+    rounding: str = "compensated"
+    ridge: float | None = None
+    bias: bool = True
+    sequential: bool = True
+
+    @property
+    def key(self) -> str:
+        """Name every choice, so that calibrations under two presets are never confused."""
+        return ",".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self)[2:])
+
+
+PRESETS = {
+    p.name: p
+    for p in (
+        Preset("bitlens", "Rotated, compensated, codebooks after softmax and GELU."),
+        Preset(
+            "bitlens-affine",
+            "The same with uniform affine quantizers throughout.",
+            gelu="rotated",
+            softmax="uniform",
+        ),
+        Preset(
+            "lrp-qvit",
+            "RepQ-ViT with clipped channel-wise ranges, our reading of LRP-QViT.",
+            norm="clipped",
+            gelu="uniform",
+            softmax="log-sqrt2",
+            per_head=False,
+            centred=False,
+            heads=False,
+            ranges="tensor",
+            rounding="nearest",
+            bias=False,
+            sequential=False,
+        ),
+        Preset(
+            "repq-vit",
+            "RepQ-ViT (arXiv:2212.08254): scale reparameterisation and log-sqrt2.",
+            norm="repq",
+            gelu="uniform",
+            softmax="log-sqrt2",
+            per_head=False,
+            centred=False,
+            heads=False,
+            ranges="percentile",
+            rounding="nearest",
+            bias=False,
+            sequential=False,
+        ),
+    )
+}
+DEFAULT = "bitlens"
+
+
+def preset(name: str) -> Preset:
+    """Return the preset called `name`.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"no preset {name!r}: choose from {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,135 @@
+"""Write what a calibration pass found to a safetensors file, and read single layers back."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from quant.layers import Rounded
+from quant.passes import Pass
+from quant.qparams import QParams
+from quant.quantizers import Codebook, Logarithmic, Quantizer, Uniform
+from quant.solve import SolvedLinear
+from quant.transforms import Rescaling, Rotation, Transform
+
+SCHEMA = 1
+Tensors = dict[str, Tensor]
+Read = Callable[[str], Tensor]
+
+
+def save_pass(found: Pass, path: Path) -> None:
+    """Write a pass; a reader sees all of it or nothing."""
+    tensors: Tensors = {}
+    described: dict[str, Any] = {"schema": SCHEMA, "bits": found.bits, "linear": {}, "products": {}}
+    for name, solved in found.linear.items():
+        described["linear"][name] = {
+            "quantizer": _put_quantizer(solved.quantizer, f"{name}|input", tensors),
+            "transform": _put_transform(solved.transform, f"{name}|transform", tensors),
+            "widths": sorted(solved.weights),
+        }
+        for width, weight in solved.weights.items():
+            for part in ("codes", "scale", "bias"):
+                tensors[f"{name}|{width}|{part}"] = getattr(weight, part)
+    for name, pair in found.products.items():
+        described["products"][name] = [
+            _put_quantizer(quantizer, f"{name}|{side}", tensors)
+            for side, quantizer in enumerate(pair)
+        ]
+    _write({k: v.cpu().contiguous() for k, v in tensors.items()}, described, path)
+
+
+def _write(tensors: Tensors, described: dict[str, Any], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    os.close(handle)
+    try:
+        save_file(tensors, temporary, {"bitlens": json.dumps(described)})
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+class Stored:
+    """A pass in a file. Layers are read when they are asked for."""
+
+    def __init__(self, path: Path, device: torch.device) -> None:
+        """Open `path`.
+
+        Raises:
+            ValueError: it is no calibration, or of another version.
+        """
+        try:
+            self._file = safe_open(str(path), framework="pt", device=str(device))
+            described = json.loads((self._file.metadata() or {}).get("bitlens", "{}"))
+        except (OSError, SafetensorError, ValueError) as error:
+            raise ValueError(f"{path} is no calibration: delete it ({error})") from None
+        if described.get("schema") != SCHEMA:
+            raise ValueError(f"{path} is a calibration of another version: delete it")
+        self.linear: dict[str, Any] = described["linear"]
+        self.products: dict[str, Any] = described["products"]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.linear or name in self.products
+
+    def solved(self, name: str, width: int) -> SolvedLinear:
+        """Read a linear layer with its weights at one width."""
+        described, read = self.linear[name], self._file.get_tensor
+        weight = Rounded(*(read(f"{name}|{width}|{part}") for part in ("codes", "scale", "bias")))
+        return SolvedLinear(
+            _get_quantizer(described["quantizer"], f"{name}|input", read),
+            _get_transform(described["transform"], f"{name}|transform", read),
+            {width: weight},
+        )
+
+    def operand(self, name: str, side: int) -> Quantizer:
+        """Read the quantizer of one side of an attention product."""
+        return _get_quantizer(self.products[name][side], f"{name}|{side}", self._file.get_tensor)
+
+
+def _put_quantizer(quantizer: Quantizer, key: str, tensors: Tensors) -> dict[str, Any]:
+    if isinstance(quantizer, Uniform):
+        tensors[f"{key}|scale"] = quantizer.qparams.scale
+        tensors[f"{key}|zero_point"] = quantizer.qparams.zero_point
+        return {"kind": "uniform", "bits": quantizer.bits}
+    if isinstance(quantizer, Codebook):
+        tensors[f"{key}|table"] = quantizer.table
+        scalars = {"step": quantizer.step, "zero_point": quantizer.zero_point}
+        return {"kind": "codebook", "bits": quantizer.bits, **scalars}
+    assert isinstance(quantizer, Logarithmic)
+    return {"kind": "logarithmic", **vars(quantizer)}
+
+
+def _get_quantizer(described: dict[str, Any], key: str, read: Read) -> Quantizer:
+    kind, rest = described["kind"], {k: v for k, v in described.items() if k != "kind"}
+    if kind == "uniform":
+        return Uniform(QParams(read(f"{key}|scale"), read(f"{key}|zero_point"), rest["bits"]))
+    if kind == "codebook":
+        return Codebook(read(f"{key}|table"), **rest)
+    return Logarithmic(**rest)
+
+
+def _put_transform(transform: Transform | None, key: str, tensors: Tensors) -> str:
+    if isinstance(transform, Rotation):
+        tensors[f"{key}|diagonal"] = transform.diagonal
+        return "rotation"
+    if isinstance(transform, Rescaling):
+        tensors[f"{key}|shift"], tensors[f"{key}|factor"] = transform.shift, transform.factor
+        return "rescaling"
+    return ""
+
+
+def _get_transform(kind: str, key: str, read: Read) -> Transform | None:
+    if kind == "rotation":
+        return Rotation(read(f"{key}|diagonal"))
+    if kind == "rescaling":
+        return Rescaling(read(f"{key}|shift"), read(f"{key}|factor"))
+    return None

@@ -1,0 +1,132 @@
+"""Invertible changes of a layer's input that its weights undo: exact in floating point."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+import torch
+from scipy.fft import dct
+from scipy.linalg import hadamard
+from torch import Tensor
+
+FLOOR = 1e-3  # of the largest or mean entry: keeps what is inverted well conditioned
+
+
+class Transform(Protocol):
+    """x' = transform(x), and the weight and bias that take x' where they took x."""
+
+    def __call__(self, x: Tensor) -> Tensor: ...
+
+    def weight(self, weight: Tensor) -> Tensor: ...
+
+    def bias(self, weight: Tensor, bias: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Rotation:
+    """x' = (x * diagonal) H, H orthogonal (C, C): no channel stands out any more.
+
+    With diagonal = signs / gain of the LayerNorm before, x' is a rotation of the normalised
+    input: a rotation of the residual stream, folded into the weights that write and read it
+    (QuaRot, arXiv:2404.00456), gives it at no cost at run time.
+
+    Attributes:
+        diagonal: (C,), not zero.
+    """
+
+    diagonal: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return rotate(x * self.diagonal)
+
+    def weight(self, weight: Tensor) -> Tensor:
+        """Return W diagonal^-1 H for a weight (K, C)."""
+        return rotate(weight / self.diagonal)
+
+    def bias(self, weight: Tensor, bias: Tensor) -> Tensor:
+        return bias
+
+
+@dataclass(frozen=True, eq=False)
+class Rescaling:
+    """x' = (x + shift) / factor, both (C,)."""
+
+    shift: Tensor
+    factor: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return (x + self.shift) / self.factor
+
+    def weight(self, weight: Tensor) -> Tensor:
+        """Return W factor for a weight (K, C)."""
+        return weight * self.factor
+
+    def bias(self, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return bias - W shift, with the weight (K, C) before `weight` changed it."""
+        return bias - weight @ self.shift
+
+
+def rotate(x: Tensor) -> Tensor:
+    """Return x H for x (..., C): H is the Kronecker product of two small matrices, never formed."""
+    outer, inner = (factor.to(x) for factor in orthogonal(x.shape[-1]))
+    cells = x.reshape(-1, len(outer), len(inner))
+    return (outer.T @ (cells @ inner)).view(x.shape)
+
+
+@lru_cache(maxsize=32)
+def orthogonal(size: int) -> tuple[Tensor, Tensor]:
+    """Return orthogonal factors A (a, a) and B (b, b), a b = size; H = kron(A, B).
+
+    Entries as equal as they can be: Hadamard matrices for the powers of two, times a cosine
+    transform for what is left of `size`; sums and differences, which hardware has for little.
+    """
+    power = size & -size
+    inner = power
+    while inner > 16 and inner * inner > size:
+        inner //= 2
+    rest = dct(np.eye(size // power), norm="ortho", axis=0)
+    outer = np.kron(rest, hadamard(power // inner) / math.sqrt(power // inner))
+    return torch.tensor(outer).float(), torch.tensor(hadamard(inner) / math.sqrt(inner)).float()
+
+
+def signs(size: int, generator: torch.Generator) -> Tensor:
+    """Draw `size` signs, -1 or 1."""
+    return torch.randint(2, (size,), generator=generator).mul_(2).sub_(1).float()
+
+
+def balanced(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Return T (d, d) and its inverse: x T and w T^-T are equally large in every direction.
+
+    Of all T, it makes tr(T^T S_x T) tr(T^-1 S_w T^-T) least: what a quantizer of x T with noise
+    in proportion to its range adds to x w^T. Our reading: T = S_x^-1/2 (S_x^1/2 S_w S_x^1/2)^1/4.
+
+    Args:
+        first, second: S_x and S_w (d, d), second moments of the two factors.
+    """
+    first, second = _conditioned(first), _conditioned(second)
+    root = _power(first, 0.5)
+    middle = root @ second @ root
+    transform = _power(first, -0.5) @ _power(middle, 0.25)
+    return transform, torch.linalg.inv(transform)
+
+
+def _conditioned(moments: Tensor) -> Tensor:
+    added = (FLOOR * moments.diagonal().mean()).clamp_min(1e-12).double()
+    return moments.double() + added * torch.eye(len(moments), device=moments.device).double()
+
+
+def _power(symmetric: Tensor, exponent: float) -> Tensor:
+    values, vectors = torch.linalg.eigh(symmetric)
+    return (vectors * values.clamp_min(values.max() * 1e-9) ** exponent) @ vectors.T
+
+
+def gain(weight: Tensor | None, size: int) -> Tensor:
+    """Return a LayerNorm's weight (C,) with no entry so small that dividing by it would hurt."""
+    if weight is None or weight.shape != (size,):
+        return torch.ones(size)
+    least = FLOOR * weight.abs().max().clamp_min(1e-12)
+    return torch.where(weight.abs() < least, least.copysign(weight), weight).float()
