@@ -68,7 +68,11 @@ def search_range(low: Tensor, high: Tensor, bits: int, loss: Loss) -> QParams:
         nonlocal best
         found = loss(Uniform(choose_qparams(low * a, high * b, bits)))
         better = found < best[0]
-        best = tuple(torch.where(better, n, o) for n, o in zip((found, a, b), best, strict=True))
+        best = (
+            torch.where(better, found, best[0]),
+            torch.where(better, a, best[1]),
+            torch.where(better, b, best[2]),
+        )
 
     for factor in SHRINK.tolist():
         look(factors[0] * factor, factors[1] * factor)

@@ -93,9 +93,9 @@ def _rotation(preset: Preset, kind: str, rows: Rows, generator: torch.Generator)
     size = rows.float.shape[1]
     flips = signs(size, generator).to(rows.float)  # always drawn: one trick must not move others
     if kind == "norm" and preset.norm == "rotated":
-        return Rotation(flips / gain(rows.gain, size).to(flips))
+        return Rotation(flips / gain(rows.gain, size).to(flips), rows.quantized.mean(0))
     if kind == "gelu" and preset.gelu == "rotated":
-        return Rotation(flips)
+        return Rotation(flips, rows.quantized.mean(0))
     return None
 
 

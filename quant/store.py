@@ -120,6 +120,7 @@ def _get_quantizer(described: dict[str, Any], key: str, read: Read) -> Quantizer
 def _put_transform(transform: Transform | None, key: str, tensors: Tensors) -> str:
     if isinstance(transform, Rotation):
         tensors[f"{key}|diagonal"] = transform.diagonal
+        tensors[f"{key}|centre"] = transform.centre
         return "rotation"
     if isinstance(transform, Rescaling):
         tensors[f"{key}|shift"], tensors[f"{key}|factor"] = transform.shift, transform.factor
@@ -129,7 +130,7 @@ def _put_transform(transform: Transform | None, key: str, tensors: Tensors) -> s
 
 def _get_transform(kind: str, key: str, read: Read) -> Transform | None:
     if kind == "rotation":
-        return Rotation(read(f"{key}|diagonal"))
+        return Rotation(read(f"{key}|diagonal"), read(f"{key}|centre"))
     if kind == "rescaling":
         return Rescaling(read(f"{key}|shift"), read(f"{key}|factor"))
     return None

@@ -28,7 +28,7 @@ class Transform(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Rotation:
-    """x' = (x * diagonal) H, H orthogonal (C, C): no channel stands out any more.
+    """x' = ((x - centre) * diagonal) H, H orthogonal (C, C): no channel stands out any more.
 
     With diagonal = signs / gain of the LayerNorm before, x' is a rotation of the normalised
     input: a rotation of the residual stream, folded into the weights that write and read it
@@ -36,19 +36,22 @@ class Rotation:
 
     Attributes:
         diagonal: (C,), not zero.
+        centre: (C,), which the bias takes back.
     """
 
     diagonal: Tensor
+    centre: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
-        return rotate(x * self.diagonal)
+        return rotate((x - self.centre).mul_(self.diagonal))
 
     def weight(self, weight: Tensor) -> Tensor:
         """Return W diagonal^-1 H for a weight (K, C)."""
         return rotate(weight / self.diagonal)
 
     def bias(self, weight: Tensor, bias: Tensor) -> Tensor:
-        return bias
+        """Return bias + W centre, with the weight (K, C) before `weight` changed it."""
+        return bias + weight @ self.centre
 
 
 @dataclass(frozen=True, eq=False)
