@@ -39,9 +39,9 @@ if first_screen.needed():
     with slot.container():
         first_screen.show()
 
-from app import sidebar, state  # noqa: E402 - torch, timm: seconds, with the example on screen
+from app import address, sidebar  # noqa: E402 - torch, timm: seconds, with the example on screen
 
 sidebar.show()
 slot.empty()
 page.run()
-state.show_in_address()
+address.show()

@@ -20,7 +20,7 @@ from app import tasks
 from app.jobs import Job, JobQueue
 from app.recent import Recent
 from app.state import ModelChoice
-from app.tasks import Scoring
+from app.tasks import Calibrating, Scoring
 from assets.data import ImageSet, load_images
 from assets.models import LoadedModel, load_model
 from assets.selection import divide, take
@@ -30,6 +30,7 @@ from lrp.scores import ContributionScores
 from quant import allocation as bits
 from quant.calibration import Calibration
 from quant.cost import other_parameters
+from quant.presets import preset
 
 CALIBRATION_IMAGES = 32
 
@@ -60,7 +61,8 @@ def quick_jobs() -> JobQueue:
 
 
 @st.cache_resource(show_spinner=False)
-def _calibrations() -> Recent[Calibration]:
+def calibrations() -> Recent[Calibration]:
+    """Return this process's calibrations, shared by all sessions."""
     return Recent(max_entries=3)
 
 
@@ -180,24 +182,20 @@ def allocate(
     return _allocate(layers_of(loaded), scores.mean, key, average, tuple(sorted(locks.items())))
 
 
+def calibrating(loaded: LoadedModel, folder: str | None, preset_name: str) -> Calibrating:
+    """Say how a model is calibrated: on the first images drawn, under a preset."""
+    images = calibration_set(loaded, folder, CALIBRATION_IMAGES)
+    return Calibrating(loaded, images, preset(preset_name))
+
+
 def start_measurement(
-    loaded: LoadedModel,
-    calibration_images: ImageSet,
-    images: ImageSet,
-    configurations: Sequence[tasks.Configuration],
+    chosen: Calibrating, images: ImageSet, configurations: Sequence[tasks.Configuration]
 ) -> Job:
     """Evaluate configurations in the background."""
     named = repr([(c.name, c.allocation) for c in configurations])
-    key = (
-        "accuracy",
-        loaded.key,
-        str(tasks.device_of(loaded)),
-        calibration_images.key,
-        images.key,
-        hashlib.sha256(named.encode()).hexdigest(),
-    )
+    key = ("accuracy", *chosen.key, images.key, hashlib.sha256(named.encode()).hexdigest())
     title = f"Measuring on {len(images)} images"
-    work = tasks.measure(loaded, calibration_images, images, configurations, _calibrations())
+    work = tasks.measure(chosen, images, configurations, calibrations())
     return jobs().submit(key, title, work, owner().name)
 
 

@@ -90,4 +90,5 @@ def _text(job: Job, queue: JobQueue) -> str:
         return f"{job.title} …"
     left = job.seconds_left()
     pace = "" if left is None else f", about {units.duration(left)} left"
-    return f"{job.title}: {job.done} of {job.total}{pace}"
+    stage = f"{job.what} " if job.what else ""
+    return f"{job.title}: {stage}{job.done} of {job.total}{pace}"

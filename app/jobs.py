@@ -12,11 +12,17 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from lrp.progress import Cancelled
 
-Report = Callable[[int, int], None]
+
+class Report(Protocol):
+    """Hears how far work is; `what` names what is counted, where a job has several stages."""
+
+    def __call__(self, done: int, total: int, what: str = "") -> None: ...
+
+
 Work = Callable[[Report, threading.Event], Any]
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
@@ -39,6 +45,7 @@ class Job:
     state: str = WAITING
     done: int = 0
     total: int = 0
+    what: str = ""
     started: float = 0.0
     seconds: float = 0.0
     result: Any = None
@@ -68,9 +75,11 @@ class Job:
         """Return for how many seconds it has been running."""
         return time.monotonic() - self.started if self.state == RUNNING else 0.0
 
-    def report(self, done: int, total: int) -> None:
-        """Take note of progress."""
-        self.done, self.total = done, total
+    def report(self, done: int, total: int, what: str = "") -> None:
+        """Take note of progress; another stage has another pace."""
+        if what != self.what:
+            self.marks.clear()
+        self.done, self.total, self.what = done, total, what
         self.marks.append((time.monotonic(), done))
 
 

@@ -32,6 +32,8 @@ class Recent(Generic[T]):
                 self._entries.move_to_end(key)
                 return self._entries[key]
         made = make()
+        with self._lock:
+            made = self._entries.setdefault(key, made)  # of two made at once, all use the first
         self.put(key, made)
         return made
 

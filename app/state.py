@@ -1,4 +1,4 @@
-"""The shared selection of a session. No other module spells a session key."""
+"""The shared selection of a session. It and `app.quantizer_state` alone spell session keys."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ def use(selected: Any) -> None:
 
 def image() -> str | None:
     """Return the id of the chosen image, such as "pair-3", or None."""
-    return _asked(_IMAGE, IMAGE_PARAMETER)
+    return asked(_IMAGE, IMAGE_PARAMETER)
 
 
-def _asked(key: str, parameter: str) -> str | None:
+def asked(key: str, parameter: str) -> str | None:
     """Return an entry of the session, which a link may set."""
     if key not in st.session_state:
         st.session_state[key] = st.query_params.get(parameter)
@@ -110,14 +110,14 @@ def choose_rival(index: int | None) -> None:
 
 def _class_asked(key: str, parameter: str) -> int | None:
     if key not in st.session_state:
-        asked = st.query_params.get(parameter, "")
-        st.session_state[key] = int(asked) if asked.isdecimal() else None
+        text = st.query_params.get(parameter, "")
+        st.session_state[key] = int(text) if text.isdecimal() else None
     return st.session_state[key]
 
 
 def depth() -> str | None:
     """Return where maps are read, or None for the model's own default."""
-    return _asked(_DEPTH, DEPTH_PARAMETER)
+    return asked(_DEPTH, DEPTH_PARAMETER)
 
 
 def choose_depth(place: str | None) -> None:
@@ -127,7 +127,7 @@ def choose_depth(place: str | None) -> None:
 
 def layer() -> str | None:
     """Return the name of the chosen layer, or None before one was chosen."""
-    return _asked(_LAYER, LAYER_PARAMETER)
+    return asked(_LAYER, LAYER_PARAMETER)
 
 
 def choose_layer(name: str | None) -> None:
@@ -143,25 +143,6 @@ def opacity() -> float:
 def choose_opacity(value: float) -> None:
     """Choose how strongly maps cover the picture, in hundredths."""
     st.session_state[_OPACITY] = round(value, 2)
-
-
-def show_in_address() -> None:
-    """Put what was chosen into the address, for links: ids and the budget, never a picture."""
-    average = budget()
-    shown = {
-        IMAGE_PARAMETER: image(),
-        TARGET_PARAMETER: target(),
-        RIVAL_PARAMETER: rival(),
-        DEPTH_PARAMETER: depth(),
-        LAYER_PARAMETER: layer(),
-        BITS_PARAMETER: None if average == DEFAULT_BITS else f"{average:.1f}",
-    }
-    for name, value in shown.items():
-        text = None if value is None else str(value)
-        if text is None and name in st.query_params:
-            del st.query_params[name]
-        elif text is not None and st.query_params.get(name) != text:
-            st.query_params[name] = text
 
 
 def keep_picture(data: bytes) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path as Folder
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor
 from app.jobs import Report, Work
 from app.recent import Recent
 from assets.data import ImageSet
+from assets.home import home
 from assets.models import LoadedModel
 from assets.selection import batches, pictures
 from lrp.clock import forward_backward, timed
@@ -22,10 +25,12 @@ from lrp.progress import check
 from lrp.rules import PRESETS
 from lrp.scores import ContributionScores, contribution_scores
 from quant.allocation import Allocation
-from quant.calibration import Calibration, calibrate
+from quant.calibration import Calibration, calibrate, calibration_folder, needed
 from quant.cost import Cost
 from quant.evaluation import Evaluation, Run, evaluate
 from quant.fakequant import QuantizedModel
+from quant.presets import Preset
+from quant.runtime import RunningLinear
 
 SEED = 0
 SCORE_BATCH = 8  # relevance keeps every layer's operands
@@ -47,13 +52,28 @@ class Configuration:
     cost: Cost
 
 
+@dataclass(frozen=True)
+class Path:
+    """How a quantized model's layers with weights are multiplied.
+
+    Attributes:
+        integers: how many multiply integers.
+        simulated: how many compute in floating point, by the reason.
+    """
+
+    integers: int
+    simulated: dict[str, int]
+
+
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One row of the accuracy page."""
+    """One row of the accuracy page; a float model has neither preset nor path."""
 
     configuration: Configuration
     evaluation: Evaluation
     calibration_images: int
+    preset: str = ""
+    path: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,49 +176,78 @@ def score(loaded: LoadedModel, scoring: Scoring) -> Work:
     return work
 
 
+@dataclass(frozen=True, eq=False)
+class Calibrating:
+    """On which images a model is calibrated, and how; the result is shared by all sessions."""
+
+    loaded: LoadedModel
+    images: ImageSet
+    preset: Preset
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Name the calibration."""
+        device = str(device_of(self.loaded))
+        return self.loaded.key, device, self.images.key, self.preset.name
+
+    @property
+    def folder(self) -> Folder:
+        """Where its passes are kept."""
+        return calibration_folder(home(), (self.loaded.key, self.images.key), self.preset)
+
+    def obtain(self, kept: Recent[Calibration]) -> Calibration:
+        """Return the calibration, whose passes may still have to be solved."""
+        batches, device = pictures(self.images), device_of(self.loaded)
+        return kept.get(
+            self.key,
+            lambda: calibrate(self.loaded.model, batches, self.preset, device, self.folder),
+        )
+
+
 def measure(
-    loaded: LoadedModel,
-    calibration_images: ImageSet,
+    calibrating: Calibrating,
     images: ImageSet,
     configurations: Sequence[Configuration],
     calibrations: Recent[Calibration],
 ) -> Work:
     """Make the job that evaluates `configurations` on all of `images`, with their float model."""
+    loaded, wanted = calibrating.loaded, [c.allocation for c in configurations if c.allocation]
 
     def work(report: Report, cancel: threading.Event) -> list[Measured]:
-        calibrating, total = len(calibration_images), len(calibration_images) + len(images)
-        report(0, total)
-        calibration = calibrations.get(
-            (loaded.key, str(device_of(loaded)), calibration_images.key),
-            lambda: _calibrate(loaded, calibration_images, total, report, cancel),
-        )
-        report(calibrating, total)
+        report(0, len(images), "image")
+        calibration = calibrating.obtain(calibrations)
+        widths = set().union(*map(needed, wanted))
+        calibration.solve(widths, lambda d, n: report(d, n, "calibrating, layer"), cancel)
         found = evaluate(
             _runs(loaded, calibration, configurations),
             batches(images),
             len(images),
             device_of(loaded),
             reference=FLOAT,
-            progress=lambda done, _: report(calibrating + done, total),
+            progress=lambda done, total: report(done, total, "image"),
             cancel=cancel,
         )
-        return [Measured(c, found[c.name], calibrating) for c in configurations]
+        return [_measured(c, found[c.name], calibration) for c in configurations]
 
     return work
 
 
-def _calibrate(
-    loaded: LoadedModel, images: ImageSet, total: int, report: Report, cancel: threading.Event
-) -> Calibration:
-    return calibrate(
-        loaded.model,
-        pictures(images),
-        len(images),
-        device_of(loaded),
-        SEED,
-        progress=lambda done, _: report(done, total),
-        cancel=cancel,
-    )
+def _measured(
+    configuration: Configuration, evaluation: Evaluation, calibration: Calibration
+) -> Measured:
+    count, allocation = len(calibration.images), configuration.allocation
+    if allocation is None:
+        return Measured(configuration, evaluation, count)
+    path = path_of(calibration, allocation)
+    return Measured(configuration, evaluation, count, calibration.preset.name, path)
+
+
+def path_of(calibration: Calibration, allocation: Allocation) -> Path:
+    """Say how the layers of an allocation run on this machine."""
+    layers = [calibration.layer(name, bits) for name, bits in allocation.items()]
+    reasons = Counter(layer.reason for layer in layers if isinstance(layer, RunningLinear))
+    integers = reasons.pop(None, 0)
+    return Path(integers, {str(reason): count for reason, count in reasons.items()})
 
 
 def _runs(

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app import charts, compute, state, units
+from app import address, charts, compute, state, units
 from app.appearance import dark
 from app.budgets import Spent, layer_rows
 from app.components.live_slider import live_slider
@@ -49,7 +49,7 @@ def _slider() -> float:
         state.choose_budget,
         unit=" bit",
     )
-    state.show_in_address()
+    address.show()
     return state.budget()
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import budgets, compute, job_panel, state, units
-from app.panels import scores
+from app import budgets, compute, job_panel, quantizer_state, state, units
+from app.panels import quantizer, scores
 from app.sidebar import Selected
 from app.tasks import Configuration, Measured
 
@@ -25,6 +25,7 @@ def show(selected: Selected) -> None:
     with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
         count = _count(most)
         chosen = _runs()
+        quantizer.choose()
         start = st.button("Measure", type="primary", icon=":material/play_arrow:")
     configurations = _configurations(selected, chosen, start)
     _explain(selected, count)
@@ -96,15 +97,15 @@ def _explain(selected: Selected, count: int) -> None:
         f"Measured on {units.count(count)} images of {selected.folder or 'the validation split'}, "
         f"drawn with seed 0; quantizers calibrated on {compute.CALIBRATION_IMAGES} others. The "
         f"mixed budget averages {average:.1f} bits by scores from {len(images)} images, as set on "
-        f"the budget page; uniform is {budgets.whole_bits(average)} bits."
+        f"the budget page; uniform is {budgets.whole_bits(average)} bits. {quantizer.says()}"
     )
 
 
 def _start(selected: Selected, count: int, configurations: list[Configuration]) -> None:
     loaded, folder = selected.loaded, selected.folder
-    calibration = compute.calibration_set(loaded, folder, compute.CALIBRATION_IMAGES)
+    calibrating = compute.calibrating(loaded, folder, quantizer_state.preset())
     images = compute.evaluation_set(loaded, folder, count)
-    job = compute.start_measurement(loaded, calibration, images, configurations)
+    job = compute.start_measurement(calibrating, images, configurations)
     state.keep_measurement(job.key)
 
 
@@ -127,7 +128,9 @@ def _follow(selected: Selected) -> None:
 
 def _same(one: Measured, other: Measured) -> bool:
     """Say whether two rows are one configuration on one number of images."""
-    configurations = [(m.configuration.name, m.configuration.allocation) for m in (one, other)]
+    configurations = [
+        (m.configuration.name, m.configuration.allocation, m.preset) for m in (one, other)
+    ]
     return configurations[0] == configurations[1] and (
         one.evaluation.images == other.evaluation.images
     )

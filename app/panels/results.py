@@ -23,6 +23,9 @@ def show(selected: Selected) -> None:
         return
     st.subheader("Results")
     st.dataframe(summary(rows), hide_index=True, alt="accuracy and cost")
+    said = why_simulated(rows)
+    if said:
+        st.caption(said)
     st.download_button(
         "Download as CSV",
         table(rows).to_csv(index=False),
@@ -38,6 +41,8 @@ def table(rows: list[Measured]) -> pd.DataFrame:
         [
             {
                 "configuration": row.configuration.name,
+                "quantizer": row.preset,
+                "runs as": runs_as(row),
                 "images": row.evaluation.images,
                 "top-1": 100 * row.evaluation.top1,
                 "top-1 low": 100 * row.evaluation.top1_low,
@@ -59,6 +64,8 @@ def summary(rows: list[Measured]) -> pd.DataFrame:
         [
             {
                 "configuration": row.configuration.name,
+                "quantizer": row.preset or "none",
+                "runs as": runs_as(row),
                 "images": units.count(row.evaluation.images),
                 "top-1": units.share(row.evaluation.top1),
                 "95 % interval": units.interval(row.evaluation.top1_low, row.evaluation.top1_high),
@@ -69,6 +76,28 @@ def summary(rows: list[Measured]) -> pd.DataFrame:
             }
             for row in rows
         ]
+    )
+
+
+def runs_as(row: Measured) -> str:
+    """Say whether layers with weights multiply integers."""
+    if row.path is None:
+        return "float"
+    simulated = sum(row.path.simulated.values())
+    if not simulated:
+        return "integers"
+    total = row.path.integers + simulated
+    return f"integers in {row.path.integers} of {total}" if row.path.integers else "simulated"
+
+
+def why_simulated(rows: list[Measured]) -> str:
+    """Say why layers are simulated in floating point; "" where none is."""
+    reasons = {reason for row in rows if row.path is not None for reason in row.path.simulated}
+    if not reasons:
+        return ""
+    return (
+        "Layers run as integers where this machine can; the others are simulated in floating "
+        f"point, with the same result up to rounding: {'; '.join(sorted(reasons))}."
     )
 
 
