@@ -1,0 +1,166 @@
+"""Transforms against matrices formed whole, and folded into a block by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from quant.transforms import (
+    Rescaling,
+    Rotation,
+    Transform,
+    balanced,
+    gain,
+    orthogonal,
+    rotate,
+    signs,
+)
+
+SIZES = [1, 2, 3, 8, 15, 32, 48, 96, 192, 384, 768, 1000]
+
+
+def whole(size: int) -> Tensor:
+    """H (C, C), written out block by block: H[a b + i, c b + j] = A[a, c] B[i, j]."""
+    outer, inner = (factor.double() for factor in orthogonal(size))
+    rows = [torch.cat([a * inner for a in row], dim=1) for row in outer]
+    return torch.cat(rows)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_rotate_is_the_product_with_an_orthogonal_matrix(size: int) -> None:
+    x = torch.randn(2, 5, size, generator=torch.Generator().manual_seed(size)).double()
+    h = whole(size)
+    assert h.shape == (size, size)
+    torch.testing.assert_close(h @ h.T, torch.eye(size).double(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(rotate(x), torch.einsum("bnc,cd->bnd", x, h))
+
+
+def test_one_outlying_channel_spreads_over_all() -> None:
+    x = torch.zeros(1, 192)
+    x[0, 17] = 50.0
+    assert rotate(x).abs().max() < 50 * 1.5 / 192**0.5
+
+
+def linear_maps(size: int) -> list[Transform]:
+    generator = torch.Generator().manual_seed(size)
+    diagonal = torch.randn(size, generator=generator).double().add(3)
+    shift = torch.randn(size, generator=generator).double()
+    return [Rotation(diagonal, shift), Rescaling(shift, diagonal)]
+
+
+@pytest.mark.parametrize("size", [3, 32, 48])
+@pytest.mark.parametrize("kind", [0, 1])
+def test_transformed_input_times_transformed_weight_is_the_layer(size: int, kind: int) -> None:
+    transform = linear_maps(size)[kind]
+    generator = torch.Generator().manual_seed(1)
+    x, weight = (torch.randn(n, size, generator=generator).double() for n in (20, 7))
+    bias = torch.randn(7, generator=generator).double()
+    kept = x.clone()
+    found = F.linear(transform(x), transform.weight(weight), transform.bias(weight, bias))
+    torch.testing.assert_close(found, F.linear(x, weight, bias), rtol=1e-5, atol=1e-5)
+    assert torch.equal(x, kept)
+
+
+def test_signs_are_drawn_by_their_generator() -> None:
+    first, again, other = (signs(64, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    assert set(first.tolist()) == {-1.0, 1.0}
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def moments(seed: int, size: int = 6) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    rows, mix = (torch.randn(n, size, generator=generator).double() for n in (40, size))
+    rows = rows * torch.linspace(0.3, 3, size) @ mix
+    return rows.T @ rows / 40
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_balancing_makes_both_moments_equal_and_their_traces_least(seed: int) -> None:
+    first, second = moments(seed), moments(seed + 50)
+    forth, back = balanced(first, second)
+    torch.testing.assert_close(forth @ back, torch.eye(6).double(), rtol=0, atol=1e-8)
+    moved, other = forth.T @ first @ forth, back @ second @ back.T
+    # a thousandth of the mean diagonal is added to both, so they are nearly equal
+    torch.testing.assert_close(moved, other, rtol=0.02, atol=0.02 * float(moved.abs().max()))
+    product = moved.trace() * other.trace()
+    generator = torch.Generator().manual_seed(seed)
+    for size in (0.01, 0.1, 1.0):
+        for _ in range(50):
+            rough = torch.randn(6, 6, generator=generator).double()
+            tried = forth @ (torch.eye(6).double() + size * rough)
+            undone = torch.linalg.inv(tried)
+            cost = (tried.T @ first @ tried).trace() * (undone @ second @ undone.T).trace()
+            assert cost >= product * 0.99
+    identity = first.trace() * second.trace()
+    assert product < identity
+
+
+def test_balancing_a_zero_factor_stays_finite() -> None:
+    zero = torch.zeros(4, 4)
+    for pair in ((zero, moments(0, 4)), (moments(0, 4), zero), (zero, zero)):
+        forth, back = balanced(*pair)
+        assert torch.isfinite(forth).all()
+        torch.testing.assert_close(forth @ back, torch.eye(4).double(), rtol=0, atol=1e-6)
+
+
+def test_a_gain_is_never_too_small_to_divide_by() -> None:
+    weight = torch.tensor([2.0, 0.0, -1.5, 1e-9, -1e-9])
+    found = gain(weight, 5)
+    assert found[[0, 2]].tolist() == [2.0, -1.5]
+    assert found.abs().min() >= 0.0019
+    assert found[4] < 0
+    assert torch.isfinite(1 / gain(torch.zeros(5), 5)).all()
+    assert torch.equal(gain(None, 4), torch.ones(4))
+    assert torch.equal(gain(weight, 4), torch.ones(4))
+
+
+class Block:
+    """A pre-LN residual MLP: x + W2 gelu(W1 LN(x) + b1) + b2, float64."""
+
+    def __init__(self, size: int, generator: torch.Generator) -> None:
+        def draw(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=generator).double()
+
+        self.gain, self.beta = draw(size) + 2, draw(size)
+        self.first, self.second = (draw(2 * size, size), draw(2 * size)), (
+            draw(size, 2 * size),
+            draw(size),
+        )
+
+    def read(self, stream: Tensor) -> Tensor:
+        """The input of the layer that reads the stream."""
+        return F.layer_norm(stream, stream.shape[-1:], self.gain, self.beta, 1e-6)
+
+    def __call__(self, stream: Tensor) -> Tensor:
+        hidden = F.gelu(F.linear(self.read(stream), *self.first))
+        return stream + F.linear(hidden, *self.second)
+
+
+def test_a_rotation_folds_into_the_weights_that_write_and_read_the_stream() -> None:
+    generator, size = torch.Generator().manual_seed(0), 48
+    blocks = [Block(size, generator) for _ in range(3)]
+    stream = torch.randn(5, size, generator=generator).double()
+    flips, h = signs(size, generator).double(), whole(size)
+    centre = torch.eye(size).double() - 1 / size
+    turn = centre @ torch.diag(flips) @ h  # writers lose the mean, and are turned
+    folded = stream @ turn
+    for block in blocks:
+        rotation = Rotation(flips / block.gain, torch.zeros(size).double())
+        wanted = rotation(block.read(stream))
+        # what is left of the LayerNorm has no mean to take off and no gain: it turns with x
+        scaled = folded / (folded.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+        read = scaled + rotation(block.beta)
+        torch.testing.assert_close(read, wanted, rtol=1e-5, atol=1e-5)
+        hidden = F.gelu(F.linear(read, rotation.weight(block.first[0]), block.first[1]))
+        folded = folded + F.linear(hidden, turn.T @ block.second[0], block.second[1] @ turn)
+        stream = block(stream)
+        torch.testing.assert_close(folded, stream @ turn, rtol=1e-5, atol=1e-5)
+    # the head reads through the transpose
+    head = torch.randn(4, size, generator=generator).double()
+    logits = F.linear(F.layer_norm(stream, (size,), eps=1e-6), head)
+    scaled = folded / (folded.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+    turned = head @ torch.diag(flips) @ h
+    torch.testing.assert_close(F.linear(scaled, turned), logits, rtol=1e-5, atol=1e-5)
