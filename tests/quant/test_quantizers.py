@@ -1,50 +1,125 @@
+"""Quantizers against their formulas, number by number, and what all of them must keep."""
+
+from __future__ import annotations
+
 import math
 
 import pytest
 import torch
 
-from quant.qparams import choose_qparams, fake_quantize
-from quant.quantizers import LogSqrt2, fit_log_sqrt2, fit_per_channel, fit_uniform
+from quant.fit import codebooks, halves, logarithms
+from quant.qparams import QParams, choose_qparams
+from quant.quantizers import Codebook, Logarithmic, Quantizer, Uniform, codebook
+
+WIDTHS = range(2, 9)
+
+
+def sample(low: float = -0.17, count: int = 4000) -> torch.Tensor:
+    x = torch.randn(count, generator=torch.Generator().manual_seed(4)) ** 3
+    return x.clamp_min(low)
+
+
+def every(bits: int) -> dict[str, Quantizer]:
+    """One quantizer of each kind for `sample()`."""
+    x = sample()
+    low, high = float(x.min()), float(x.max())
+    return {
+        "uniform": Uniform(choose_qparams(x.min(), x.max(), bits)),
+        "logarithmic": Logarithmic(high, 2**0.5, bits),
+        "shifted": logarithms(low, high, bits)[5],
+        "halves": halves(low, high, bits)[0],
+        "codebook": codebooks(x, torch.ones_like(x), bits, low)[2],
+    }
+
+
+@pytest.mark.parametrize("bits", WIDTHS)
+@pytest.mark.parametrize("kind", ["uniform", "logarithmic", "shifted", "halves", "codebook"])
+def test_few_values_in_order_and_the_same_again(kind: str, bits: int) -> None:
+    quantizer, x = every(bits)[kind], sample().sort().values
+    if kind == "logarithmic":  # for what is not negative
+        x = x.abs().sort().values
+    kept = x.clone()
+    found = quantizer(x)
+    assert torch.equal(x, kept)
+    assert quantizer.bits == bits
+    assert len(found.unique()) <= 2**bits
+    assert (found.diff() >= 0).all()
+    again = quantizer(found)
+    torch.testing.assert_close(again, found, rtol=1e-5, atol=1e-6)
+    assert quantizer(x.view(40, 100)).shape == (40, 100)
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
-def test_log_sqrt2_is_the_formula_number_by_number(bits):
-    x = torch.tensor([0.0, 1e-30, 1e-6, 0.01, 0.2, 0.49, 0.5, 0.7, 0.8, 1.2]).double()
+@pytest.mark.parametrize("base", [2**0.5, 2.0, 2 ** (10 / 37)])
+@pytest.mark.parametrize("shift", [0.0, 0.17])
+def test_logarithmic_is_the_formula_number_by_number(bits: int, base: float, shift: float) -> None:
+    x = torch.tensor([0.0, 1e-30, 1e-6, 0.01, 0.2, 0.49, 0.5, 0.7, 0.8, 1.2]).double() - shift
     expected = []
     for value in x.tolist():
-        q = max(round(-2 * math.log2(value / 0.8)), 0) if value else math.inf
-        expected.append(0.8 * 2 ** (-q / 2) if q < 2**bits else 0.0)
-    found = LogSqrt2(0.8, bits)(x)
+        value += shift
+        q = max(round(-math.log(value / 0.8) / math.log(base)), 0) if value > 0 else math.inf
+        expected.append((0.8 * base**-q if q < 2**bits - 1 else 0.0) - shift)
+    found = Logarithmic(0.8, base, bits, shift)(x)
     torch.testing.assert_close(found, torch.tensor(expected).double())
 
 
-def test_log_sqrt2_keeps_float32_attention_of_every_size():
-    attention = torch.randn(2, 3, 50, 50).mul(4).softmax(-1)
-    found = fit_log_sqrt2(attention, 8)(attention)
-    ratio = (found / attention).log2().abs()
-    assert ratio.max() <= 0.2501  # half a step of sqrt 2
-    assert torch.isfinite(found).all()
+@pytest.mark.parametrize("bits", WIDTHS)
+def test_a_probability_of_zero_stays_zero(bits: int) -> None:
+    x = torch.tensor([0.0, 1.0, 0.3, 0.0])
+    for quantizer in (
+        Logarithmic(1.0, 2**0.5, bits),
+        *logarithms(0.0, 1.0, bits),
+        *codebooks(x, torch.ones(4), bits, 0.0),
+        Uniform(choose_qparams(torch.tensor(0.0), torch.tensor(0.4), bits)),
+    ):
+        found = quantizer(x)
+        # AdaLog's largest base times 8 bits reaches below the least normal number
+        assert found[[0, 3]].abs().max() < 1e-37
+        assert torch.isfinite(found).all()
 
 
-def test_an_outlier_beyond_the_percentile_is_cut_when_that_pays():
-    sample = torch.cat([torch.linspace(-1, 1, 20_000), torch.tensor([40.0])])
-    found = fit_uniform(sample, 4)
-    whole = fake_quantize(sample, choose_qparams(sample.min(), sample.max(), 4))
-    error = (found(sample) - sample).square().sum()
-    assert error < (whole - sample).square().sum()
-    assert float(found(torch.tensor([40.0]))) < 2
+def test_logarithmic_keeps_float32_attention_of_every_size() -> None:
+    scores = torch.randn(2, 3, 50, 50, generator=torch.Generator().manual_seed(0))
+    attention = scores.mul(4).softmax(-1)
+    found = Logarithmic(float(attention.max()), 2**0.5, 8)(attention)
+    assert (found / attention).log2().abs().max() <= 0.2501  # half a step of sqrt 2
 
 
-def test_two_extreme_values_of_a_small_sample_are_kept():
-    sample = torch.tensor([-1.0, 0.0, 1.0])
-    torch.testing.assert_close(fit_uniform(sample, 8)(sample), sample, rtol=0, atol=0.01)
+@pytest.mark.parametrize("bits", WIDTHS)
+def test_codebook_levels_are_whole_steps_of_an_8_bit_grid(bits: int) -> None:
+    x = sample()
+    for book in codebooks(x, torch.ones_like(x), bits, float(x.min())):
+        steps = book(x).double() / book.step + book.zero_point
+        assert (steps - steps.round()).abs().max() < 1e-3
+        assert steps.round().min() >= 0
+        assert steps.round().max() <= 255
+        assert 0 <= book.zero_point <= 255
+        assert torch.equal(book.table, book.table.sort().values)
+        assert len(book.values) <= 2**bits
 
 
-def test_channels_are_fitted_one_by_one():
-    generator = torch.Generator().manual_seed(2)
-    sample = torch.randn(3000, 4, generator=generator) ** 3 * torch.tensor([1.0, 20.0, 0.3, 5.0])
-    together = fit_per_channel(sample, 4)
-    for c in range(4):
-        alone = fit_uniform(sample[:, c], 4).qparams
-        torch.testing.assert_close(together.scale[c], alone.scale)
-        torch.testing.assert_close(together.zero_point[c], alone.zero_point)
+def test_a_codebook_takes_the_nearest_level_of_the_cell() -> None:
+    levels = torch.tensor([0.0, 3.0, 10.0, 60.0, 255.0])
+    book = codebook(levels, 0.5, 4, 3)
+    for cell in range(256):
+        nearest = (levels - cell).abs()
+        assert nearest[levels == book.table[cell]].item() == nearest.min()
+    x = torch.linspace(-10, 140, 997)
+    found = book(x)
+    for value, got in zip(x.tolist(), found.tolist(), strict=True):
+        cell = min(max(round(value / 0.5 + 4), 0), 255)
+        assert got == (float(book.table[cell]) - 4) * 0.5
+
+
+def test_a_uniform_quantizer_broadcasts_its_parameters() -> None:
+    q = QParams(torch.tensor([0.1, 0.5]).view(2, 1, 1), torch.tensor([3.0, 8.0]).view(2, 1, 1), 4)
+    x = torch.randn(5, 2, 7, 3, generator=torch.Generator().manual_seed(0))
+    found = Uniform(q)(x)
+    for head, (scale, zero) in enumerate(((0.1, 3), (0.5, 8))):
+        codes = (x[:, head].double() / scale).round().add(zero).clamp(0, 15).sub(zero)
+        torch.testing.assert_close(found[:, head].double(), codes * scale, rtol=1e-5, atol=1e-6)
+
+
+def test_a_codebook_of_one_value_is_that_value() -> None:
+    book = Codebook(torch.full((256,), 7.0), 1.0, 5, 2)
+    assert book(torch.randn(9)).unique().tolist() == [2.0]

@@ -125,9 +125,12 @@ class Block:
             return torch.randn(*shape, generator=generator).double()
 
         self.gain, self.beta = draw(size) + 2, draw(size)
-        self.first, self.second = (draw(2 * size, size), draw(2 * size)), (
-            draw(size, 2 * size),
-            draw(size),
+        self.first, self.second = (
+            (draw(2 * size, size), draw(2 * size)),
+            (
+                draw(size, 2 * size),
+                draw(size),
+            ),
         )
 
     def read(self, stream: Tensor) -> Tensor:

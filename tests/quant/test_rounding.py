@@ -1,0 +1,188 @@
+"""Rounding against exhaustive search and float64 sums."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from quant.rounding import Grid, choose_grid, compensate, damped, descend, round_weight, stack
+from quant.solve import ridge
+
+WIDTHS = tuple(range(2, 9))
+
+
+def drawn(rows: int, columns: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """A weight (K, C), inputs (n, C) that lean on each other, and their Gram matrix."""
+    generator = torch.Generator().manual_seed(seed)
+    weight, mix = (torch.randn(n, columns, generator=generator) for n in (rows, columns))
+    inputs = torch.randn(4 * columns + 8, columns, generator=generator) @ (
+        mix / columns**0.5 + torch.eye(columns)
+    )
+    return weight, inputs, inputs.T @ inputs / len(inputs)
+
+
+def loss(weight: Tensor, codes: Tensor, scale: Tensor, gram: Tensor) -> Tensor:
+    """(W - W_q) G (W - W_q)^T by row, in float64."""
+    off = weight.double() - codes.double() * scale.double()
+    return torch.einsum("kc,cd,kd->k", off, gram.double(), off)
+
+
+@pytest.mark.parametrize("compensated", [False, True])
+def test_codes_are_signed_bytes_of_few_values_at_every_width(compensated: bool) -> None:
+    weight, _, gram = drawn(12, 70)
+    weight[3] = weight[3].abs() + 2  # one-sided rows
+    weight[4] = -weight[4].abs()
+    weight[5] = 0
+    weight[6, 1:] = 0
+    for bits, (codes, scale) in zip(
+        WIDTHS, round_weight(weight, WIDTHS, gram, compensated), strict=True
+    ):
+        assert codes.dtype == torch.int8
+        assert scale.shape == (12,)
+        assert (scale > 0).all()
+        for row in codes.int():
+            assert int(row.max() - row.min()) < 2**bits
+            assert len(row.unique()) <= 2**bits
+        assert torch.equal(codes[5], torch.zeros_like(codes[5]))
+
+
+def test_stacked_widths_are_each_width_alone() -> None:
+    weight, _, gram = drawn(9, 40)
+    together = round_weight(weight, WIDTHS, gram, True)
+    for bits, (codes, scale) in zip(WIDTHS, together, strict=True):
+        ((alone, own),) = round_weight(weight, [bits], gram, True)
+        # sums of another shape round differently in the last bit; a tie may then fall otherwise
+        assert (codes != alone).float().mean() < 0.01
+        torch.testing.assert_close(scale, own, rtol=1e-4, atol=0)
+
+
+def test_more_bits_are_closer() -> None:
+    weight, _, gram = drawn(9, 40)
+    errors = [
+        float(loss(weight, codes, scale[:, None], gram).sum())
+        for codes, scale in round_weight(weight, WIDTHS, gram, True)
+    ]
+    assert errors == sorted(errors, reverse=True)
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_the_grid_is_the_best_of_its_shrunk_ranges(bits: int) -> None:
+    weight, _, gram = drawn(6, 50)
+    importance = gram.diagonal()
+    grid = choose_grid(weight, bits, importance)
+    got = ((grid.codes(weight) * grid.scale - weight).square() * importance).sum(1)
+    whole = (weight.amax(1) - weight.amin(1)).double() / (2**bits - 1)
+    for row in range(6):
+        low = float(weight[row].min())
+        for factor in (1.0, 0.9, 0.775, 0.6, 0.4):
+            step = float(whole[row]) * factor
+            first = round(low * factor / step)
+            if bits == 8:
+                continue  # symmetric there, so that codes stay within a signed byte
+            codes = (weight[row] / step).round().clamp(first, first + 2**bits - 1)
+            error = float(((codes * step - weight[row]).square() * importance).sum())
+            assert float(got[row]) <= error * 1.001
+    assert (grid.high - grid.low == 2**bits - 1).all()
+    assert grid.low.min() >= -(2**bits) if bits < 8 else (grid.low == -128).all()
+
+
+def test_compensation_beats_nearest_where_inputs_lean_on_each_other() -> None:
+    for seed in range(5):
+        weight, inputs, gram = drawn(16, 48, seed)
+        for bits in (2, 3, 4):
+            (codes, scale), (plain, own) = (
+                round_weight(weight, [bits], gram, compensated)[0] for compensated in (True, False)
+            )
+            found, nearest = (
+                float((inputs.double() @ (weight - c * s[:, None]).double().T).square().sum())
+                for c, s in ((codes, scale), (plain, own))
+            )
+            assert found < 0.8 * nearest
+
+
+def best_by_trial(weight: Tensor, grid: Grid, gram: Tensor) -> Tensor:
+    """The least loss of each row over all codes of its grid."""
+    least = []
+    for row in range(len(weight)):
+        codes = range(int(grid.low[row]), int(grid.high[row]) + 1)
+        tried = torch.tensor(list(itertools.product(codes, repeat=weight.shape[1]))).float()
+        rows = weight[row : row + 1].expand_as(tried)
+        least.append(loss(rows, tried, grid.scale[row].expand(len(tried), 1), gram).min())
+    return torch.stack(least)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_on_tiny_cases_it_is_close_to_trying_everything(seed: int) -> None:
+    weight, _, gram = drawn(12, 5, seed)
+    gram = damped(gram)
+    grid = choose_grid(weight, 2, gram.diagonal())
+    best = best_by_trial(weight, grid, gram)
+    greedy = compensate(weight, grid, gram)
+    first = loss(weight, greedy, grid.scale, gram)
+    assert (first >= best - 1e-6).all()
+    assert float(first.sum()) <= 2.0 * float(best.sum())
+    codes = greedy.clone()
+    descend(weight, codes, Grid(grid.scale, grid.low, grid.high), gram, sweeps=1)
+    second = loss(weight, codes, grid.scale, gram)
+    assert (best - 1e-6 <= second).all()
+    assert (second <= first + 1e-6).all()
+    assert float(second.sum()) <= 1.5 * float(best.sum())
+
+
+@pytest.mark.parametrize("columns", [7, 64, 130])
+def test_descent_never_raises_the_loss_and_ends_where_no_single_step_helps(columns: int) -> None:
+    weight, _, gram = drawn(10, columns, 3)
+    gram = damped(gram)
+    grid = choose_grid(weight, 3, gram.diagonal())
+    codes = grid.codes(weight)
+    before = loss(weight, codes, grid.scale, gram)
+    for _ in range(3):
+        grid = descend(weight, codes, grid, gram, sweeps=1)
+        after = loss(weight, codes, grid.scale, gram)
+        assert (after <= before * (1 + 1e-5)).all()
+        before = after
+    grid = descend(weight, codes, grid, gram, sweeps=60)
+    final = loss(weight, codes, grid.scale, gram)
+    assert (final <= before * (1 + 1e-5)).all()
+    for column in range(columns):
+        for step in (-1, 1):
+            tried = codes.clone()
+            tried[:, column] = (tried[:, column] + step).clamp(grid.low[:, 0], grid.high[:, 0])
+            assert (loss(weight, tried, grid.scale, gram) >= final * (1 - 1e-4)).all()
+    for factor in (0.99, 1.01):  # scales are refitted
+        assert (loss(weight, codes, grid.scale * factor, gram) >= final * (1 - 1e-6)).all()
+
+
+def test_grids_stack_by_rows() -> None:
+    weight, _, gram = drawn(4, 6)
+    grids = [choose_grid(weight, bits, gram.diagonal()) for bits in (2, 5)]
+    both = stack(grids)
+    for place, grid in enumerate(grids):
+        part = slice(4 * place, 4 * place + 4)
+        assert torch.equal(both.codes(weight.repeat(2, 1))[part], grid.codes(weight))
+
+
+def test_ridge_is_least_squares_of_the_stacked_system() -> None:
+    weight, inputs, gram = drawn(6, 9)
+    generator = torch.Generator().manual_seed(8)
+    wanted = inputs @ weight.T + torch.randn(len(inputs), 6, generator=generator)
+    strength, count = 0.3, len(inputs)
+    added = strength * float(gram.diagonal().mean())
+    # |Y - A V^T|^2 / n + added |V - W|^2, as one tall system
+    rows = torch.cat([inputs / count**0.5, added**0.5 * torch.eye(9)]).double()
+    goals = torch.cat([wanted / count**0.5, added**0.5 * weight.T]).double()
+    expected = torch.linalg.lstsq(rows, goals).solution.T.float()
+    found = ridge(weight, gram, wanted.T @ inputs / count, strength)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("gram", [torch.zeros(8, 8), torch.ones(8, 8)])
+def test_inputs_without_variety_still_round(gram: Tensor) -> None:
+    weight = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    for codes, scale in round_weight(weight, WIDTHS, gram, True):
+        assert torch.isfinite(scale).all()
+        assert (scale > 0).all()
+        assert codes.abs().max() > 0
