@@ -26,6 +26,12 @@ page = st.navigation(
             help="Spend an average number of bits over the layers by their contribution.",
         ),
         st.Page(
+            "app/views/layers.py",
+            title="Layers",
+            icon=":material/stairs:",
+            help="Look inside a quantized layer: its grid, its error, what clipping changes.",
+        ),
+        st.Page(
             "app/views/accuracy.py",
             title="Accuracy",
             icon=":material/query_stats:",

@@ -104,9 +104,9 @@ def score_spec(layers: Sequence[Layer], dark: bool) -> dict[str, Any]:
     legend = {"orient": "top", "title": None, "offset": 0, "symbolStrokeWidth": 0}
     bars = {
         "params": [{"name": PICK, "select": {"type": "point", "fields": ["layer"]}}],
-        "mark": {"type": "bar", "cornerRadiusEnd": 2, "stroke": _ink(dark), "cursor": "pointer"},
+        "mark": {"type": "bar", "cornerRadiusEnd": 2, "stroke": ink(dark), "cursor": "pointer"},
         "encoding": {
-            **_span(layers),
+            **span(layers),
             "strokeWidth": _outline("datum.chosen"),
             **_height("score", "share of relevance (%)", {"nice": True}),
             "color": {"field": "kind", "type": "nominal", "scale": scale, "legend": legend},
@@ -114,23 +114,23 @@ def score_spec(layers: Sequence[Layer], dark: bool) -> dict[str, Any]:
         },
     }
     errors = {
-        "mark": {"type": "rule", "opacity": 0.75, "color": _ink(dark)},
+        "mark": {"type": "rule", "opacity": 0.75, "color": ink(dark)},
         "encoding": {
             "x": {"field": "middle", "type": "quantitative"},
             "y": {"field": "low", "type": "quantitative"},
             "y2": {"field": "high"},
         },
     }
-    return _spec(layers, [bars, errors], 240, dark)
+    return spec(layers, [bars, errors], 240, dark)
 
 
 def bits_spec(layers: Sequence[Layer], dark: bool) -> dict[str, Any]:
     """Specify bars of each layer's bits with the number printed, outlined where locked."""
     scale = {"domain": list(MENU), "range": DARK_BITS if dark else LIGHT_BITS}
     bars = {
-        "mark": {"type": "bar", "cornerRadiusEnd": 2, "stroke": _ink(dark)},
+        "mark": {"type": "bar", "cornerRadiusEnd": 2, "stroke": ink(dark)},
         "encoding": {
-            **_span(layers),
+            **span(layers),
             **_height("bits", "bits", {"domain": [0, 9], "nice": False}),
             "color": {"field": "bits", "type": "ordinal", "scale": scale, "legend": None},
             "strokeWidth": _outline("datum.chosen"),
@@ -139,7 +139,7 @@ def bits_spec(layers: Sequence[Layer], dark: bool) -> dict[str, Any]:
     }
     size = 12 if len(layers) < MANY_LAYERS else 8
     numbers: dict[str, Any] = {
-        "mark": {"type": "text", "dy": -8, "fontSize": size, "color": _ink(dark)},
+        "mark": {"type": "text", "dy": -8, "fontSize": size, "color": ink(dark)},
         "encoding": {
             "x": {"field": "middle", "type": "quantitative"},
             "y": {"field": "bits", "type": "quantitative"},
@@ -147,21 +147,22 @@ def bits_spec(layers: Sequence[Layer], dark: bool) -> dict[str, Any]:
         },
     }
     locked = {
-        "mark": {"type": "text", "dy": -20, "fontSize": size, "color": _ink(dark)},
+        "mark": {"type": "text", "dy": -20, "fontSize": size, "color": ink(dark)},
         "encoding": {**numbers["encoding"], "text": {"field": "mark"}},
     }
-    return _spec(layers, [bars, numbers, locked], 220, dark)
+    return spec(layers, [bars, numbers, locked], 220, dark)
 
 
 def _outline(test: str) -> dict[str, Any]:
     return {"condition": {"test": test, "value": 2}, "value": 0}
 
 
-def _ink(dark: bool) -> str:
+def ink(dark: bool) -> str:
+    """Return the colour of lines and text."""
     return "#e6ebf2" if dark else "#1b2430"
 
 
-def _span(layers: Sequence[Layer]) -> dict[str, Any]:
+def span(layers: Sequence[Layer]) -> dict[str, Any]:
     """Place bars side by side, with the blocks' numbers as the axis."""
     middles = {(first + last) / 2: label for label, first, last in blocks_of(layers)}
     labels = json.dumps({f"{middle:g}": label for middle, label in middles.items()})
@@ -194,14 +195,14 @@ def _tooltip(*fields: str, **formats: str) -> list[dict[str, str]]:
     return plain + numbers
 
 
-def _spec(
+def spec(
     layers: Sequence[Layer], marks: list[dict[str, Any]], height: int, dark: bool
 ) -> dict[str, Any]:
     """Lay marks over thin lines between blocks."""
     edges = [{"edge": first} for _, first, _ in blocks_of(layers)[1:]]
     lines = {
         "data": {"values": edges},
-        "mark": {"type": "rule", "strokeDash": [2, 3], "opacity": 0.3, "color": _ink(dark)},
+        "mark": {"type": "rule", "strokeDash": [2, 3], "opacity": 0.3, "color": ink(dark)},
         "encoding": {"x": {"field": "edge", "type": "quantitative"}},
     }
     return {"height": height, "layer": [*marks, lines]}

@@ -20,6 +20,7 @@ from assets.sources import DigitSource
 from assets.uploads import open_image
 
 PAIRS, IMAGES, UPLOAD = "Two digits", "Single images", "Your own"
+FIRST = {PAIRS: f"pair-{EXAMPLE_PAIR}", IMAGES: "image-0"}
 PAGE = 10  # thumbnails on a page
 PAIR_IDS = range(PAGE)
 TYPES = ["png", "jpg", "jpeg", "webp"]
@@ -36,7 +37,7 @@ class Chosen:
 def choose(loaded: LoadedModel, images: ImageSet | None) -> Chosen | None:
     """Show the gallery; return the chosen picture, or None while there is none."""
     sources = _sources(loaded, images)
-    first = {PAIRS: f"pair-{EXAMPLE_PAIR}", IMAGES: "image-0"}.get(sources[0])
+    first = FIRST.get(sources[0])
     with st.container(border=True):
         row = st.container(horizontal=True, vertical_alignment="center")
         with row:
@@ -51,6 +52,12 @@ def choose(loaded: LoadedModel, images: ImageSet | None) -> Chosen | None:
             items = _image_items(images, images.key, page)
             _strip(f"Images of {images.name}", items, first)
     return _chosen(sources, images, first)
+
+
+def current(loaded: LoadedModel, images: ImageSet | None) -> Chosen | None:
+    """Return the chosen picture, or the first one, without showing the gallery."""
+    sources = _sources(loaded, images)
+    return _chosen(sources, images, FIRST.get(sources[0]))
 
 
 def _sources(loaded: LoadedModel, images: ImageSet | None) -> list[str]:

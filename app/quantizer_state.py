@@ -10,7 +10,8 @@ from quant.presets import DEFAULT, PRESETS
 
 # Keys of widgets.
 PRESET_CHOICE, WEIGHT_CHOICE, ACTIVATION_CHOICE = "preset_choice", "weight_bits", "activation_bits"
-HEAD_CHOICE, SIDE, STRIP, VIEW, CLIP_SLIDER = "head", "side", "strip", "layers", "clip_slider"
+HEAD_CHOICE, STRIP, STRIP_KIND = "head_choice", "strip", "strip_kind"
+VIEW, CLIP_SLIDER = "layers", "clip_slider"
 LESSON_BITS, LESSON_CLIP, LESSON_WEIGHTS = "lesson_bits", "lesson_clip", "lesson_weights"
 
 # Plain entries of the session.
@@ -18,6 +19,7 @@ _PRESET, _WEIGHT, _ACTIVATION = "_preset", "_weight_bits", "_activation_bits"
 _CLIP, _LESSON_BITS, _LESSON_CLIP = "_clip", "_lesson_bits", "_lesson_clip"
 
 PRESET_PARAMETER, WEIGHT_PARAMETER, ACTIVATION_PARAMETER = "preset", "w", "a"
+ONE_VIEW, ALL_VIEW, LESSON_VIEW = "One layer", "Whole model", "Lesson"
 DEFAULT_WIDTH, DEFAULT_CLIP = 4, 2.0
 LESSON_WIDTH, LESSON_RANGE = 3, 1.0
 
@@ -43,14 +45,19 @@ def activation_bits() -> int:
     return _width(_ACTIVATION, ACTIVATION_PARAMETER)
 
 
-def choose_widths(weight: int, activation: int) -> None:
-    """Choose the widths that layers are looked at with."""
-    st.session_state[_WEIGHT], st.session_state[_ACTIVATION] = str(weight), str(activation)
+def choose_width(choice: str, width: int) -> None:
+    """Choose the width that WEIGHT_CHOICE or ACTIVATION_CHOICE is for."""
+    st.session_state[_WEIGHT if choice == WEIGHT_CHOICE else _ACTIVATION] = str(width)
 
 
 def _width(key: str, parameter: str) -> int:
     text = asked(key, parameter) or ""
     return int(text) if text in map(str, WIDTHS) else DEFAULT_WIDTH
+
+
+def show_view(name: str) -> None:
+    """Show another view of the Layers page; only before its widget exists."""
+    st.session_state[VIEW] = name
 
 
 def in_address() -> dict[str, str | int | None]:
@@ -87,5 +94,5 @@ def choose_lesson_bits(value: float) -> None:
 
 
 def choose_lesson_clip(value: float) -> None:
-    """Choose the share of the range that the lesson's grid covers, in hundredths."""
-    st.session_state[_LESSON_CLIP] = round(value, 2)
+    """Choose the share of the range that the lesson's grid covers, in percent."""
+    st.session_state[_LESSON_CLIP] = round(value / 100, 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 def share(value: float, digits: int = 1) -> str:
     """0.9312 -> "93.1 %"."""
@@ -42,6 +44,13 @@ def duration(seconds: float) -> str:
     """A rough time: 7.2 -> "7 s", 83 -> "1 min 23 s"."""
     whole = max(1, round(seconds))
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
+
+
+def decibels(value: float) -> str:
+    """A ratio of signal to noise: 25.21 -> "25.2 dB"; without noise "no error"."""
+    if value == math.inf:
+        return "no error"
+    return "no signal" if value == -math.inf else f"{value:.1f} dB".replace("-", "−")
 
 
 def unbroken(text: str) -> str:

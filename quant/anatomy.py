@@ -156,11 +156,25 @@ def anatomy(calibration: Calibration, seen: Seen, bits: LayerBits) -> Anatomy:
     return Anatomy(seen.name, bits, type(turned).__name__ if turned else "", sides, error)
 
 
-class _Attention(QuantizedModel):
+@dataclass(frozen=True, eq=False)
+class Attention:
+    """One attention of one image, queries in rows, in float and in the quantized model.
+
+    Attributes:
+        plain, quantized: (h, N, N), the mean over the windows where there are several.
+        windows: how many; 1 where all tokens look at all.
+    """
+
+    plain: np.ndarray
+    quantized: np.ndarray
+    windows: int
+
+
+class _Watched(QuantizedModel):
     """A quantized model that keeps every softmax's output by the module that runs it."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(self, calibration: Calibration, allocation: Allocation) -> None:
+        super().__init__(calibration.model, calibration, allocation)
         self.seen: dict[str, Tensor] = {}
 
     def softmax(self, input: Tensor, dim: int, *args: Any, **kwargs: Any) -> Tensor:
@@ -171,20 +185,24 @@ class _Attention(QuantizedModel):
 
 def attention(
     calibration: Calibration, allocation: Allocation, image: Tensor, product: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return one attention in float and in the quantized model, as `product` reads it: (h, N, N).
+) -> Attention:
+    """Return one attention as `product` reads it, its name ending in `.matmul2`.
 
     Args:
-        image: (1, 3, H, W). Where attention stays within windows, the mean over them is returned.
-        product: name of the product of attention and values, `....matmul2`.
+        allocation: how the quantized model is quantized, with `product`.
+        image: (1, 3, H, W).
+
+    Raises:
+        ValueError: no softmax runs in the product's module.
     """
     module, found = product.rpartition(".")[0], []
-    for bits in ({}, allocation):
-        model = _Attention(calibration.model, calibration, bits)
+    for model in (_Watched(calibration, {}), _Watched(calibration, allocation)):
         model.run(image)
-        softmaxed = next(x for name, x in model.seen.items() if name.startswith(module))
-        if product in bits:
-            stored = pass_of(calibration, bits[product].activation)
-            softmaxed = stored.operand(product, 0)(softmaxed)
-        found.append(softmaxed.mean(0).cpu().numpy())
-    return found[0], found[1]
+        inside = [x for name, x in model.seen.items() if f"{name}.".startswith(f"{module}.")]
+        if not inside:
+            raise ValueError(f"{product} reads no softmax: choose the product of an attention")
+        found.append(inside[0])
+    stored = pass_of(calibration, allocation[product].activation)
+    plain, quantized = found[0], stored.operand(product, 0)(found[1])
+    means = [x.mean(0).cpu().numpy() for x in (plain, quantized)]
+    return Attention(means[0], means[1], len(plain))

@@ -74,6 +74,12 @@ def _facts(layer: Layer, layers: tuple[Layer, ...], scores: list[float]) -> None
         f"It carries **{units.share(score, 2)}** of the layers' positive relevance for this "
         f"class: number {place} of {len(layers)}."
     )
+    st.page_link(
+        "app/views/layers.py",
+        label="What quantization does to it",
+        icon=":material/arrow_forward:",
+        query_params={state.LAYER_PARAMETER: layer.name},
+    )
 
 
 def _place(asked: Question, seen: heatmaps.LayerDetail, layer: Layer) -> None:

@@ -158,3 +158,9 @@ def _chosen_layer(scores: ContributionScores) -> None:
             icon=":material/arrow_forward:",
             query_params={state.VIEW: state.DEPTH_VIEW, state.LAYER_PARAMETER: name},
         )
+        st.page_link(
+            "app/views/layers.py",
+            label="What quantization does to it",
+            icon=":material/arrow_forward:",
+            query_params={state.LAYER_PARAMETER: name},
+        )
