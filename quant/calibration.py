@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import threading
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +17,13 @@ from lrp.layers import list_layers
 from lrp.progress import Progress
 from quant.allocation import Allocation, LayerBits
 from quant.cache import Cache
-from quant.equivalent import Survey, rewrite
+from quant.equivalent import Affine, Survey, rewrite
 from quant.layers import QuantizedProduct
 from quant.passes import Plan, Solver
 from quant.presets import Preset
 from quant.qparams import MAX_BITS, MIN_BITS, check_bits
 from quant.runtime import RunningLinear, RunningProduct
-from quant.store import Stored, save_pass
+from quant.store import SCHEMA, Stored, save_pass
 
 Layer = RunningLinear | RunningProduct
 WIDTHS = tuple(range(MIN_BITS, MAX_BITS + 1))
@@ -54,13 +56,17 @@ class Calibration:
         if not len(images):
             raise ValueError("no images were given: give at least one")
         self.model, self.images, self.preset = model, images, preset
-        self._temporary = TemporaryDirectory(prefix="bitlens-") if folder is None else None
-        self._folder = Path(self._temporary.name) if self._temporary else Path(folder or "")
+        self._folder = self._own_folder() if folder is None else folder
         self._passes: dict[int, Stored] = {}
         self._plan: Plan | None = None
         self._ready: Cache[Layer] = Cache()
         self._solving = threading.Lock()
         self._integers = integers
+
+    def _own_folder(self) -> Path:
+        folder = mkdtemp(prefix="bitlens-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder)
 
     def solve(
         self,
@@ -110,6 +116,17 @@ class Calibration:
             raise ValueError(f"no layer {name!r} in this model: check the allocation")
         return RunningLinear(stored.solved(name, bits.weight).at(bits.weight), self._integers)
 
+    def untouched(self, allocation: Allocation) -> dict[str, Affine]:
+        """Return the rewritten weights of the layers that a non-empty `allocation` leaves in float.
+
+        The layers beside them expect what these give (`quant.equivalent`).
+        """
+        stored = self._passes.get(next(iter(needed(allocation)), 0))
+        if stored is None or all(name in allocation for name in stored.linear):
+            return {}
+        rewritten = self._planned().weights
+        return {name: affine for name, affine in rewritten.items() if name not in allocation}
+
     def _have(self, width: int) -> bool:
         check_bits(width)
         if width not in self._passes and self._path(width).exists():
@@ -128,7 +145,8 @@ class Calibration:
             weights = rewrite(survey, preset.centred, preset.heads, generator)
             _, *size = self.images.shape
             names = [la.name for la in list_layers(self.model, (size[0], size[1], size[2]))]
-            self._plan = Plan(preset, names, weights, survey.gains)
+            before = survey.gains, survey.activated, survey.convolutions
+            self._plan = Plan(preset, names, weights, *before)
         return self._plan
 
 
@@ -167,5 +185,5 @@ def calibrate(
 
 def calibration_folder(home: Path, keys: tuple[str, ...], preset: Preset) -> Path:
     """Return where a calibration is kept, by what names its model and images and by its preset."""
-    named = "\n".join((*keys, preset.key))
+    named = "\n".join((*keys, preset.key, str(SCHEMA)))
     return home / "calibrations" / hashlib.sha256(named.encode()).hexdigest()[:24]

@@ -8,6 +8,7 @@ shift of the values on to proj's bias, as its rows sum to one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from lrp.interpreter import Interpreter
 from quant.transforms import balanced, rotate, signs
 
+NORMALISED = 0.05  # how far a normalised row's mean may be from 0 and its variance from 1
 TOLERANCE = 1e-4  # relative; how equal two tensors must be to be taken for one
 
 Affine = tuple[Tensor, Tensor]  # a weight (K, C) and a bias (K,)
@@ -46,14 +48,23 @@ class Attention:
 
 
 class Survey(Interpreter):
-    """Watch one float pass: the attentions, and the LayerNorm gain before each layer."""
+    """Watch one float pass: the attentions, and what comes before each layer.
+
+    Attributes:
+        gains: the gain (C,) of the LayerNorm that gives a layer its input, by layer name.
+        activated: layers whose input comes out of GELU.
+        convolutions: layers that read patches of an image.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
         self.attentions: list[Attention] = []
         self.affine: dict[str, Affine] = {}
         self.gains: dict[str, Tensor] = {}
-        self._norm: Tensor | None = None
+        self.activated: set[str] = set()
+        self.convolutions: set[str] = set()
+        self._norm: Affine | None = None
+        self._activation: Tensor | None = None  # held, so that its memory names it alone
         self._last: tuple[str, Tensor] | None = None
         self._open: tuple[Attention, Tensor] | None = None  # an attention that waits for its v
         self._mixed: tuple[Attention, Tensor] | None = None  # one that waits for its proj
@@ -66,18 +77,33 @@ class Survey(Interpreter):
         bias: Tensor | None = None,
         eps: float = 1e-5,
     ) -> Tensor:
-        self._norm = weight
+        if weight is not None:
+            self._norm = weight, torch.zeros_like(weight) if bias is None else bias
         return F.layer_norm(input, normalized_shape, weight, bias, eps)
 
     def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         name, output = self.layer_name(weight), F.linear(input, weight, bias)
         self.affine[name] = weight, weight.new_zeros(len(weight)) if bias is None else bias
-        if self._norm is not None and self._norm.shape == input.shape[-1:]:
-            self.gains[name] = self._norm
+        if self._norm is not None and _normalised(input, *self._norm):
+            self.gains[name] = self._norm[0]
+        if self._activation is not None and input.data_ptr() == self._activation.data_ptr():
+            self.activated.add(name)
         if self._mixed is not None:
             attention, mixed = self._mixed
             attention.proj = name if _same(input, mixed) else ""
         self._last, self._mixed = (name, output), None
+        return output
+
+    def conv2d(
+        self, input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        self.convolutions.add(self.layer_name(weight))
+        return F.conv2d(input, weight, bias, *args, **kwargs)
+
+    def activate(self, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        output = func(input, *args, **kwargs)
+        if func is F.gelu:
+            self._activation = output
         return output
 
     def matmul(self, input: Tensor, other: Tensor) -> Tensor:
@@ -123,6 +149,20 @@ class Survey(Interpreter):
         attention.mixes = _same(values, v) and _same(total, torch.ones_like(total))
         self._mixed = attention, output.transpose(1, 2).flatten(2)
         self.attentions.append(attention)
+
+
+def _normalised(x: Tensor, weight: Tensor, bias: Tensor) -> bool:
+    """Say whether rows (..., C) come out of a LayerNorm with this weight and bias (C,).
+
+    Most rows must; windows may be padded with others.
+    """
+    if x.shape[-1:] != weight.shape:
+        return False
+    used = weight.abs() > 1e-3 * weight.abs().max()
+    plain = ((x - bias) / weight)[..., used]
+    centred = plain.mean(-1).abs() < NORMALISED
+    spread = (plain.var(-1, correction=0) - 1).abs() < NORMALISED
+    return bool((centred & spread).float().mean() > 0.5)
 
 
 def _moments(x: Tensor) -> Tensor:

@@ -30,14 +30,17 @@ class QuantizedModel(Interpreter):
         self.layers: dict[str, Callable[..., Tensor]] = {
             name: calibration.layer(name, bits) for name, bits in allocation.items()
         }
+        self.float = calibration.untouched(allocation)
 
     @torch.no_grad()
     def run(self, images: Tensor) -> Tensor:
         return super().run(images)
 
     def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        layer = self.layers.get(self.layer_name(weight))
-        return F.linear(input, weight, bias) if layer is None else layer(input)
+        name = self.layer_name(weight)
+        if name in self.layers:
+            return self.layers[name](input)
+        return F.linear(input, *self.float.get(name, (weight, bias)))
 
     def conv2d(
         self, input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +20,6 @@ from quant.presets import Preset
 from quant.quantizers import Quantizer
 from quant.solve import Rows, SolvedLinear, solve_linear, solve_mix, solve_scores
 
-POST_NORM_ROLES = ("qkv", "fc1", "reduction")
-POST_GELU_ROLES = ("fc2",)
 ROWS = 8192  # of a layer's input, kept for its weights
 PRODUCT_ROWS = 1200  # query tokens an attention product is fitted on
 
@@ -32,13 +31,23 @@ class Plan:
     Attributes:
         layers: the names to quantize, in the order they run.
         weights: rewritten weights and biases by layer name (`quant.equivalent`).
-        gains: the LayerNorm gain before a layer, by name.
+        gains, activated, convolutions: what comes before a layer (`quant.equivalent.Survey`).
     """
 
     preset: Preset
     layers: Sequence[str]
     weights: Mapping[str, Affine]
     gains: Mapping[str, Tensor]
+    activated: Collection[str]
+    convolutions: Collection[str]
+
+    def kind(self, name: str) -> str:
+        """Say what a layer's input is: "norm", "gelu", "patches" or "plain"."""
+        if name in self.gains:
+            return "norm"
+        if name in self.convolutions:
+            return "patches"
+        return "gelu" if name in self.activated else "plain"
 
 
 @dataclass(eq=False)
@@ -76,9 +85,7 @@ class Solver(Interpreter):
         self.plan, self.bits, self.weight_bits = plan, bits, tuple(weight_bits)
         self.progress, self.cancel = progress, cancel
         self.wanted: Collection[str] = set(plan.layers)
-        self.generator = torch.Generator().manual_seed(
-            bits + 100 * int(__import__("os").environ.get("BSEED", 0))
-        )
+        self.generator = torch.Generator().manual_seed(bits)
         self.found = Pass(bits)
         self._softmaxed: Tensor | None = None
 
@@ -101,12 +108,19 @@ class Solver(Interpreter):
         first, second = x.chunk(2)
         return first, second
 
-    def _begin(self, name: str, *operands: Tensor) -> None:
+    @contextmanager
+    def _solving(self, name: str, **parts: Tensor) -> Iterator[None]:
+        """Check what the layer called `name` computes with, and name it where that fails."""
         check(self.cancel)
-        if not all(bool(torch.isfinite(x).all()) for x in operands):
-            raise ValueError(f"the input of {name} is not finite: check the weights and the images")
-
-    def _done(self) -> None:
+        for part, values in parts.items():
+            if not bool(torch.isfinite(values).all()):
+                raise ValueError(f"the {part} of {name} is not finite: check weights and images")
+        try:
+            yield
+        except torch.linalg.LinAlgError as error:
+            raise ValueError(
+                f"{name} cannot be quantized, its values are too large: {error}"
+            ) from None
         if self.progress is not None:
             done = len(self.found.linear) + len(self.found.products)
             self.progress(done, len(self.plan.layers))
@@ -139,14 +153,13 @@ class Solver(Interpreter):
         return torch.cat([output, quantized()]) if self.plan.preset.sequential else output
 
     def _solve(self, name: str, halves: tuple[Tensor, ...], affine: Affine) -> SolvedLinear:
-        self._begin(name, *halves)
         plain, quantized = (x.flatten(0, -2) for x in halves)
         rows = Rows(*self._drawn(plain, quantized), self.plan.gains.get(name))
         widths = tuple(dict.fromkeys((self.bits, *self.weight_bits)))
-        preset, kind = self.plan.preset, _kind(name)
-        solved = solve_linear(preset, kind, rows, affine, widths, self.bits, self.generator)
-        self.found.linear[name] = solved
-        self._done()
+        preset, kind = self.plan.preset, self.plan.kind(name)
+        with self._solving(name, input=quantized, weight=affine[0], bias=affine[1]):
+            solved = solve_linear(preset, kind, rows, affine, widths, self.bits, self.generator)
+            self.found.linear[name] = solved
         return solved
 
     def _drawn(self, plain: Tensor, quantized: Tensor) -> tuple[Tensor, Tensor]:
@@ -163,14 +176,13 @@ class Solver(Interpreter):
         name = self.scope.next_product()
         if name not in self.wanted:
             return torch.matmul(input, other)
-        self._begin(name, input, other)
         after = self._softmaxed is not None and input.data_ptr() == self._softmaxed.data_ptr()
         (plain, first), (plain_other, second) = self._halves(input), self._halves(other)
         chosen = self._products(first)
         solve = solve_mix if after else solve_scores
-        pair = solve(self.plan.preset, first[chosen], second[chosen], self.bits)
-        self.found.products[name] = pair
-        self._done()
+        with self._solving(name, input=input, other=other):
+            pair = solve(self.plan.preset, first[chosen], second[chosen], self.bits)
+            self.found.products[name] = pair
         product = QuantizedProduct(*pair)
         return self._joined(plain @ plain_other, lambda: product(first, second))
 
@@ -184,10 +196,3 @@ class Solver(Interpreter):
 def _affine(weight: Tensor, bias: Tensor | None) -> Affine:
     rows = weight.detach().flatten(1)
     return rows, rows.new_zeros(len(rows)) if bias is None else bias.detach()
-
-
-def _kind(name: str) -> str:
-    role = name.rpartition(".")[2]
-    if role in POST_NORM_ROLES:
-        return "norm"
-    return "gelu" if role in POST_GELU_ROLES else "plain"

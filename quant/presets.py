@@ -17,6 +17,8 @@ class Preset:
         gelu: fc2's input: "uniform", "rotated" (a Hadamard transform at run time), "adalog",
             "halves" (two uniform ranges, below and above zero) or "codebook".
         softmax: attention's probabilities: "uniform", "log-sqrt2", "adalog" or "codebook".
+        patches: a convolution's input: "uniform", or "equalised" (Walsh-Hadamard twice, with
+            scales between).
         per_head: q, k and v have a range per head, not one each.
         centred: keys and values lose their mean, which softmax and proj's bias absorb.
         heads: q, k and v are rotated and scaled per head, folded into qkv and proj.
@@ -33,6 +35,7 @@ class Preset:
     clip: float = 2.0
     gelu: str = "codebook"
     softmax: str = "codebook"
+    patches: str = "equalised"
     per_head: bool = True
     centred: bool = True
     heads: bool = True
@@ -64,6 +67,7 @@ PRESETS = {
             norm="clipped",
             gelu="uniform",
             softmax="log-sqrt2",
+            patches="uniform",
             per_head=False,
             centred=False,
             heads=False,
@@ -78,6 +82,7 @@ PRESETS = {
             norm="repq",
             gelu="uniform",
             softmax="log-sqrt2",
+            patches="uniform",
             per_head=False,
             centred=False,
             heads=False,

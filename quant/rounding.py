@@ -11,7 +11,8 @@ from torch import Tensor
 from quant.qparams import MAX_BITS, choose_qparams
 
 BLOCK = 64  # columns rounded before the others hear of it
-DAMPING = 0.01  # of the mean diagonal, as in GPTQ
+DAMPING = float(__import__("os").environ.get("DAMP", 0.01))  # of the mean diagonal, as in GPTQ
+STRETCHES = (0.8, 0.9, 1.0, 1.1, 1.25)  # of the scale that plain rounding likes best
 FACTORS = torch.linspace(1.0, 0.4, 25)  # of a row's range
 
 
@@ -107,7 +108,13 @@ def _compensate_block(block: Tensor, grid: Grid, upper: Tensor) -> tuple[Tensor,
     return codes, errors
 
 
-def descend(weight: Tensor, codes: Tensor, grid: Grid, gram: Tensor, sweeps: int = 2) -> Grid:
+def descend(
+    weight: Tensor,
+    codes: Tensor,
+    grid: Grid,
+    gram: Tensor,
+    sweeps: int = int(__import__("os").environ.get("SWEEPS", 2)),
+) -> Grid:
     """Improve codes (K, C) in place by coordinate descent; return the grid with refitted scales.
 
     Each column in turn takes the integers that are best while the others stay; after a sweep each
@@ -138,6 +145,17 @@ def _descend_block(
     return (codes[:, columns] - before) * grid.scale
 
 
+def best_stretch(weight: Tensor, grid: Grid, gram: Tensor) -> tuple[Tensor, Grid]:
+    """Compensate with each row's scale stretched by several factors; keep the best of each row."""
+    tried = stack([Grid(grid.scale * f, grid.low, grid.high) for f in STRETCHES])
+    rows = weight.repeat(len(STRETCHES), 1)
+    codes = compensate(rows, tried, gram)
+    missed = codes * tried.scale - rows
+    error = ((missed @ gram) * missed).sum(1).view(len(STRETCHES), -1)
+    chosen = error.argmin(0) * len(weight) + torch.arange(len(weight), device=weight.device)
+    return codes[chosen], Grid(tried.scale[chosen], grid.low, grid.high)
+
+
 def _refit(weight: Tensor, codes: Tensor, grid: Grid, gram: Tensor) -> Grid:
     product = codes @ gram
     scale = (product * weight).sum(1, keepdim=True) / (product * codes).sum(1, keepdim=True)
@@ -157,7 +175,13 @@ def round_weight(
     grid = stack([choose_grid(weight, b, gram.diagonal()) for b in bits])
     rows = weight.repeat(len(bits), 1)
     if compensated:
-        codes = compensate(rows, grid, gram)
+        import os
+
+        codes, grid = (
+            best_stretch(rows, grid, gram)
+            if os.environ.get("ST")
+            else (compensate(rows, grid, gram), grid)
+        )
         grid = descend(rows, codes, grid, gram)
     else:
         codes = grid.codes(rows)

@@ -26,7 +26,7 @@ from quant.qparams import QParams, choose_qparams
 from quant.quantizers import Logarithmic, Quantizer, Uniform
 from quant.reparameterise import reparameterise
 from quant.rounding import damped, round_weight
-from quant.transforms import Rotation, Transform, gain, signs
+from quant.transforms import Rotation, Transform, equalise, gain, signs
 
 LOSS_ROWS = 768  # rows that decide a range
 SQRT2 = 2**0.5
@@ -76,7 +76,7 @@ def solve_linear(
     """
     if kind == "norm" and preset.norm in ("repq", "clipped"):
         return _reparameterised(preset, rows, affine, weight_bits, activation_bits)
-    transform = _rotation(preset, kind, rows, generator)
+    transform = _rotation(preset, kind, rows, affine[0], generator)
     inputs, weight = rows.quantized, affine[0]
     if transform is not None:
         inputs, weight = transform(inputs), transform.weight(weight)
@@ -84,18 +84,22 @@ def solve_linear(
     sample = inputs[chosen.to(inputs.device)]
     loss = output_loss(sample, weight, preset)
     quantizer = _input_quantizer(preset, kind, inputs, sample, activation_bits, loss)
-    target = rows.quantized, affine
-    weights = _weights(preset, quantizer(inputs), weight, target, weight_bits)
+    bias = affine[1] if transform is None else transform.bias(*affine)
+    weights = _weights(preset, inputs, quantizer(inputs), (weight, bias), weight_bits)
     return SolvedLinear(quantizer, transform, weights)
 
 
-def _rotation(preset: Preset, kind: str, rows: Rows, generator: torch.Generator) -> Rotation | None:
+def _rotation(
+    preset: Preset, kind: str, rows: Rows, weight: Tensor, generator: torch.Generator
+) -> Transform | None:
     size = rows.float.shape[1]
     flips = signs(size, generator).to(rows.float)  # always drawn: one trick must not move others
     if kind == "norm" and preset.norm == "rotated":
         return Rotation(flips / gain(rows.gain, size).to(flips), rows.quantized.mean(0))
     if kind == "gelu" and preset.gelu == "rotated":
         return Rotation(flips, rows.quantized.mean(0))
+    if kind == "patches" and preset.patches == "equalised":
+        return equalise(rows.quantized, weight, flips)
     return None
 
 
@@ -135,6 +139,18 @@ def _input_quantizer(
         if preset.gelu == "codebook":
             flat = sample.flatten()
             return least(codebooks(flat, torch.ones_like(flat), bits, low), loss)
+    import os
+
+    if os.environ.get("ALLC") and (os.environ["ALLC"] == "all" or kind == "plain"):
+        flat = sample.flatten()
+        cands = [
+            c
+            for f in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+            for c in codebooks(flat.clamp(low * f, high * f), torch.ones_like(flat), bits, low * f)[
+                :1
+            ]
+        ]
+        return least(cands, loss)
     return _uniform(preset, inputs, bits, loss)
 
 
@@ -148,29 +164,21 @@ def _uniform(preset: Preset, inputs: Tensor, bits: int, loss: Loss) -> Uniform:
 
 
 def _weights(
-    preset: Preset,
-    encoded: Tensor,
-    weight: Tensor,
-    target: tuple[Tensor, Affine],
-    bits: Sequence[int],
+    preset: Preset, inputs: Tensor, encoded: Tensor, affine: Affine, bits: Sequence[int]
 ) -> dict[int, Rounded]:
-    """Round a weight (K, C) for quantized inputs (n, C) to give what the float layer gives."""
-    inputs, affine = target
-    wanted = F.linear(inputs, *affine)
-    mean_in, mean_out = encoded.mean(0), wanted.mean(0)
-    if not preset.bias:
-        mean_in, mean_out = torch.zeros_like(mean_in), affine[1]
-    centred = encoded - mean_in
+    """Round a weight (K, C) so that encoded inputs (n, C) give what the inputs themselves give."""
+    weight, bias = affine
+    middle, kept = (encoded.mean(0), inputs.mean(0)) if preset.bias else (0.0 * bias[:1], None)
+    centred = encoded - middle
     gram = centred.T @ centred / len(centred)
     if preset.ridge is not None:
-        cross = (wanted - mean_out).T @ centred / len(centred)
-        weight = ridge(weight, gram, cross, preset.ridge)
-    rounded = round_weight(weight, bits, gram, preset.rounding == "compensated")
+        wanted = F.linear(inputs if kept is None else inputs - kept, weight)
+        weight = ridge(weight, gram, wanted.T @ centred / len(centred), preset.ridge)
     found = {}
+    rounded = round_weight(weight, bits, gram, preset.rounding == "compensated")
     for width, (codes, scale) in zip(bits, rounded, strict=True):
-        values = codes * scale[:, None]
-        bias = mean_out - values @ mean_in
-        found[width] = Rounded(codes, scale, bias)
+        shift = 0.0 if kept is None else affine[0] @ kept - (codes * scale[:, None]) @ middle
+        found[width] = Rounded(codes, scale, bias + shift)
     return found
 
 
@@ -204,16 +212,12 @@ def _reparameterised(
     wanted = F.linear(rows.quantized, *affine)
     for limit in limits:
         scales = reparameterise(q, limit)
-        quantizer, inputs = Uniform(scales.tensor), scales.transform(rows.quantized)
-        weight = scales.transform.weight(affine[0])
-        encoded = quantizer(inputs)
-        if preset.bias:
-            moved = rows.quantized, affine
-        else:
-            moved = rows.quantized, (affine[0], scales.transform.bias(*affine))
-        weights = _weights(preset, encoded, weight, moved, weight_bits)
-        solved = SolvedLinear(quantizer, scales.transform, weights)
-        error = solved.at(weight_bits[0])(rows.quantized) - wanted
+        transform, quantizer = scales.transform, Uniform(scales.tensor)
+        inputs = transform(rows.quantized)
+        moved = transform.weight(affine[0]), transform.bias(*affine)
+        weights = _weights(preset, inputs, quantizer(inputs), moved, weight_bits)
+        solved = SolvedLinear(quantizer, transform, weights)
+        error = solved.at(activation_bits)(rows.quantized) - wanted
         found.append((float(error.square().mean()), solved))
     return min(found, key=lambda pair: pair[0])[1]
 

@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from torch import Tensor
 
 from quant.layers import Rounded
 from quant.passes import Pass
-from quant.qparams import QParams
+from quant.qparams import QParams, check_bits
 from quant.quantizers import Codebook, Logarithmic, Quantizer, Uniform
 from quant.solve import SolvedLinear
-from quant.transforms import Rescaling, Rotation, Transform
+from quant.transforms import Equalisation, Rescaling, Rotation, Transform
 
 SCHEMA = 1
+# Kept by name, each with the tensors it is made of.
+TRANSFORMS: dict[str, Any] = {t.__name__: t for t in (Rotation, Equalisation, Rescaling)}
 Tensors = dict[str, Tensor]
 Read = Callable[[str], Tensor]
 
@@ -44,55 +47,84 @@ def save_pass(found: Pass, path: Path) -> None:
             _put_quantizer(quantizer, f"{name}|{side}", tensors)
             for side, quantizer in enumerate(pair)
         ]
-    _write({k: v.cpu().contiguous() for k, v in tensors.items()}, described, path)
+    _write(_apart(tensors), described, path)
+
+
+def _apart(tensors: Tensors) -> Tensors:
+    """Return tensors on the CPU in one piece each; safetensors refuses the same memory twice."""
+    found: Tensors = {}
+    places: set[int] = set()
+    for key, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        found[key] = tensor.clone() if tensor.data_ptr() in places else tensor
+        places.add(tensor.data_ptr())
+    return found
 
 
 def _write(tensors: Tensors, described: dict[str, Any], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    os.close(handle)
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        os.close(handle)
         save_file(tensors, temporary, {"bitlens": json.dumps(described)})
         os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(
+            f"{path} cannot be written: make room or rights for it ({error})"
+        ) from None
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
 
 
 class Stored:
-    """A pass in a file. Layers are read when they are asked for."""
+    """A pass in a file. Layers are read when they are asked for, by any thread.
+
+    Raises:
+        ValueError: the file cannot be read, is no calibration, or of another version (it is named).
+    """
 
     def __init__(self, path: Path, device: torch.device) -> None:
-        """Open `path`.
-
-        Raises:
-            ValueError: it is no calibration, or of another version.
-        """
+        self._path = path
         try:
             self._file = safe_open(str(path), framework="pt", device=str(device))
-            described = json.loads((self._file.metadata() or {}).get("bitlens", "{}"))
-        except (OSError, SafetensorError, ValueError) as error:
+            described = json.loads((self._file.metadata() or {})["bitlens"])
+            version = described["schema"]
+            self.linear: dict[str, Any] = described["linear"]
+            self.products: dict[str, Any] = described["products"]
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is no calibration: delete it ({error})") from None
-        if described.get("schema") != SCHEMA:
+        if version != SCHEMA:
             raise ValueError(f"{path} is a calibration of another version: delete it")
-        self.linear: dict[str, Any] = described["linear"]
-        self.products: dict[str, Any] = described["products"]
 
     def __contains__(self, name: str) -> bool:
         return name in self.linear or name in self.products
 
     def solved(self, name: str, width: int) -> SolvedLinear:
-        """Read a linear layer with its weights at one width."""
-        described, read = self.linear[name], self._file.get_tensor
-        weight = Rounded(*(read(f"{name}|{width}|{part}") for part in ("codes", "scale", "bias")))
+        """Read a linear layer with its weights at one width.
+
+        Raises:
+            ValueError: the width is not 2 to 8; the file lacks something.
+        """
+        check_bits(width)
+        described = self.linear[name]
+        parts = (self._read(f"{name}|{width}|{part}") for part in ("codes", "scale", "bias"))
         return SolvedLinear(
-            _get_quantizer(described["quantizer"], f"{name}|input", read),
-            _get_transform(described["transform"], f"{name}|transform", read),
-            {width: weight},
+            _get_quantizer(described["quantizer"], f"{name}|input", self._read),
+            _get_transform(described["transform"], f"{name}|transform", self._read),
+            {width: Rounded(*parts)},
         )
 
     def operand(self, name: str, side: int) -> Quantizer:
         """Read the quantizer of one side of an attention product."""
-        return _get_quantizer(self.products[name][side], f"{name}|{side}", self._file.get_tensor)
+        return _get_quantizer(self.products[name][side], f"{name}|{side}", self._read)
+
+    def _read(self, key: str) -> Tensor:
+        try:
+            return self._file.get_tensor(key)
+        except SafetensorError as error:
+            raise ValueError(f"{self._path} is incomplete: delete it ({error})") from None
 
 
 def _put_quantizer(quantizer: Quantizer, key: str, tensors: Tensors) -> dict[str, Any]:
@@ -118,19 +150,16 @@ def _get_quantizer(described: dict[str, Any], key: str, read: Read) -> Quantizer
 
 
 def _put_transform(transform: Transform | None, key: str, tensors: Tensors) -> str:
-    if isinstance(transform, Rotation):
-        tensors[f"{key}|diagonal"] = transform.diagonal
-        tensors[f"{key}|centre"] = transform.centre
-        return "rotation"
-    if isinstance(transform, Rescaling):
-        tensors[f"{key}|shift"], tensors[f"{key}|factor"] = transform.shift, transform.factor
-        return "rescaling"
-    return ""
+    if transform is None:
+        return ""
+    kind = type(transform).__name__
+    for part in fields(TRANSFORMS[kind]):
+        tensors[f"{key}|{part.name}"] = getattr(transform, part.name)
+    return kind
 
 
 def _get_transform(kind: str, key: str, read: Read) -> Transform | None:
-    if kind == "rotation":
-        return Rotation(read(f"{key}|diagonal"), read(f"{key}|centre"))
-    if kind == "rescaling":
-        return Rescaling(read(f"{key}|shift"), read(f"{key}|factor"))
-    return None
+    if not kind:
+        return None
+    made = TRANSFORMS[kind]
+    return made(**{part.name: read(f"{key}|{part.name}") for part in fields(made)})

@@ -55,6 +55,47 @@ class Rotation:
 
 
 @dataclass(frozen=True, eq=False)
+class Equalisation:
+    """x' = (((x - centre) H) * diagonal) H, H orthogonal (C, C): evens out patches of an image.
+
+    The first H is a Walsh-Hadamard transform, which takes neighbouring pixels' likeness apart;
+    `diagonal` makes what is left as large as the weights that read it; the second H spreads it.
+    Additions and one product a pixel, in the image's preprocessing.
+
+    Attributes:
+        diagonal: (C,), not zero.
+        centre: (C,), which the bias takes back.
+    """
+
+    diagonal: Tensor
+    centre: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return rotate(rotate(x - self.centre).mul_(self.diagonal))
+
+    def weight(self, weight: Tensor) -> Tensor:
+        """Return W H diagonal^-1 H for a weight (K, C)."""
+        return rotate(rotate(weight) / self.diagonal)
+
+    def bias(self, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return bias + W centre, with the weight (K, C) before `weight` changed it."""
+        return bias + weight @ self.centre
+
+
+def equalise(rows: Tensor, weight: Tensor, flips: Tensor) -> Equalisation:
+    """Fit an equalisation to rows (n, C) of an input and the weight (K, C) that reads them.
+
+    diagonal = +- (w / v)^1/4, with the variance v of a coefficient and the energy w of its
+    weights: `balanced`, with cross terms left out.
+    """
+    centre = rows.mean(0)
+    spread = rotate(rows - centre).square().mean(0)
+    energy = rotate(weight).square().mean(0)
+    spread, energy = (t + FLOOR * t.mean() + 1e-12 for t in (spread, energy))
+    return Equalisation(flips * (energy / spread) ** 0.25, centre)
+
+
+@dataclass(frozen=True, eq=False)
 class Rescaling:
     """x' = (x + shift) / factor, both (C,)."""
 
