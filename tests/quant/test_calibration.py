@@ -1,72 +1,227 @@
+"""Calibrations: kept in files, made once, stopped halfway, asked for by several threads."""
+
+from __future__ import annotations
+
 import threading
+from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from lrp.layers import list_layers
 from lrp.progress import Cancelled
-from lrp.trace import Trace
-from quant.calibration import ROWS, calibrate
-from tests.models import SIZE, build
+from quant import calibration as module
+from quant.allocation import LayerBits, uniform
+from quant.calibration import Calibration, calibrate, calibration_folder, needed
+from quant.fakequant import QuantizedModel
+from quant.passes import Pass, Solver
+from quant.presets import PRESETS, preset
+from tests.models import SIZE, SMALL, build, random_images
+
+QUICK = "repq-vit"
 
 
-def test_every_layer_is_sampled_by_its_kind(model, images):
-    found = calibrate(model, images.split(2), 3)
-    assert found.images == 3
-    for layer in list_layers(model, SIZE):
-        kinds = [sample.kind for sample in found.samples[layer.name]]
-        if layer.role == "matmul2":
-            assert kinds == ["attention", "tensor"]
-        elif layer.role == "matmul1":
-            assert kinds == ["tensor", "tensor"]
-        elif layer.role in ("qkv", "fc1", "reduction"):
-            assert kinds == ["channels"]
-        else:
-            assert kinds == ["tensor"]
+@pytest.fixture
+def passes(monkeypatch) -> list[int]:
+    """The widths of the passes run, as they end."""
+    done: list[int] = []
+
+    class Counted(Solver):
+        def solve(self, images: Tensor) -> Pass:
+            found = super().solve(images)
+            done.append(self.bits)
+            return found
+
+    monkeypatch.setattr(module, "Solver", Counted)
+    return done
 
 
-def test_samples_are_values_the_layer_saw(model, images):
-    found, seen = calibrate(model, [images], 3), Trace(model, images).operands
-    for name, samples in found.samples.items():
-        for sample, operand in zip(samples, seen[name], strict=True):
-            values = operand.detach().flatten().sort().values
-            drawn = sample.values.flatten()
-            place = torch.searchsorted(values, drawn).clamp(1, len(values) - 1)
-            nearest = torch.minimum(
-                (values[place] - drawn).abs(), (values[place - 1] - drawn).abs()
-            )
-            assert nearest.max() < 1e-4 * values.abs().max()
-            if sample.kind == "channels":
-                assert sample.values.shape[1] == operand.shape[-1]
-                assert len(sample.values) <= ROWS
+def fresh(folder: Path, family: str = "vit", name: str = QUICK) -> Calibration:
+    return Calibration(build(family), random_images(), preset(name), folder)
 
 
-def test_a_seed_fixes_the_sample(model, images):
-    first, again, other = (calibrate(model, [images], 3, seed=s) for s in (1, 1, 2))
-    name = "patch_embed.proj"
-    assert torch.equal(first.samples[name][0].values, again.samples[name][0].values)
-    assert not torch.equal(first.samples[name][0].values, other.samples[name][0].values)
+def logits(calibration: Calibration, weight_bits: int, activation_bits: int) -> Tensor:
+    layers = list_layers(calibration.model, SIZE)
+    allocation = uniform(layers, weight_bits, activation_bits)
+    return QuantizedModel(calibration.model, calibration, allocation).run(random_images())
 
 
-def test_progress_and_cancel(model, images):
-    seen, stop = [], threading.Event()
+def test_a_second_calibration_reads_the_file_and_runs_no_pass(tmp_path, passes):
+    first = logits(fresh(tmp_path), 3, 4)
+    assert passes == [4]
+    assert [p.name for p in tmp_path.iterdir()] == ["a4.safetensors"]
+    assert torch.equal(logits(fresh(tmp_path), 3, 4), first)
+    assert passes == [4]
+    again = fresh(tmp_path)
+    logits(again, 8, 4)  # another weight width is in the same pass
+    assert passes == [4]
+    logits(again, 8, 5)
+    assert passes == [4, 5]
 
-    def progress(done, total):
-        seen.append((done, total))
-        stop.set()
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("family", SMALL)
+def test_calibrating_again_gives_the_same_numbers(calibrated, family, name, tmp_path):
+    first = logits(calibrated(family, name), 4, 4)
+    assert torch.equal(logits(fresh(tmp_path, family, name), 4, 4), first)
+
+
+def test_other_images_give_other_numbers(calibrated, tmp_path):
+    model = build("vit")
+    other = Calibration(model, random_images(5)[2:], preset("bitlens"), tmp_path)
+    assert not torch.equal(logits(other, 4, 4), logits(calibrated("vit"), 4, 4))
+
+
+def test_a_calibration_without_a_folder_leaves_nothing(passes, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    calibration = Calibration(build("vit"), random_images(), preset(QUICK))
+    logits(calibration, 4, 4)
+    assert passes == [4]
+    assert list(tmp_path.rglob("*.safetensors"))
+    del calibration
+    assert list(tmp_path.rglob("*.safetensors")) == []
+
+
+@pytest.mark.parametrize("kept", [0, 50, -3])
+def test_a_file_cut_short_is_an_error_that_names_it(tmp_path, kept, passes):
+    logits(fresh(tmp_path), 4, 4)
+    path = tmp_path / "a4.safetensors"
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ValueError, match=r"a4\.safetensors is no calibration: delete it"):
+        logits(fresh(tmp_path), 4, 4)
+    path.unlink()
+    logits(fresh(tmp_path), 4, 4)
+    assert passes == [4, 4]
+
+
+def test_a_foreign_file_is_an_error_that_names_it(tmp_path):
+    (tmp_path / "a4.safetensors").write_text("hello")
+    with pytest.raises(ValueError, match=r"a4\.safetensors is no calibration: delete it"):
+        logits(fresh(tmp_path), 4, 4)
+
+
+def test_progress_counts_every_layer_of_every_pass(tmp_path):
+    calibration, seen = fresh(tmp_path, "swin"), []
+    calibration.solve([4, 6, 4], lambda done, total: seen.append((done, total)))
+    count = len(list_layers(calibration.model, SIZE))
+    assert seen == [(done, 2 * count) for done in range(1, 2 * count + 1)]
+    seen.clear()
+    calibration.solve([4, 6], lambda done, total: seen.append((done, total)))
+    assert seen == []  # nothing was left to do
+
+
+@pytest.mark.parametrize("stop_at", [1, 20, 40])
+def test_a_cancelled_calibration_keeps_whole_passes_only(tmp_path, stop_at):
+    calibration, stop = fresh(tmp_path), threading.Event()
+    count = len(list_layers(calibration.model, SIZE))
+
+    def progress(done: int, total: int) -> None:
+        assert total == 2 * count
+        if done == stop_at:
+            stop.set()
 
     with pytest.raises(Cancelled):
-        calibrate(model, images.split(1), 3, progress=progress, cancel=stop)
-    assert seen == [(1, 3)]
+        calibration.solve([3, 5], progress, stop)
+    whole = ["a3.safetensors"] if stop_at > count else []
+    assert [p.name for p in tmp_path.iterdir()] == whole
+    expected = logits(fresh(tmp_path / "other"), 4, 5)
+    assert torch.equal(logits(calibration, 4, 5), expected)  # it can go on
 
 
-def test_values_that_are_not_finite_name_their_layer(images):
-    model = build("vit")
-    model.blocks[1].mlp.fc1.bias[3] = float("nan")
-    with pytest.raises(ValueError, match=r"the input of blocks\.1\.mlp\.fc2 is not finite"):
-        calibrate(model, [images], 3)
+def test_cancelled_before_it_starts(tmp_path, passes):
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Cancelled):
+        fresh(tmp_path).solve([4], cancel=stop)
+    assert passes == []
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_no_images_are_refused(model):
+@pytest.mark.parametrize("name", ["bitlens", QUICK])
+def test_threads_that_need_the_same_pass_make_it_once(tmp_path, passes, name, calibrated):
+    calibration = fresh(tmp_path, "vit", name)
+    found: dict[int, Tensor] = {}
+    start = threading.Barrier(3)
+
+    def work(weight_bits: int) -> None:
+        start.wait()
+        found[weight_bits] = logits(calibration, weight_bits, 4)
+
+    threads = [threading.Thread(target=work, args=(bits,)) for bits in (2, 4, 8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert passes == [4]
+    assert sorted(found) == [2, 4, 8]
+    for bits, one in found.items():
+        assert torch.equal(one, logits(calibrated("vit", name), bits, 4))
+
+
+def test_two_calibrations_of_one_folder_at_once(tmp_path):
+    found: list[Tensor] = []
+    start = threading.Barrier(2)
+
+    def work(calibration: Calibration) -> None:
+        start.wait()
+        found.append(logits(calibration, 4, 4))
+
+    both = [fresh(tmp_path) for _ in range(2)]
+    threads = [threading.Thread(target=work, args=(one,)) for one in both]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert torch.equal(*found)
+    assert [p.name for p in tmp_path.iterdir()] == ["a4.safetensors"]
+
+
+def test_layers_are_shared_and_kept(calibrated):
+    calibration = calibrated("vit")
+    bits = LayerBits(4, 4)
+    first = calibration.layer("head", bits)
+    assert calibration.layer("head", bits) is first
+    assert calibration.layer("head", LayerBits(8, 4)) is not first
+
+
+def test_a_product_takes_its_second_operand_from_the_pass_of_its_second_width():
+    linear, product = {"head": LayerBits(2, 4)}, {"blocks.0.attn.matmul1": LayerBits(3, 5)}
+    assert needed(linear) == {4}
+    assert needed(product) == {3, 5}
+    assert needed(linear | product) == {3, 4, 5}
+    assert needed({}) == set()
+
+
+@pytest.mark.parametrize("width", [1, 9, 0, 4.0, "4", None])
+def test_widths_we_have_not_are_refused_before_any_work(tmp_path, passes, width):
+    with pytest.raises(ValueError, match="use a whole number from 2 to 8"):
+        fresh(tmp_path).solve([4, width] if isinstance(width, int) else [width])
+    assert passes == []
+
+
+def test_no_images_are_refused():
     with pytest.raises(ValueError, match="no images"):
-        calibrate(model, [], 0)
+        Calibration(build("vit"), torch.empty(0, *SIZE), preset(QUICK))
+    with pytest.raises(ValueError, match="no images"):
+        calibrate(build("vit"), [], preset(QUICK))
+
+
+def test_batches_are_one_calibration(tmp_path, calibrated):
+    batches = random_images().split(2)
+    found = calibrate(build("vit"), batches, preset(QUICK), "cpu", tmp_path)
+    assert torch.equal(logits(found, 4, 4), logits(calibrated("vit", QUICK), 4, 4))
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(ValueError, match="no preset 'best': choose from bitlens"):
+        preset("best")
+
+
+def test_folders_are_one_a_model_data_and_preset(tmp_path):
+    keys = [("vit", "data"), ("vit", "other"), ("vitd", "ata"), ("deit", "data")]
+    folders = {calibration_folder(tmp_path, key, preset(name)) for key in keys for name in PRESETS}
+    assert len(folders) == len(keys) * len(PRESETS)
+    assert all(folder.is_relative_to(tmp_path) for folder in folders)
+    again = calibration_folder(tmp_path, keys[0], preset("bitlens"))
+    assert again in folders

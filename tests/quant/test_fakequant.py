@@ -1,114 +1,145 @@
+"""Quantized models against the float model, against one another, and in threads."""
+
+from __future__ import annotations
+
 import threading
 
 import pytest
 import torch
-import torch.nn.functional as F
+from torch import Tensor, nn
 
 from lrp.layers import list_layers
-from quant.allocation import LayerBits, uniform
-from quant.calibration import calibrate
-from quant.fakequant import QuantizedModel, prepare
-from tests.models import SIZE, build
+from quant.allocation import Allocation, LayerBits, uniform
+from quant.calibration import Calibration
+from quant.equivalent import Affine, Survey, rewrite
+from quant.fakequant import QuantizedModel
+from quant.layers import QuantizedLinear
+from quant.presets import PRESETS, preset
+from quant.store import Stored
+from tests.models import SIZE, SMALL, build, random_images
 
 
-@pytest.fixture
-def layers(model):
-    return list_layers(model, SIZE)
+def all_layers(calibration: Calibration, weight_bits: int, activation_bits: int) -> Allocation:
+    return uniform(list_layers(calibration.model, SIZE), weight_bits, activation_bits)
 
 
-@pytest.fixture
-def calibration(model, images):
-    return calibrate(model, [images], 3)
+def run(calibration: Calibration, allocation: Allocation, images: Tensor | None = None) -> Tensor:
+    images = random_images() if images is None else images
+    return QuantizedModel(calibration.model, calibration, allocation).run(images)
 
 
-def distance(a, b):
-    return float((a - b).norm() / b.norm())
+def error(calibration: Calibration, weight_bits: int, activation_bits: int) -> float:
+    found = run(calibration, all_layers(calibration, weight_bits, activation_bits))
+    expected = calibration.model(random_images())
+    return float((found - expected).norm() / expected.norm())
 
 
-def test_eight_bits_are_close_to_float_and_fewer_bits_further(model, images, layers, calibration):
-    expected = model(images)
-    errors = [
-        distance(QuantizedModel(model, calibration, uniform(layers, b, b)).run(images), expected)
-        for b in (8, 4, 2)
-    ]
-    assert errors[0] < 0.25
-    assert errors[0] < errors[1] < errors[2]
+@pytest.mark.parametrize("family", SMALL)
+@pytest.mark.parametrize("name", PRESETS)
+def test_eight_bits_are_close_to_float_and_fewer_bits_further(calibrated, family, name):
+    calibration = calibrated(family, name)
+    eight, four, two = (error(calibration, bits, bits) for bits in (8, 4, 2))
+    assert 0 < eight < 0.1
+    assert eight < four < two
 
 
-def test_an_empty_allocation_is_the_float_model(model, images, calibration):
-    found = QuantizedModel(model, calibration, {}).run(images)
-    torch.testing.assert_close(found, model(images), rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize("family", SMALL)
+def test_weight_and_activation_bits_are_separate(calibrated, family):
+    calibration = calibrated(family)
+    best, few_inputs, few_weights = (error(calibration, *b) for b in ((8, 8), (8, 2), (2, 8)))
+    assert best < few_inputs
+    assert best < few_weights
+    assert few_inputs != few_weights
 
 
-def test_one_layer_alone_is_the_model_with_that_layer_replaced(images):
-    model = build("vit")
-    calibration = calibrate(model, [images], 3)
-    name = "blocks.1.mlp.fc2"
-    bits = LayerBits(3, 5)
-    layer = prepare(model, calibration, name, bits)
-    expected_model = build("vit")
-
-    class Replaced(torch.nn.Module):
-        def forward(self, x):
-            return F.linear(layer.operands[0](x), layer.weight, layer.bias)
-
-    expected_model.blocks[1].mlp.fc2 = Replaced()
-    found = QuantizedModel(model, calibration, {name: bits}).run(images)
-    torch.testing.assert_close(found, expected_model(images), rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("family", SMALL)
+def test_an_empty_allocation_is_the_float_model(calibrated, family):
+    calibration = calibrated(family)
+    expected = calibration.model(random_images())
+    torch.testing.assert_close(run(calibration, {}), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_attention_products_are_quantized_on_both_sides(images):
-    model = build("vit")
-    calibration = calibrate(model, [images], 3)
+class Replaced(nn.Module):
+    """A layer's float arithmetic with dequantized weights and a quantized input."""
+
+    def __init__(self, layer: QuantizedLinear) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        layer, weight = self.layer, self.layer.weight
+        values = weight.codes.double() * weight.scale.double()[:, None]
+        encoded = layer.quantizer(x if layer.transform is None else layer.transform(x))
+        return (torch.einsum("...c,kc->...k", encoded.double(), values) + weight.bias).float()
+
+
+def rewritten(calibration: Calibration) -> dict[str, Affine]:
+    survey = Survey(calibration.model)
+    survey.run(calibration.images)
+    chosen = calibration.preset
+    return rewrite(survey, chosen.centred, chosen.heads, torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("layer", ["mlp.fc1", "mlp.fc2", "attn.qkv", "attn.proj"])
+def test_one_layer_alone_is_the_model_with_that_layer_replaced(calibrated, name, layer):
+    calibration = calibrated("vit", name)
+    full = f"blocks.1.{layer}"
+    found = run(calibration, {full: LayerBits(2, 4)})
+    expected = build("vit")
+    for other, (weight, bias) in rewritten(calibration).items():  # the same float model
+        module = expected.get_submodule(other)
+        module.weight.data, module.bias.data = weight, bias
+    owner, attribute = full.rsplit(".", 1)
+    stored = Stored(calibration._path(4), torch.device("cpu"))
+    setattr(expected.get_submodule(owner), attribute, Replaced(stored.solved(full, 2).at(2)))
+    torch.testing.assert_close(found, expected(random_images()), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", SMALL)
+@pytest.mark.parametrize("name", ["bitlens", "lrp-qvit"])
+def test_each_layer_alone_at_eight_bits_is_close_to_float(calibrated, family, name):
+    calibration = calibrated(family, name)
+    expected = calibration.model(random_images())
+    for layer in list_layers(calibration.model, SIZE):
+        found = run(calibration, {layer.name: LayerBits(8, 8)})
+        assert float((found - expected).norm() / expected.norm()) < 0.1, layer.name
+
+
+def test_attention_products_are_quantized_on_both_sides(calibrated):
+    calibration = calibrated("vit")
     name = "blocks.0.attn.matmul1"
-    coarse = QuantizedModel(model, calibration, {name: LayerBits(2, 8)}).run(images)
-    fine = QuantizedModel(model, calibration, {name: LayerBits(8, 8)}).run(images)
-    assert distance(coarse, model(images)) > distance(fine, model(images)) > 0
-
-
-def test_weight_and_activation_bits_are_separate(model, images, layers, calibration):
-    expected = model(images)
-    w8a8, w8a3, w3a8 = (
-        distance(QuantizedModel(model, calibration, uniform(layers, w, a)).run(images), expected)
-        for w, a in ((8, 8), (8, 3), (3, 8))
+    expected = calibration.model(random_images())
+    first, second, fine = (
+        float((run(calibration, {name: LayerBits(*bits)}) - expected).norm())
+        for bits in ((8, 2), (2, 8), (8, 8))
     )
-    assert w8a8 < w8a3
-    assert w8a8 < w3a8
-    assert w8a3 != w3a8
+    assert first > fine > 0
+    assert second > fine
 
 
-@pytest.mark.parametrize("bits", [4, 8])
-def test_clipping_is_kept_only_where_it_lowers_the_layers_error(bits):
-    model = build("vit")
-    images = torch.randn(4, *SIZE)
-    model.blocks[0].norm1.weight[5] *= 40  # an outlier channel
-    calibration = calibrate(model, [images], 4)
-    name = "blocks.0.attn.qkv"
-    rows, module = calibration.samples[name][0].values, model.blocks[0].attn.qkv
-    error = {}
-    for clip in (None, 2.0):
-        layer = prepare(model, calibration, name, LayerBits(bits, bits), clip)
-        found = F.linear(layer.operands[0](rows), layer.weight, layer.bias)
-        error[clip] = float((found - module(rows)).square().mean())
-    assert error[2.0] <= error[None]
-
-
-def test_the_float_model_is_bit_identical_before_and_after(model, images, layers, calibration):
+@pytest.mark.parametrize("family", SMALL)
+def test_the_float_model_is_bit_identical_before_and_after(family, tmp_path):
+    model, images = build(family), random_images()
     before, weights = model(images), {n: p.clone() for n, p in model.named_parameters()}
-    QuantizedModel(model, calibration, uniform(layers, 2, 2)).run(images)
+    calibration = Calibration(model, images, preset("bitlens"), tmp_path)
+    QuantizedModel(model, calibration, all_layers(calibration, 4, 4)).run(images)
     assert torch.equal(model(images), before)
     assert all(torch.equal(p, weights[n]) for n, p in model.named_parameters())
+    assert torch.equal(images, random_images())
 
 
-def test_two_allocations_on_one_model_at_once_give_the_numbers_of_each_alone(
-    model, images, layers, calibration
-):
-    quantized = [QuantizedModel(model, calibration, uniform(layers, b, b)) for b in (3, 6)]
-    alone = [q.run(images) for q in quantized]
-    found: list[list[torch.Tensor]] = [[], []]
+@pytest.mark.parametrize("family", SMALL)
+def test_two_allocations_on_one_model_at_once_give_the_numbers_of_each_alone(calibrated, family):
+    calibration = calibrated(family)
+    allocations = [all_layers(calibration, 2, 4), all_layers(calibration, 8, 8)]
+    alone = [run(calibration, allocation) for allocation in allocations]
+    found: list[list[Tensor]] = [[], []]
+    start = threading.Barrier(2)
 
-    def work(index):
-        found[index] = [quantized[index].run(images) for _ in range(6)]
+    def work(index: int) -> None:
+        start.wait()
+        found[index] = [run(calibration, allocations[index]) for _ in range(5)]
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
     for thread in threads:
@@ -116,12 +147,27 @@ def test_two_allocations_on_one_model_at_once_give_the_numbers_of_each_alone(
     for thread in threads:
         thread.join()
     for index in range(2):
-        assert len(found[index]) == 6
+        assert len(found[index]) == 5
         assert all(torch.equal(f, alone[index]) for f in found[index])
 
 
-def test_bad_allocations_are_refused(model, calibration):
+def test_batches_do_not_see_each_other(calibrated):
+    calibration = calibrated("swin")
+    quantized = QuantizedModel(calibration.model, calibration, all_layers(calibration, 4, 4))
+    images = random_images()
+    together = quantized.run(images)
+    for index in range(len(images)):
+        alone = quantized.run(images[index : index + 1])
+        torch.testing.assert_close(alone[0], together[index], rtol=1e-3, atol=1e-3)
+
+
+def test_bad_allocations_are_refused(calibrated):
+    calibration = calibrated("vit")
     with pytest.raises(ValueError, match="no layer 'nowhere'"):
-        QuantizedModel(model, calibration, {"nowhere": LayerBits(4, 4)})
-    with pytest.raises(ValueError, match="9 bits"):
-        QuantizedModel(model, calibration, {"patch_embed.proj": LayerBits(9, 4)})
+        run(calibration, {"nowhere": LayerBits(4, 4)})
+    with pytest.raises(ValueError, match=r"no layer 'blocks\.0\.attn\.matmul7'"):
+        run(calibration, {"blocks.0.attn.matmul7": LayerBits(4, 4)})
+    for bits in (LayerBits(9, 4), LayerBits(4, 9), LayerBits(1, 4), LayerBits(4, 0)):
+        for name in ("patch_embed.proj", "blocks.0.attn.matmul1"):
+            with pytest.raises(ValueError, match="bits: use a whole number from 2 to 8"):
+                run(calibration, {name: bits})
