@@ -27,9 +27,11 @@ def take(images: ImageSet, count: int | None, seed: int = 0) -> ImageSet:
 
 
 def divide(
-    images: ImageSet, calibration: int, limit: int | None = None
+    images: ImageSet, calibration: int, limit: int | None = None, seed: int = 0
 ) -> tuple[ImageSet, ImageSet]:
     """Divide one set into images that calibrate and up to `limit` others that are measured.
+
+    `seed` fixes which ones.
 
     Raises:
         InputError: nothing would be left of either.
@@ -41,7 +43,7 @@ def divide(
         )
     if limit is not None and limit < 1:
         raise InputError(f"a limit of {limit} images: use 1 or more")
-    shuffled = take(images, None)
+    shuffled = take(images, None, seed)
     end = len(images) if limit is None else min(len(images), calibration + limit)
     return shuffled.subset(range(calibration)), shuffled.subset(range(calibration, end))
 

@@ -1,4 +1,4 @@
-"""Command line: `python -m quant evaluate` and `python -m quant allocate`."""
+"""Command line: `python -m quant evaluate`, `compare` and `allocate`."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ from lrp.rules import LRP_QVIT, PRESETS, preset
 from lrp.scores import STATISTICS, contribution_scores
 from quant.allocation import OBJECTIVES, Allocation, allocate, check_budget, uniform
 from quant.calibration import calibrate, calibration_folder
+from quant.compare import FLOAT, read_width, summarise, table
 from quant.cost import cost, other_parameters, uniform_cost
-from quant.evaluation import Evaluation, evaluate
+from quant.evaluation import Evaluation, Run, evaluate
 from quant.fakequant import QuantizedModel
 from quant.files import read_allocation, to_json
 from quant.presets import DEFAULT
@@ -44,26 +45,24 @@ def main(arguments: list[str] | None = None) -> int:
     device = resolve_device(options.device)
     loaded = load_model(options.model, options.checkpoint, device)
     layers = list_layers(loaded.model, loaded.input_size)
-    if options.command == "evaluate":
-        return evaluate_command(options, loaded, layers, device)
-    return allocate_command(options, loaded, layers, device)
+    run = {
+        "evaluate": evaluate_command,
+        "compare": compare_command,
+        "allocate": allocate_command,
+    }[options.command]
+    return run(options, loaded, layers, device)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m quant", description="Quantize and measure.")
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("evaluate", help="accuracy of a quantized model beside the float one")
-    add_model_arguments(one)
-    add_data_arguments(one)
-    one.add_argument(
-        "--calibration", metavar="FOLDER", help="calibration images (default: others of --data)"
-    )
-    one.add_argument("--calibration-images", type=int, default=32, help="how many (default: 32)")
+    _add_images(one)
     one.add_argument("--weight-bits", type=int, help="bits of every layer's weights, 2 to 8")
     one.add_argument("--activation-bits", type=int, help="bits of every layer's inputs, 2 to 8")
     one.add_argument("--allocation", metavar="FILE", help="bits by layer, from `quant allocate`")
     one.add_argument("--preset", default=DEFAULT, help=f"{', '.join(QUANTIZERS)}")
-    one.add_argument("--limit", type=int, help="how many images to measure (default: all)")
+    _add_comparison(commands.add_parser("compare", help="presets and widths over several draws"))
     two = commands.add_parser("allocate", help="spend a bit budget over the layers")
     add_model_arguments(two)
     add_data_arguments(two)
@@ -75,9 +74,32 @@ def _parser() -> argparse.ArgumentParser:
     two.add_argument(
         "--lock", action="extend", nargs="+", default=[], metavar="LAYER=BITS", help="fix layers"
     )
-    for command in (one, two):
+    for command in commands.choices.values():
         command.add_argument("--json", metavar="FILE", help="write here (- is standard output)")
     return parser
+
+
+def _add_images(command: argparse.ArgumentParser) -> None:
+    add_model_arguments(command)
+    add_data_arguments(command)
+    command.add_argument(
+        "--calibration", metavar="FOLDER", help="calibration images (default: others of --data)"
+    )
+    command.add_argument("--calibration-images", type=int, default=32, help="default: 32")
+    command.add_argument("--limit", type=int, help="how many images to measure (default: all)")
+
+
+def _add_comparison(command: argparse.ArgumentParser) -> None:
+    _add_images(command)
+    command.add_argument(
+        "--presets",
+        nargs="+",
+        default=list(QUANTIZERS),
+        metavar="PRESET",
+        help=f"{', '.join(QUANTIZERS)}; varied: bitlens:gelu=uniform,bias=off (default: all)",
+    )
+    command.add_argument("--widths", nargs="+", default=["W4A4"], help="such as W4A8 W6A6")
+    command.add_argument("--draws", type=int, default=5, help="of calibration images (default: 5)")
 
 
 def evaluate_command(
@@ -119,6 +141,38 @@ def evaluate_command(
     return 0
 
 
+def compare_command(
+    options: argparse.Namespace,
+    loaded: LoadedModel,
+    layers: Sequence[Layer],
+    device: torch.device,
+) -> int:
+    """Measure presets at several widths on several draws of calibration images."""
+    widths = [read_width(text) for text in options.widths]
+    presets = [quantizer(name) for name in options.presets]
+    if options.draws < 1:
+        raise ValueError(f"{options.draws} draws: use 1 or more")
+    draws = []
+    for draw in range(options.draws):
+        images, measured = _images(options, loaded, draw)
+        runs: dict[str, Run] = {FLOAT: loaded.model}
+        for chosen in presets:
+            calibrated = calibrate(loaded.model, pictures(images), chosen, device)
+            for width in widths:
+                allocation = uniform(layers, width.weight, width.activation)
+                quantized = QuantizedModel(loaded.model, calibrated, allocation)
+                runs[f"{chosen.name} {width}"] = quantized.run
+        report = print_progress(f"draw {draw + 1} of {options.draws}")
+        draws.append(evaluate(runs, batches(measured), len(measured), device, progress=report))
+    found = summarise(draws)
+    named = {name: asdict(comparison) for name, comparison in found.items()}
+    payload = {"model": loaded.name, "weights": loaded.key, "configurations": named}
+    write_json(payload, options.json)
+    if options.json != "-":
+        print(table(found))
+    return 0
+
+
 def _configuration(options: argparse.Namespace, layers: Sequence[Layer]) -> tuple[str, Allocation]:
     widths = (options.weight_bits, options.activation_bits)
     if options.allocation is not None:
@@ -130,16 +184,18 @@ def _configuration(options: argparse.Namespace, layers: Sequence[Layer]) -> tupl
     return f"W{widths[0]}A{widths[1]}", uniform(layers, *widths)
 
 
-def _images(options: argparse.Namespace, loaded: LoadedModel) -> tuple[ImageSet, ImageSet]:
+def _images(
+    options: argparse.Namespace, loaded: LoadedModel, seed: int = 0
+) -> tuple[ImageSet, ImageSet]:
     """Choose calibration images and measured ones; no image is both."""
     data = load_images(options.data, loaded)
     if options.calibration is None and options.data is not None:
-        return divide(data, options.calibration_images, options.limit)
+        return divide(data, options.calibration_images, options.limit, seed)
     pool = load_images(options.calibration, loaded, "calibration")
     if pool.key == data.key:
-        return divide(data, options.calibration_images, options.limit)
+        return divide(data, options.calibration_images, options.limit, seed)
     limit = None if options.limit is None else min(options.limit, len(data))
-    return take(pool, options.calibration_images), take(data, limit)
+    return take(pool, options.calibration_images, seed), take(data, limit)
 
 
 def _report(

@@ -84,7 +84,7 @@ class Calibration:
             missing = [width for width in sorted(set(widths)) if not self._have(width)]
             for index, width in enumerate(missing):
                 report = _part(progress, index, len(missing))
-                plan = self._planned()
+                plan = self.plan()
                 solver = Solver(self.model, plan, width, WIDTHS, report, cancel)
                 save_pass(solver.solve(self.images), self._path(width))
                 self._passes[width] = Stored(self._path(width), self.images.device)
@@ -124,7 +124,7 @@ class Calibration:
         stored = self._passes.get(next(iter(needed(allocation)), 0))
         if stored is None or all(name in allocation for name in stored.linear):
             return {}
-        rewritten = self._planned().weights
+        rewritten = self.plan().weights
         return {name: affine for name, affine in rewritten.items() if name not in allocation}
 
     def _have(self, width: int) -> bool:
@@ -137,7 +137,8 @@ class Calibration:
         return self._folder / f"a{width}.safetensors"
 
     @torch.no_grad()
-    def _planned(self) -> Plan:
+    def plan(self) -> Plan:
+        """Return what all passes share; made with one float pass, once."""
         if self._plan is None:
             survey, preset = Survey(self.model), self.preset
             survey.run(self.images)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lrp.progress import Progress, follow
@@ -24,6 +25,8 @@ class Evaluation:
         images: how many images it was measured on.
         top1_low, top1_high: the 95 % Wilson interval of top1.
         agreement: share of images whose top class is the reference's.
+        divergence: mean Kullback-Leibler divergence from the reference's probabilities, in nats;
+            steadier than accuracy, as every image's whole answer counts.
         seconds: spent running the model, without reading images.
     """
 
@@ -33,6 +36,7 @@ class Evaluation:
     top1_high: float
     top5: float
     agreement: float
+    divergence: float
     seconds: float
 
 
@@ -50,14 +54,20 @@ def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, flo
 class _Tally:
     def __init__(self) -> None:
         self.top1 = self.top5 = self.agree = self.images = 0
-        self.seconds = 0.0
+        self.seconds = self.divergence = 0.0
 
-    def add(self, ranked: Tensor, labels: Tensor, reference: Tensor) -> None:
+    def add(self, logits: Tensor, labels: Tensor, reference: Tensor) -> None:
+        ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices
         hits = ranked == labels[:, None]
         self.images += len(labels)
         self.top1 += int(hits[:, 0].sum())
         self.top5 += int(hits.sum())
-        self.agree += int((ranked[:, 0] == reference[:, 0]).sum())
+        self.agree += int((ranked[:, 0] == reference.argmax(1)).sum())
+        self.divergence += float(
+            F.kl_div(
+                logits.log_softmax(1), reference.log_softmax(1), reduction="sum", log_target=True
+            )
+        )
 
     def evaluation(self) -> Evaluation:
         low, high = wilson(self.top1, self.images)
@@ -68,6 +78,7 @@ class _Tally:
             top1_high=high,
             top5=self.top5 / self.images,
             agreement=self.agree / self.images,
+            divergence=self.divergence / self.images,
             seconds=self.seconds,
         )
 
@@ -95,18 +106,17 @@ def evaluate(
     tallies = {name: _Tally() for name in runs}
     for batch, labels in follow(batches, images, progress, cancel):
         batch = batch.to(device)
-        ranked = {name: _ranked(name, run, batch, tallies[name]) for name, run in runs.items()}
+        logits = {name: _logits(name, run, batch, tallies[name]) for name, run in runs.items()}
         for name, tally in tallies.items():
-            tally.add(ranked[name], labels, ranked[reference])
+            tally.add(logits[name], labels, logits[reference])
     return {name: tally.evaluation() for name, tally in tallies.items()}
 
 
 @torch.no_grad()
-def _ranked(name: str, run: Run, batch: Tensor, tally: _Tally) -> Tensor:
+def _logits(name: str, run: Run, batch: Tensor, tally: _Tally) -> Tensor:
     started = time.perf_counter()
-    logits = run(batch)
-    ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices.cpu()  # waits for the device
+    logits = run(batch).cpu().double()  # waits for the device
     tally.seconds += time.perf_counter() - started
     if not bool(torch.isfinite(logits).all()):
         raise ValueError(f"{name} gives logits that are not finite: no accuracy can be stated")
-    return ranked
+    return logits

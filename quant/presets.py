@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,23 @@ class Preset:
         return ",".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self)[2:])
 
 
+SWITCH = {"on": True, "off": False}
+CHOICES: dict[str, Any] = {
+    "norm": ("tensor", "repq", "clipped", "rotated"),
+    "clip": float,
+    "gelu": ("uniform", "rotated", "adalog", "halves", "codebook"),
+    "softmax": ("uniform", "log-sqrt2", "adalog", "codebook"),
+    "patches": ("uniform", "equalised"),
+    "per_head": SWITCH,
+    "centred": SWITCH,
+    "heads": SWITCH,
+    "ranges": ("percentile", "tensor", "output"),
+    "rounding": ("nearest", "compensated"),
+    "ridge": float,
+    "bias": SWITCH,
+    "sequential": SWITCH,
+}
+
 PRESETS = {
     p.name: p
     for p in (
@@ -97,11 +115,37 @@ DEFAULT = "bitlens"
 
 
 def preset(name: str) -> Preset:
-    """Return the preset called `name`.
+    """Return a preset by name, as it is or varied: "bitlens:gelu=uniform,bias=off".
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: there is none of that name, or a variation is not one of its choices.
     """
-    if name not in PRESETS:
-        raise ValueError(f"no preset {name!r}: choose from {', '.join(PRESETS)}")
-    return PRESETS[name]
+    known, _, changes = name.partition(":")
+    if known not in PRESETS:
+        raise ValueError(f"no preset {known!r}: choose from {', '.join(PRESETS)}")
+    pairs = [change.partition("=")[::2] for change in changes.split(",") if change]
+    values = {field: _value(field, text) for field, text in pairs}
+    return replace(PRESETS[known], **values, name=name)
+
+
+def _value(field: str, text: str) -> Any:
+    if field not in CHOICES:
+        raise ValueError(f"a preset has no {field!r}: vary {', '.join(CHOICES)}")
+    choices = CHOICES[field]
+    if choices is float:
+        return _number(field, text)
+    if text not in choices:
+        raise ValueError(f"{field}={text}: choose from {', '.join(choices)}")
+    return SWITCH[text] if choices is SWITCH else text
+
+
+def _number(field: str, text: str) -> float | None:
+    if text == "off" and field == "ridge":
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{field}={text}: use a positive number")
+    return number

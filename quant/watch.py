@@ -34,7 +34,7 @@ def decibels(signal: float, noise: float) -> float:
 
 def plan_of(calibration: Calibration) -> Plan:
     """Return how the calibration's passes see the model: its layers and rewritten weights."""
-    return calibration._planned()
+    return calibration.plan()
 
 
 def pass_of(calibration: Calibration, width: int) -> Stored:
