@@ -142,8 +142,7 @@ class Calibration:
         if self._plan is None:
             survey, preset = Survey(self.model), self.preset
             survey.run(self.images)
-            generator = torch.Generator().manual_seed(0)
-            weights = rewrite(survey, preset.centred, preset.heads, generator)
+            weights = rewrite(survey, preset.centred, preset.heads)
             _, *size = self.images.shape
             names = [la.name for la in list_layers(self.model, (size[0], size[1], size[2]))]
             before = survey.gains, survey.activated, survey.convolutions

@@ -180,9 +180,7 @@ def _proportional(a: Tensor, b: Tensor) -> bool:
     return _same(a, b * ((a * b).sum() / b.square().sum().clamp_min(1e-30)))
 
 
-def rewrite(
-    survey: Survey, centred: bool, rotated: bool, generator: torch.Generator
-) -> dict[str, Affine]:
+def rewrite(survey: Survey, centred: bool, rotated: bool) -> dict[str, Affine]:
     """Return the layers' weights and biases that change, by name."""
     changed: dict[str, Affine] = {}
     for attention in survey.attentions:
@@ -190,14 +188,12 @@ def rewrite(
         if centred and attention.scores:
             qkv.shift(1, attention.key_mean)
         if rotated and attention.scores:
-            forth, back = _per_head(attention.query, attention.key, generator)
+            forth, back = _per_head(attention.query, attention.key)
             qkv.turn(0, forth)
             qkv.turn(1, back.transpose(1, 2))
         if attention.mixes and attention.proj:
             proj = survey.affine[attention.proj]
-            changed[attention.proj] = _rewrite_values(
-                attention, qkv, proj, centred, rotated, generator
-            )
+            changed[attention.proj] = _rewrite_values(attention, qkv, proj, centred, rotated)
         changed[attention.qkv] = qkv.affine()
     return changed
 
@@ -223,12 +219,12 @@ class _Sections:
         return self.weight.flatten(0, 2), self.bias.flatten()
 
 
-def _per_head(first: Tensor, second: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _per_head(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Balance two factors per head and rotate them: T and its inverse, (h, d, d)."""
     pairs = []
     for a, b in zip(first, second, strict=True):
         forth, back = balanced(a, b)
-        turn = rotate(torch.diag(signs(len(a), generator).to(forth)))
+        turn = rotate(torch.diag(signs(len(a)).to(forth)))
         pairs.append(((forth @ turn).to(first), (turn.T @ back).to(first)))
     return torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs])
 
@@ -239,7 +235,6 @@ def _rewrite_values(
     proj: Affine,
     centred: bool,
     rotated: bool,
-    generator: torch.Generator,
 ) -> Affine:
     weight, bias = proj
     columns = weight.view(len(weight), attention.heads, -1)  # (K, h, d)
@@ -248,7 +243,7 @@ def _rewrite_values(
         bias = bias + torch.einsum("khd,hd->k", columns, attention.value_mean)
     if rotated:
         readers = torch.einsum("khd,khe->hde", columns, columns)
-        forth, back = _per_head(attention.value, readers, generator)
+        forth, back = _per_head(attention.value, readers)
         qkv.turn(2, forth)
         columns = torch.einsum("khd,hed->khe", columns, back)
     return columns.flatten(1), bias

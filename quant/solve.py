@@ -76,7 +76,7 @@ def solve_linear(
     """
     if kind == "norm" and preset.norm in ("repq", "clipped"):
         return _reparameterised(preset, rows, affine, weight_bits, activation_bits)
-    transform = _rotation(preset, kind, rows, affine[0], generator)
+    transform = _rotation(preset, kind, rows, affine[0])
     inputs, weight = rows.quantized, affine[0]
     if transform is not None:
         inputs, weight = transform(inputs), transform.weight(weight)
@@ -89,11 +89,9 @@ def solve_linear(
     return SolvedLinear(quantizer, transform, weights)
 
 
-def _rotation(
-    preset: Preset, kind: str, rows: Rows, weight: Tensor, generator: torch.Generator
-) -> Transform | None:
+def _rotation(preset: Preset, kind: str, rows: Rows, weight: Tensor) -> Transform | None:
     size = rows.float.shape[1]
-    flips = signs(size, generator).to(rows.float)  # always drawn: one trick must not move others
+    flips = signs(size).to(rows.float)
     if kind == "norm" and preset.norm == "rotated":
         return Rotation(flips / gain(rows.gain, size).to(flips), rows.quantized.mean(0))
     if kind == "gelu" and preset.gelu == "rotated":

@@ -137,8 +137,9 @@ def orthogonal(size: int) -> tuple[Tensor, Tensor]:
     return torch.tensor(outer).float(), torch.tensor(hadamard(inner) / math.sqrt(inner)).float()
 
 
-def signs(size: int, generator: torch.Generator) -> Tensor:
-    """Draw `size` signs, -1 or 1."""
+def signs(size: int) -> Tensor:
+    """Return `size` signs, -1 or 1, always the same: layers that read one stream turn it alike."""
+    generator = torch.Generator().manual_seed(size)
     return torch.randint(2, (size,), generator=generator).mul_(2).sub_(1).float()
 
 

@@ -38,7 +38,7 @@ def rewritten(
 ) -> tuple[Survey, dict[str, Affine]]:
     survey = Survey(model)
     survey.run(images)
-    return survey, rewrite(survey, centred, rotated, torch.Generator().manual_seed(0))
+    return survey, rewrite(survey, centred, rotated)
 
 
 def parts(output: Tensor, heads: int) -> Tensor:
