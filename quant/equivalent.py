@@ -159,6 +159,8 @@ def _normalised(x: Tensor, weight: Tensor, bias: Tensor) -> bool:
     if x.shape[-1:] != weight.shape:
         return False
     used = weight.abs() > 1e-3 * weight.abs().max()
+    if not bool(used.any()):
+        return False
     plain = ((x - bias) / weight)[..., used]
     centred = plain.mean(-1).abs() < NORMALISED
     spread = (plain.var(-1, correction=0) - 1).abs() < NORMALISED
