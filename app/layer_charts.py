@@ -53,7 +53,15 @@ def spread(side: Side, label: str, dark: bool) -> go.Figure:
         bargap=0,
         legend={"orientation": "h", "y": 1.15},
         yaxis={"type": "log", "title": "values", "dtick": 1, "exponentformat": "power"},
-        yaxis2={"title": "becomes", "overlaying": "y", "side": "right", "showgrid": False},
+        yaxis2={
+            "title": "becomes",
+            "overlaying": "y",
+            "side": "right",
+            "showgrid": False,
+            "zeroline": False,
+            "tickmode": "auto",
+            "nticks": 6,
+        },
     )
     figure.update_xaxes(title=f"{label}, in steps" if side.in_steps else label)
     return figure

@@ -90,26 +90,27 @@ def _pictures(found: Attention, head: int, prefix: int, prepared: Prepared) -> N
         column.image(picture, caption, "stretch", output_format="PNG", alt=caption)
     change = float(np.abs(quantized - plain).max())
     st.caption(
-        "Stronger red is more attention, on one square-root scale for float and quantized. The "
-        f"difference has a scale of its own, up to {change:.2g}: red gained, blue lost."
+        "Stronger red is more attention, on one scale for float and quantized (in the squares, of "
+        "its root, so that weak attention is seen). Differences have a scale of their own, up to "
+        f"{change:.2g} in the squares: red gained, blue lost."
     )
 
 
 def on_picture(seen: Image, plain: np.ndarray, quantized: np.ndarray) -> list[Image]:
     """Lay two maps (h, w), on one scale, and their difference, on its own, over a picture."""
     base = enlarge(seen, SIZE)
-    return [overlay(base, values, 0.9) for values in scaled(plain, quantized)]
+    return [overlay(base, values, 0.9) for values in scaled(plain, quantized, 1.0)]
 
 
 def matrices(plain: np.ndarray, quantized: np.ndarray) -> list[Image]:
     """Draw two attentions (N, N), on one scale, and their difference, on its own."""
-    return [heat(values, SIZE) for values in scaled(plain, quantized)]
+    return [heat(values, SIZE) for values in scaled(plain, quantized, 0.5)]
 
 
-def scaled(plain: np.ndarray, quantized: np.ndarray) -> list[np.ndarray]:
-    """Scale two maps to 0..1 by one peak, and their difference to -1..1 by its own."""
+def scaled(plain: np.ndarray, quantized: np.ndarray, power: float) -> list[np.ndarray]:
+    """Scale two maps to 0..1 by one peak, to a power, and their difference to -1..1 by its own."""
     peak = max(float(plain.max()), float(quantized.max())) or 1.0
     difference = quantized - plain
     largest = float(np.abs(difference).max()) or 1.0
-    roots = [np.sqrt(values.clip(min=0) / peak) for values in (plain, quantized)]
-    return [*roots, np.sign(difference) * np.sqrt(np.abs(difference) / largest)]
+    maps = [(values.clip(min=0) / peak) ** power for values in (plain, quantized)]
+    return [*maps, difference / largest]

@@ -46,7 +46,11 @@ def show(layer: Layer, found: Anatomy) -> None:
 def sentence(label: str, side: Side, turned: str | None) -> str:
     """Say what an operand's histogram shows."""
     way = "" if turned is None else f", {TURNED[turned]}"
-    unit = " Values are counted in steps of their own channel or head." if side.in_steps else ""
+    unit = (
+        " Values are counted in steps of their own channel or head, each of which has its own grid."
+        if side.in_steps
+        else ""
+    )
     lost = (
         f"{units.share(side.clipped, 2)} of them lie beyond the grid and make "
         f"{units.share(side.clipping, 0)} of the squared error; the rest of it is rounding"

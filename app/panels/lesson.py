@@ -25,7 +25,7 @@ def show() -> None:
 
 
 def _lesson() -> None:
-    left, middle, right = st.columns([1.1, 1, 1], gap="large", vertical_alignment="center")
+    left, middle, right = st.columns([1.5, 1, 1], gap="medium", vertical_alignment="center")
     with left:
         chosen = st.segmented_control(
             "Numbers",
@@ -56,7 +56,7 @@ def _drawn(numbers: tuple[float, ...], bits: int, share: float) -> None:
     st.markdown(said)
     table = lesson_charts.line_table(found)
     spec = lesson_charts.line_spec(min(numbers), max(numbers), dark())
-    st.vega_lite_chart(table, spec, alt=f"numbers and levels: {said}")
+    st.vega_lite_chart(table, spec, alt="numbers, and the levels they go to")
     errors = lesson_charts.error_table(numbers, bits, share)
     st.vega_lite_chart(errors, lesson_charts.error_spec(dark()), alt="error over the range covered")
     with st.expander("The same as numbers", icon=":material/table_rows:"):
