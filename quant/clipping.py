@@ -111,5 +111,5 @@ def clipping(
 
 def _nearest(weight: Tensor, encoded: Tensor, width: int) -> Tensor:
     gram = encoded.T @ encoded / len(encoded)
-    ((codes, scale),) = round_weight(weight, [width], gram, compensated=False)
+    ((codes, scale),) = round_weight(weight, [width], gram, "nearest")
     return codes * scale[:, None]

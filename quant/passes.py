@@ -117,9 +117,9 @@ class Solver(Interpreter):
                 raise ValueError(f"the {part} of {name} is not finite: check weights and images")
         try:
             yield
-        except torch.linalg.LinAlgError as error:
+        except (torch.linalg.LinAlgError, ValueError) as error:
             raise ValueError(
-                f"{name} cannot be quantized, its values are too large: {error}"
+                f"{name} cannot be quantized (are its values too large?): {error}"
             ) from None
         if self.progress is not None:
             done = len(self.found.linear) + len(self.found.products)

@@ -24,7 +24,7 @@ class Preset:
         centred: keys and values lose their mean, which softmax and proj's bias absorb.
         heads: q, k and v are rotated and scaled per head, folded into qkv and proj.
         ranges: chosen by "percentile", by the tensor's error, or by the layer's "output" error.
-        rounding: of weights: "nearest", or "compensated" (GPTQ, then coordinate descent).
+        rounding: of weights: "nearest", "gptq", or "compensated" (GPTQ, then coordinate descent).
         ridge: ERQ's weight of the float weights in its ridge correction; None leaves it out.
         bias: correct each bias for the mean error of its layer's output.
         sequential: calibrate each layer on inputs that the layers before it have quantized.
@@ -63,7 +63,7 @@ CHOICES: dict[str, Any] = {
     "centred": SWITCH,
     "heads": SWITCH,
     "ranges": ("percentile", "tensor", "output"),
-    "rounding": ("nearest", "compensated"),
+    "rounding": ("nearest", "gptq", "compensated"),
     "ridge": float,
     "bias": SWITCH,
     "sequential": SWITCH,

@@ -11,8 +11,7 @@ from torch import Tensor
 from quant.qparams import MAX_BITS, choose_qparams
 
 BLOCK = 64  # columns rounded before the others hear of it
-DAMPING = float(__import__("os").environ.get("DAMP", 0.01))  # of the mean diagonal, as in GPTQ
-STRETCHES = (0.8, 0.9, 1.0, 1.1, 1.25)  # of the scale that plain rounding likes best
+DAMPING = 0.01  # of the mean diagonal, as in GPTQ
 FACTORS = torch.linspace(1.0, 0.4, 25)  # of a row's range
 
 
@@ -108,13 +107,7 @@ def _compensate_block(block: Tensor, grid: Grid, upper: Tensor) -> tuple[Tensor,
     return codes, errors
 
 
-def descend(
-    weight: Tensor,
-    codes: Tensor,
-    grid: Grid,
-    gram: Tensor,
-    sweeps: int = int(__import__("os").environ.get("SWEEPS", 2)),
-) -> Grid:
+def descend(weight: Tensor, codes: Tensor, grid: Grid, gram: Tensor, sweeps: int = 2) -> Grid:
     """Improve codes (K, C) in place by coordinate descent; return the grid with refitted scales.
 
     Each column in turn takes the integers that are best while the others stay; after a sweep each
@@ -145,17 +138,6 @@ def _descend_block(
     return (codes[:, columns] - before) * grid.scale
 
 
-def best_stretch(weight: Tensor, grid: Grid, gram: Tensor) -> tuple[Tensor, Grid]:
-    """Compensate with each row's scale stretched by several factors; keep the best of each row."""
-    tried = stack([Grid(grid.scale * f, grid.low, grid.high) for f in STRETCHES])
-    rows = weight.repeat(len(STRETCHES), 1)
-    codes = compensate(rows, tried, gram)
-    missed = codes * tried.scale - rows
-    error = ((missed @ gram) * missed).sum(1).view(len(STRETCHES), -1)
-    chosen = error.argmin(0) * len(weight) + torch.arange(len(weight), device=weight.device)
-    return codes[chosen], Grid(tried.scale[chosen], grid.low, grid.high)
-
-
 def _refit(weight: Tensor, codes: Tensor, grid: Grid, gram: Tensor) -> Grid:
     product = codes @ gram
     scale = (product * weight).sum(1, keepdim=True) / (product * codes).sum(1, keepdim=True)
@@ -164,27 +146,20 @@ def _refit(weight: Tensor, codes: Tensor, grid: Grid, gram: Tensor) -> Grid:
 
 
 def round_weight(
-    weight: Tensor, bits: Sequence[int], gram: Tensor, compensated: bool
+    weight: Tensor, bits: Sequence[int], gram: Tensor, how: str
 ) -> list[tuple[Tensor, Tensor]]:
     """Round a weight (K, C) at several widths: (codes (K, C) int8, scale (K,)) for each.
 
     Args:
         gram: (C, C) of the layer's quantized inputs.
+        how: "nearest", "gptq", or "compensated": GPTQ and then coordinate descent.
     """
     gram = damped(gram)
     grid = stack([choose_grid(weight, b, gram.diagonal()) for b in bits])
     rows = weight.repeat(len(bits), 1)
-    if compensated:
-        import os
-
-        codes, grid = (
-            best_stretch(rows, grid, gram)
-            if os.environ.get("ST")
-            else (compensate(rows, grid, gram), grid)
-        )
+    codes = grid.codes(rows) if how == "nearest" else compensate(rows, grid, gram)
+    if how == "compensated":
         grid = descend(rows, codes, grid, gram)
-    else:
-        codes = grid.codes(rows)
     parts = zip(
         codes.to(torch.int8).chunk(len(bits)), grid.scale[:, 0].chunk(len(bits)), strict=True
     )

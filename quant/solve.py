@@ -26,7 +26,7 @@ from quant.qparams import QParams, choose_qparams
 from quant.quantizers import Logarithmic, Quantizer, Uniform
 from quant.reparameterise import reparameterise
 from quant.rounding import damped, round_weight
-from quant.transforms import Rotation, Transform, equalise, gain, signs
+from quant.transforms import Rotation, Transform, centre, equalise, gain, signs
 
 LOSS_ROWS = 768  # rows that decide a range
 SQRT2 = 2**0.5
@@ -93,9 +93,9 @@ def _rotation(preset: Preset, kind: str, rows: Rows, weight: Tensor) -> Transfor
     size = rows.float.shape[1]
     flips = signs(size).to(rows.float)
     if kind == "norm" and preset.norm == "rotated":
-        return Rotation(flips / gain(rows.gain, size).to(flips), rows.quantized.mean(0))
+        return Rotation(flips / gain(rows.gain, size).to(flips), centre(rows.quantized))
     if kind == "gelu" and preset.gelu == "rotated":
-        return Rotation(flips, rows.quantized.mean(0))
+        return Rotation(flips, centre(rows.quantized))
     if kind == "patches" and preset.patches == "equalised":
         return equalise(rows.quantized, weight, flips)
     return None
@@ -137,18 +137,6 @@ def _input_quantizer(
         if preset.gelu == "codebook":
             flat = sample.flatten()
             return least(codebooks(flat, torch.ones_like(flat), bits, low), loss)
-    import os
-
-    if os.environ.get("ALLC") and (os.environ["ALLC"] == "all" or kind == "plain"):
-        flat = sample.flatten()
-        cands = [
-            c
-            for f in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
-            for c in codebooks(flat.clamp(low * f, high * f), torch.ones_like(flat), bits, low * f)[
-                :1
-            ]
-        ]
-        return least(cands, loss)
     return _uniform(preset, inputs, bits, loss)
 
 
@@ -173,7 +161,7 @@ def _weights(
         wanted = F.linear(inputs if kept is None else inputs - kept, weight)
         weight = ridge(weight, gram, wanted.T @ centred / len(centred), preset.ridge)
     found = {}
-    rounded = round_weight(weight, bits, gram, preset.rounding == "compensated")
+    rounded = round_weight(weight, bits, gram, preset.rounding)
     for width, (codes, scale) in zip(bits, rounded, strict=True):
         shift = 0.0 if kept is None else affine[0] @ kept - (codes * scale[:, None]) @ middle
         found[width] = Rounded(codes, scale, bias + shift)

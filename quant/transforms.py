@@ -88,11 +88,11 @@ def equalise(rows: Tensor, weight: Tensor, flips: Tensor) -> Equalisation:
     diagonal = +- (w / v)^1/4, with the variance v of a coefficient and the energy w of its
     weights: `balanced`, with cross terms left out.
     """
-    centre = rows.mean(0)
-    spread = rotate(rows - centre).square().mean(0)
+    middle = centre(rows)
+    spread = rotate(rows - middle).square().mean(0)
     energy = rotate(weight).square().mean(0)
     spread, energy = (t + FLOOR * t.mean() + 1e-12 for t in (spread, energy))
-    return Equalisation(flips * (energy / spread) ** 0.25, centre)
+    return Equalisation(flips * (energy / spread) ** 0.25, middle)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +167,16 @@ def _conditioned(moments: Tensor) -> Tensor:
 def _power(symmetric: Tensor, exponent: float) -> Tensor:
     values, vectors = torch.linalg.eigh(symmetric)
     return (vectors * values.clamp_min(values.max() * 1e-9) ** exponent) @ vectors.T
+
+
+def centre(rows: Tensor) -> Tensor:
+    """Return the mean (C,) of rows (n, C); zeros where the rows are all but the same.
+
+    Around a mean that is all there is, a range would have no width for what other images bring.
+    """
+    middle = rows.mean(0)
+    spread = (rows - middle).square().mean()
+    return middle if spread > 1e-3 * rows.square().mean() else torch.zeros_like(middle)
 
 
 def gain(weight: Tensor | None, size: int) -> Tensor:
