@@ -222,7 +222,13 @@ class _Sections:
 
 
 def _per_head(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Balance two factors per head and rotate them: T and its inverse, (h, d, d)."""
+    """Balance two factors per head and rotate them: T and its inverse, (h, d, d).
+
+    Factors that are not finite stay as they are; the layer that holds them is named later.
+    """
+    if not bool(torch.isfinite(first).all() and torch.isfinite(second).all()):
+        same = torch.eye(first.shape[1]).to(first).expand_as(first)
+        return same, same
     pairs = []
     for a, b in zip(first, second, strict=True):
         forth, back = balanced(a, b)
