@@ -1,0 +1,104 @@
+"""Integer layers inside whole models: the same logits as the simulation, from one calibration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from assets.data import load_images
+from assets.models import LoadedModel, load_model
+from assets.selection import divide, pictures
+from lrp.layers import list_layers
+from quant.allocation import Allocation, LayerBits, uniform
+from quant.calibration import Calibration
+from quant.fakequant import QuantizedModel
+from quant.integer import reason
+from quant.presets import PRESETS, preset
+from quant.runtime import RunningLinear
+from tests.models import SIZE, SMALL, random_images
+
+NO_INTEGERS = reason(code=15, weight=8)
+needs_integers = pytest.mark.skipif(NO_INTEGERS is not None, reason=str(NO_INTEGERS))
+
+
+def reasons(calibration: Calibration, allocation: Allocation) -> dict[str, str | None]:
+    """Why each linear layer does not multiply integers."""
+    layers = {name: calibration.layer(name, bits) for name, bits in allocation.items()}
+    return {n: la.reason for n, la in layers.items() if isinstance(la, RunningLinear)}
+
+
+@needs_integers
+@pytest.mark.parametrize("bits", [(4, 4), (8, 8), (2, 8)])
+@pytest.mark.parametrize("family", SMALL)
+@pytest.mark.parametrize("name", PRESETS)
+def test_both_paths_give_the_same_logits(calibrated, name, family, bits):
+    images, found = random_images(8), []
+    for integers in (True, False):
+        calibration = calibrated(family, name, integers)
+        allocation = uniform(list_layers(calibration.model, SIZE), *bits)
+        why = reasons(calibration, allocation)
+        if integers and reason(code=2 ** bits[1] - 1, weight=2 ** (bits[0] - 1)) is None:
+            assert any(answer is None for answer in why.values())
+        if not integers:
+            assert all(answer is not None for answer in why.values())
+        found.append(QuantizedModel(calibration.model, calibration, allocation).run(images))
+    assert torch.equal(*found)
+
+
+@needs_integers
+def test_mixed_widths_give_the_same_logits(calibrated):
+    found = []
+    for integers in (True, False):
+        calibration = calibrated("deit", "bitlens", integers)
+        layers = list_layers(calibration.model, SIZE)
+        bits = [LayerBits((2, 4, 8)[i % 3], (8, 4)[i % 2]) for i in range(len(layers))]
+        allocation = {la.name: b for la, b in zip(layers, bits, strict=True)}
+        found.append(
+            QuantizedModel(calibration.model, calibration, allocation).run(random_images())
+        )
+    assert torch.equal(*found)
+
+
+def both(
+    loaded: LoadedModel, data: str | Path | None, chosen: str, counts: tuple[int, int], folder: Path
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits in float, in integers and simulated at W4A4, on other images than those calibrated."""
+    calibration_images, measured = divide(load_images(data, loaded), *counts)
+    images = torch.cat(list(pictures(calibration_images)))
+    runs = [loaded.model]
+    for integers in (True, False):
+        calibration = Calibration(loaded.model, images, preset(chosen), folder, integers)
+        layers = uniform(list_layers(loaded.model, loaded.input_size), 4, 4)
+        runs.append(QuantizedModel(loaded.model, calibration, layers).run)
+    rows = [[run(batch) for run in runs] for batch in pictures(measured)]
+    return tuple(torch.cat(logits) for logits in zip(*rows, strict=True))  # type: ignore[return-value]
+
+
+def agreement(a: Tensor, b: Tensor) -> float:
+    return float((a.argmax(1) == b.argmax(1)).float().mean())
+
+
+@needs_integers
+@pytest.mark.parametrize("model", ["digits-vit", "digits-swin"])
+def test_both_paths_agree_on_500_digits(model, tmp_path):
+    loaded = load_model(model)
+    plain, integers, simulated = both(loaded, None, "bitlens", (16, 500), tmp_path)
+    assert len(plain) == 500
+    assert torch.equal(integers, simulated)
+    assert agreement(integers, plain) > 0.9
+
+
+@needs_integers
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_both_paths_agree_on_real_deit(real_data, tmp_path):
+    name = "deit_tiny_patch16_224"
+    loaded = load_model(name, real_data / f"{name}.safetensors")
+    folder = real_data / "imagenet_sample" / "val"
+    plain, integers, simulated = both(loaded, folder, "bitlens", (8, 128), tmp_path)
+    assert len(plain) == 128
+    assert torch.equal(integers, simulated)
+    assert agreement(integers, plain) > 0.7
