@@ -20,22 +20,8 @@ def colours(dark: bool) -> tuple[str, ...]:
 
 def spread(side: Side, label: str, dark: bool) -> go.Figure:
     """Count values before and after quantization, with the quantizer's staircase over them."""
-    middles = (side.edges[:-1] + side.edges[1:]) / 2
     blue, red, *_ = colours(dark)
-    figure = go.Figure()
-    for name, counts, colour, opacity in (
-        ("before", side.before, blue, 0.5),
-        ("after", side.after, red, 0.75),
-    ):
-        bar = go.Bar(
-            name=name,
-            x=middles,
-            y=np.where(counts > 0, counts, np.nan),
-            marker={"color": colour, "line": {"width": 0}},
-            opacity=opacity,
-            hovertemplate=f"{name} %{{x:.3g}}<br>%{{y:,}} values<extra></extra>",
-        )
-        figure.add_trace(bar)
+    figure = go.Figure([_bars("before", side, blue, 0.5), _bars("after", side, red, 0.75)])
     stairs = go.Scatter(
         name="quantizer",
         x=side.x,
@@ -46,6 +32,7 @@ def spread(side: Side, label: str, dark: bool) -> go.Figure:
         hovertemplate="%{x:.3g} becomes %{y:.3g}<extra></extra>",
     )
     figure.add_trace(stairs)
+    right = {"overlaying": "y", "side": "right", "showgrid": False, "zeroline": False}
     figure.update_layout(
         height=300,
         margin=MARGIN,
@@ -53,18 +40,22 @@ def spread(side: Side, label: str, dark: bool) -> go.Figure:
         bargap=0,
         legend={"orientation": "h", "y": 1.15},
         yaxis={"type": "log", "title": "values", "dtick": 1, "exponentformat": "power"},
-        yaxis2={
-            "title": "becomes",
-            "overlaying": "y",
-            "side": "right",
-            "showgrid": False,
-            "zeroline": False,
-            "tickmode": "auto",
-            "nticks": 6,
-        },
+        yaxis2={"title": "becomes", "tickmode": "auto", "nticks": 6, **right},
     )
     figure.update_xaxes(title=f"{label}, in steps" if side.in_steps else label)
     return figure
+
+
+def _bars(name: str, side: Side, colour: str, opacity: float) -> go.Bar:
+    counts = getattr(side, name)
+    return go.Bar(
+        name=name,
+        x=(side.edges[:-1] + side.edges[1:]) / 2,
+        y=np.where(counts > 0, counts, np.nan),
+        marker={"color": colour, "line": {"width": 0}},
+        opacity=opacity,
+        hovertemplate=f"{name} %{{x:.3g}}<br>%{{y:,}} values<extra></extra>",
+    )
 
 
 def by_width(sweep: Sweep, name: str, labels: tuple[str, str, str], dark: bool) -> go.Figure:

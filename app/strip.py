@@ -13,7 +13,7 @@ from app.layer_charts import NOMINAL, QUANTITY
 from lrp.layers import Layer
 from quant.sweep import Sweep
 
-TOP, BOTTOM = 60.0, 0.0  # dB, where the colours end
+TOP, BOTTOM = 50.0, 5.0  # dB, where the colours end
 
 
 def strip_table(
@@ -40,7 +40,9 @@ def strip_table(
 
 def strip_spec(layers: Sequence[Layer], dark: bool) -> dict[str, Any]:
     """Specify a heatmap of SQNR by layer and width; a click chooses a layer."""
-    colours = {"domain": [BOTTOM, TOP], "range": DARK_BITS if dark else LIGHT_BITS, "clamp": True}
+    palette = DARK_BITS if dark else LIGHT_BITS
+    domain = np.linspace(BOTTOM, TOP, len(palette)).tolist()
+    colours = {"domain": domain, "range": palette, "clamp": True, "interpolate": "rgb"}
     widths = {"title": "bits", "values": list(range(2, 9)), "grid": False, "ticks": False}
     height = {"domain": [1.5, 8.5], "nice": False, "zero": False}
     cells = {

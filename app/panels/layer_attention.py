@@ -69,8 +69,8 @@ def sentence(found: Attention, head: int, bits: LayerBits) -> str:
     windows = f", the mean over its {found.windows} windows" if found.windows > 1 else ""
     return units.unbroken(
         f"With all layers at {bits.weight} bits for weights and {bits.activation} for activations, "
-        f"**{share}** of the attention goes to other tokens than in float {which}{windows}; a row "
-        f"of the quantized one sums to {quantized.sum(-1).mean():.3f}, where the float's sums to 1."
+        f"**{share}** of the attention goes to other tokens than in float, or nowhere, {which}"
+        f"{windows}: a quantized row sums to {quantized.sum(-1).mean():.3f} instead of 1."
     )
 
 
@@ -90,8 +90,8 @@ def _pictures(found: Attention, head: int, prefix: int, prepared: Prepared) -> N
         column.image(picture, caption, "stretch", output_format="PNG", alt=caption)
     change = float(np.abs(quantized - plain).max())
     st.caption(
-        "Stronger red is more attention, on one scale for float and quantized (in the squares, of "
-        "its root, so that weak attention is seen). Differences have a scale of their own, up to "
+        "Stronger red is more attention, on one scale for float and quantized; the squares show "
+        "its root, so that weak attention is seen. Differences have a scale of their own, up to "
         f"{change:.2g} in the squares: red gained, blue lost."
     )
 
@@ -108,9 +108,9 @@ def matrices(plain: np.ndarray, quantized: np.ndarray) -> list[Image]:
 
 
 def scaled(plain: np.ndarray, quantized: np.ndarray, power: float) -> list[np.ndarray]:
-    """Scale two maps to 0..1 by one peak, to a power, and their difference to -1..1 by its own."""
+    """Scale two maps to 0..1 by one peak, their difference to -1..1 by its own; to a power."""
     peak = max(float(plain.max()), float(quantized.max())) or 1.0
     difference = quantized - plain
     largest = float(np.abs(difference).max()) or 1.0
     maps = [(values.clip(min=0) / peak) ** power for values in (plain, quantized)]
-    return [*maps, difference / largest]
+    return [*maps, np.sign(difference) * (np.abs(difference) / largest) ** power]

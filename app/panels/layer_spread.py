@@ -14,8 +14,10 @@ from quant.anatomy import Anatomy, Side
 TURNED = {
     "Rotation": "as the quantizer sees it: rotated, so that no channel stands out",
     "Rescaling": "as the quantizer sees it: every channel shifted and scaled",
+    "Equalisation": "as the quantizer sees it: mixed and scaled, so that pixels share one range",
     "": "as it comes",
 }
+OTHERWISE = "as the quantizer sees it: transformed"
 FACTORS = {
     "matmul1": ("queries", "keys"),
     "matmul2": ("attention probabilities", "values"),
@@ -45,14 +47,14 @@ def show(layer: Layer, found: Anatomy) -> None:
 
 def sentence(label: str, side: Side, turned: str | None) -> str:
     """Say what an operand's histogram shows."""
-    way = "" if turned is None else f", {TURNED[turned]}"
+    way = "" if turned is None else f", {TURNED.get(turned, OTHERWISE)}"
     unit = (
         " Values are counted in steps of their own channel or head, each of which has its own grid."
         if side.in_steps
         else ""
     )
     lost = (
-        f"{units.share(side.clipped, 2)} of them lie beyond the grid and make "
+        f"{max(0.01, 100 * side.clipped):.2f} % of them lie beyond the grid and make "
         f"{units.share(side.clipping, 0)} of the squared error; the rest of it is rounding"
         if side.clipped
         else "none lies beyond the grid, so all error is rounding"

@@ -31,13 +31,16 @@ def obtain(calibrating: Calibrating) -> Sweep | None:
     if job is not None:
         job_panel.follow(job)
     if job is None or not job.live:
+        st.caption(
+            "This needs a calibration at every width, once, in the background: minutes for a model "
+            "of DeiT-Tiny's size. All layers are measured together."
+        )
         st.button(
             "Measure all layers at all widths",
             icon=":material/play_arrow:",
             type="primary",
             on_click=_start,
             args=(calibrating,),
-            help="Calibrates at every width, once: a few minutes for a model of DeiT-Tiny's size.",
         )
     return None
 

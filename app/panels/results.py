@@ -49,6 +49,7 @@ def table(rows: list[Measured]) -> pd.DataFrame:
                 "top-1 high": 100 * row.evaluation.top1_high,
                 "top-5": 100 * row.evaluation.top5,
                 "agrees with float": 100 * row.evaluation.agreement,
+                "divergence (nats)": row.evaluation.divergence,
                 "size (MB)": row.configuration.cost.size_bytes / 1e6,
                 "BitOps (G)": row.configuration.cost.bitops / 1e9,
                 "calibration images": row.calibration_images,
@@ -71,6 +72,7 @@ def summary(rows: list[Measured]) -> pd.DataFrame:
                 "95 % interval": units.interval(row.evaluation.top1_low, row.evaluation.top1_high),
                 "top-5": units.share(row.evaluation.top5),
                 "agrees with float": units.share(row.evaluation.agreement),
+                "divergence": f"{row.evaluation.divergence:.3f}",
                 "size": units.size(row.configuration.cost.size_bytes),
                 "BitOps": units.operations(row.configuration.cost.bitops),
             }

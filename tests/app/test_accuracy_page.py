@@ -7,8 +7,13 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import state
+from app import quantizer_state, state
+from app.jobs import Job
 from app.panels import measurement
+from app.panels import results as results_panel
+from app.tasks import Configuration, Measured, Path
+from quant.cost import Cost
+from quant.evaluation import Evaluation
 
 Open = Callable[..., AppTest]
 RunUntil = Callable[[AppTest, Callable[[], object]], None]
@@ -74,6 +79,60 @@ def test_measurements_gather_over_budgets_and_none_is_listed_twice(
     run_until(accuracy, lambda: not accuracy.progress)
     listed = list(accuracy.dataframe[0].value["configuration"])
     assert listed == ["float", "mixed 3.0 bit", "mixed 6.0 bit"]
+
+
+def test_presets_are_measured_side_by_side_with_the_path_they_took(
+    accuracy: AppTest, run_until: RunUntil
+) -> None:
+    choose(accuracy, "Float", "Uniform")
+    press(accuracy, "Measure")
+    run_until(accuracy, lambda: accuracy.dataframe)
+    accuracy.selectbox(key=quantizer_state.PRESET_CHOICE).set_value("repq-vit").run()
+    press(accuracy, "Measure")
+    run_until(accuracy, lambda: len(accuracy.dataframe[0].value) == 3)
+    rows = accuracy.dataframe[0].value
+    assert list(rows["quantizer"]) == ["none", "bitlens", "repq-vit"]
+    assert rows["runs as"][0] == "float"
+    paths = set(rows["runs as"][1:])
+    assert all(path == "simulated" or path.startswith("integers") for path in paths)
+    said = " ".join(caption.value for caption in accuracy.caption)
+    assert ("simulated in floating point" in said) == (paths != {"integers"})
+
+
+def test_why_layers_are_simulated_is_said() -> None:
+    cost = Cost(1.0, 1.0, 1.0, 4.0)
+    evaluation = Evaluation(1, 1.0, 0.2, 1.0, 1.0, 1.0, 0.0, 1.0)
+    row = Configuration("uniform", "uniform 4 bit", {}, cost)
+    paths = {
+        "integers": Path(4, {}),
+        "simulated": Path(0, {"no VNNI": 4}),
+        "integers in 3 of 4": Path(3, {"no VNNI": 1}),
+    }
+    for said, path in paths.items():
+        assert results_panel.runs_as(Measured(row, evaluation, 32, "bitlens", path)) == said
+    measured = [Measured(row, evaluation, 32, "bitlens", path) for path in paths.values()]
+    assert results_panel.why_simulated(measured).endswith("rounding: no VNNI.")
+    assert results_panel.why_simulated(measured[:1]) == ""
+
+
+def test_progress_counts_layers_and_then_images(
+    accuracy: AppTest, run_until: RunUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports: list[str] = []
+    report = Job.report
+
+    def heard(job: Job, done: int, total: int, what: str = "") -> None:
+        reports.append(what)
+        report(job, done, total, what)
+
+    monkeypatch.setattr(Job, "report", heard)
+    accuracy.selectbox(key=quantizer_state.PRESET_CHOICE).set_value("lrp-qvit").run()
+    choose(accuracy, "Uniform")
+    press(accuracy, "Measure")
+    run_until(accuracy, lambda: accuracy.dataframe)
+    stages = list(dict.fromkeys(reports))
+    assert stages == ["image", "calibrating, layer"]
+    assert reports[-1] == "image"
 
 
 def test_it_says_how_many_images_and_which_calibration(accuracy: AppTest) -> None:

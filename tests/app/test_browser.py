@@ -182,6 +182,44 @@ def test_a_click_on_a_block_chooses_its_layer(page: sync_api.Page, server: str) 
     page.get_by_text("blocks.4.mlp.fc1 carries").wait_for()
 
 
+def test_the_clipping_threshold_moves_and_says_what_it_does(
+    page: sync_api.Page, server: str, screenshots: Path, request: pytest.FixtureRequest
+) -> None:
+    theme = request.node.callspec.params["page"]
+    page.goto(f"{server}/layers?model=digits-swin&preset=repq-vit&layer=layers.1.blocks.0.mlp.fc1")
+    said = page.get_by_text("K = 2.0 touches")
+    said.wait_for()
+    settle(page)
+    slider = page.get_by_role("slider", name="Clipping threshold K")
+    box = slider.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 2, box["y"] + box["height"] / 2, steps=8)
+    page.get_by_text("K = 0.3 touches").wait_for()  # still dragged: it follows live
+    page.mouse.up()
+    settle(page)
+    touched = page.get_by_text("K = 0.3 touches").locator("strong").first.inner_text()
+    count, total = map(int, touched.split(" of "))
+    assert 0 < count <= total
+    page.get_by_text("a bit brings").wait_for()
+    page.set_viewport_size({"width": 1440, "height": 3000})
+    settle(page)
+    page.screenshot(path=screenshots / f"layers-{theme}.png")
+    page.get_by_role("radio", name="Whole model").click()
+    page.get_by_text("suffers most").wait_for()
+    settle(page)
+    chart = page.get_by_test_id("stVegaLiteChart").locator("canvas, svg").first
+    box = chart.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + box["width"] * 0.4, box["y"] + 60)
+    page.get_by_text("Chosen: layers.").wait_for()
+    page.wait_for_function("!location.search.includes('layers.1.blocks.0.mlp.fc1')")
+    page.get_by_role("radio", name="Lesson").click()
+    page.get_by_role("slider", name="Bits").press("ArrowRight")
+    page.get_by_text("16 levels stand").wait_for()
+
+
 def test_a_walk_through_all_pages(
     page: sync_api.Page, server: str, screenshots: Path, request: pytest.FixtureRequest
 ) -> None:

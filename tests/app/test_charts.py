@@ -27,7 +27,7 @@ DEVIATION = dict.fromkeys(MEAN, 0.06)
 
 def measured(kind: str, top1: float, megabytes: float) -> Measured:
     cost = Cost(megabytes * 1e6, megabytes * 1e6, megabytes * 3e9, 4)
-    evaluation = Evaluation(200, top1, top1 - 0.05, top1 + 0.03, 1.0, 0.9, 1.0)
+    evaluation = Evaluation(200, top1, top1 - 0.05, top1 + 0.03, 1.0, 0.9, 0.1, 1.0)
     return Measured(Configuration(kind, f"{kind} 4 bit", {}, cost), evaluation, 32)
 
 

@@ -156,8 +156,11 @@ def test_a_layer_that_cannot_be_calibrated_is_named(
 
 
 @pytest.mark.parametrize("page", ["layers", "accuracy"])
-def test_presets_are_offered_with_their_sentences(open_page: Open, page: str) -> None:
+def test_presets_are_offered_with_their_sentences(
+    open_page: Open, run_until: RunUntil, page: str
+) -> None:
     app = open_page(page, model="digits-swin", preset="lrp-qvit")
+    run_until(app, lambda: not app.progress)
     box = app.selectbox(key=quantizer_state.PRESET_CHOICE)
     assert list(box.options) == list(PRESETS)
     assert box.value == "lrp-qvit"
