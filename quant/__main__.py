@@ -86,6 +86,7 @@ def _add_images(command: argparse.ArgumentParser) -> None:
         "--calibration", metavar="FOLDER", help="calibration images (default: others of --data)"
     )
     command.add_argument("--calibration-images", type=int, default=32, help="default: 32")
+    command.add_argument("--ends", type=int, help="bits of the first and last layer, if others")
     command.add_argument("--limit", type=int, help="how many images to measure (default: all)")
 
 
@@ -159,7 +160,7 @@ def compare_command(
         for chosen in presets:
             calibrated = calibrate(loaded.model, pictures(images), chosen, device)
             for width in widths:
-                allocation = uniform(layers, width.weight, width.activation)
+                allocation = uniform(layers, width.weight, width.activation, options.ends)
                 quantized = QuantizedModel(loaded.model, calibrated, allocation)
                 runs[f"{chosen.name} {width}"] = quantized.run
         report = print_progress(f"draw {draw + 1} of {options.draws}")
@@ -176,12 +177,12 @@ def compare_command(
 def _configuration(options: argparse.Namespace, layers: Sequence[Layer]) -> tuple[str, Allocation]:
     widths = (options.weight_bits, options.activation_bits)
     if options.allocation is not None:
-        if widths != (None, None):
-            raise ValueError("give --allocation, or --weight-bits and --activation-bits, not both")
+        if (*widths, options.ends) != (None, None, None):
+            raise ValueError("give --allocation, or the bits of all layers, not both")
         return Path(options.allocation).stem, read_allocation(options.allocation, layers)
     if None in widths:
         raise ValueError("give --weight-bits and --activation-bits, or --allocation")
-    return f"W{widths[0]}A{widths[1]}", uniform(layers, *widths)
+    return f"W{widths[0]}A{widths[1]}", uniform(layers, *widths, options.ends)
 
 
 def _images(

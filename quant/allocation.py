@@ -41,16 +41,24 @@ class Solution:
     gap: float
 
 
-def uniform(layers: Sequence[Layer], weight_bits: int, activation_bits: int) -> Allocation:
-    """Give every layer the same bits; an attention product has activations on both sides."""
-    check_bits(weight_bits)
-    check_bits(activation_bits)
-    return {
+def uniform(
+    layers: Sequence[Layer], weight_bits: int, activation_bits: int, ends: int | None = None
+) -> Allocation:
+    """Give every layer the same bits; an attention product has activations on both sides.
+
+    `ends` are the bits of the first and the last layer, which are often spared.
+    """
+    for bits in (weight_bits, activation_bits, weight_bits if ends is None else ends):
+        check_bits(bits)
+    allocation = {
         layer.name: LayerBits(
             activation_bits if layer.kind == "matmul" else weight_bits, activation_bits
         )
         for layer in layers
     }
+    if ends is not None:
+        allocation |= {layer.name: LayerBits(ends, ends) for layer in (layers[0], layers[-1])}
+    return allocation
 
 
 def menu_for(average_bits: float) -> tuple[int, ...]:

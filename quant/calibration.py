@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lrp.layers import list_layers
-from lrp.progress import Progress
+from lrp.progress import Progress, check
 from quant.allocation import Allocation, LayerBits
 from quant.cache import Cache
 from quant.equivalent import Affine, Survey, rewrite
@@ -80,14 +80,22 @@ class Calibration:
             ValueError: a width is not 2 to 8; a layer's input is not finite (it is named).
             Cancelled: `cancel` was set; passes already made are kept.
         """
-        with self._solving:
-            missing = [width for width in sorted(set(widths)) if not self._have(width)]
+        wanted = sorted(set(widths))
+        if all(self._have(width) for width in wanted):
+            return  # without waiting for whoever solves another width
+        while not self._solving.acquire(timeout=0.2):
+            check(cancel)
+        try:
+            missing = [width for width in wanted if not self._have(width)]
             for index, width in enumerate(missing):
-                report = _part(progress, index, len(missing))
-                plan = self.plan()
-                solver = Solver(self.model, plan, width, WIDTHS, report, cancel)
-                save_pass(solver.solve(self.images), self._path(width))
-                self._passes[width] = Stored(self._path(width), self.images.device)
+                self._pass(width, _part(progress, index, len(missing)), cancel)
+        finally:
+            self._solving.release()
+
+    def _pass(self, width: int, progress: Progress | None, cancel: threading.Event | None) -> None:
+        solver = Solver(self.model, self.plan(), width, WIDTHS, progress, cancel)
+        save_pass(solver.solve(self.images), self._path(width))
+        self._passes[width] = Stored(self._path(width), self.images.device)
 
     def solve_for(
         self,
