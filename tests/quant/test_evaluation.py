@@ -2,7 +2,7 @@ import threading
 
 import pytest
 import torch
-from scipy.stats import binomtest
+from scipy.stats import binomtest, entropy
 
 from lrp.progress import Cancelled
 from quant.evaluation import evaluate, wilson
@@ -50,6 +50,17 @@ def test_wilson_is_scipys(k, n):
 def test_the_interval_holds_the_proportion_at_its_ends(n):
     assert wilson(0, n)[0] == 0
     assert wilson(n, n)[1] == 1
+
+
+def test_divergence_is_the_mean_kl_from_the_reference(data):
+    images, labels, plain, other = data
+    found = evaluate({"float": run_of(plain), "other": run_of(other)}, batches(images, labels), 20)
+    rows = [
+        entropy(torch.softmax(p.double(), 0).numpy(), torch.softmax(q.double(), 0).numpy())
+        for p, q in zip(plain, other, strict=True)
+    ]
+    assert found["other"].divergence == pytest.approx(sum(rows) / 20)
+    assert found["float"].divergence == pytest.approx(0, abs=1e-12)
 
 
 def test_few_classes_have_a_top_five_of_all(data):
