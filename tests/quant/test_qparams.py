@@ -7,7 +7,6 @@ from quant.qparams import (
     dequantize,
     fake_quantize,
     quantize,
-    quantize_weight,
 )
 
 
@@ -67,25 +66,3 @@ def test_a_range_that_is_not_finite_is_refused(bad):
 def test_widths_we_have_not_are_refused(bits):
     with pytest.raises(ValueError, match="use a whole number from 2 to 8"):
         choose_qparams(torch.tensor(0.0), torch.tensor(1.0), bits)
-
-
-@pytest.mark.parametrize("bits", [2, 4, 8])
-def test_weights_take_few_levels_a_channel_and_beat_their_plain_range(bits):
-    weight = torch.randn(6, 40, generator=torch.Generator().manual_seed(0))
-    found = quantize_weight(weight, bits)
-    for row, original in zip(found, weight, strict=True):
-        assert len(row.unique()) <= 2**bits
-        plain = fake_quantize(original, choose_qparams(original.min(), original.max(), bits))
-        assert (row - original).square().sum() <= (plain - original).square().sum() + 1e-9
-
-
-def test_convolutions_are_quantized_as_their_flattened_rows():
-    weight = torch.randn(4, 3, 2, 2)
-    flat = quantize_weight(weight.flatten(1), 4)
-    assert torch.equal(quantize_weight(weight, 4).flatten(1), flat)
-
-
-def test_a_dead_channel_stays_dead():
-    weight = torch.randn(3, 8)
-    weight[1] = 0
-    assert torch.equal(quantize_weight(weight, 2)[1], torch.zeros(8))

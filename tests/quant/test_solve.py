@@ -1,0 +1,160 @@
+"""One layer solved: its losses re-derived in full, and each choice no worse than without it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from quant.presets import PRESETS, preset
+from quant.qparams import choose_qparams
+from quant.quantizers import Quantizer, Uniform
+from quant.solve import Rows, SolvedLinear, output_loss, solve_linear, solve_mix, solve_scores
+
+BITS = (2, 3, 4, 8)
+
+
+def rows(count: int = 600, size: int = 24, seed: int = 0) -> Tensor:
+    """Rows (n, C) with two channels that stand out."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(count, size, generator=generator) + torch.randn(size, generator=generator)
+    x[:, 3] *= 30
+    x[:, 7] -= 12
+    return x
+
+
+def affine(outputs: int = 10, size: int = 24) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(9)
+    return torch.randn(outputs, size, generator=generator), torch.randn(
+        outputs, generator=generator
+    )
+
+
+def solved(name: str, kind: str, bits: int, x: Tensor | None = None, **change) -> SolvedLinear:
+    x = rows() if x is None else x
+    chosen = replace(preset(name), **change)
+    layer = affine(size=x.shape[1])
+    return solve_linear(
+        chosen, kind, Rows(x, x), layer, BITS, bits, torch.Generator().manual_seed(0)
+    )
+
+
+def error(found: SolvedLinear, width: int, x: Tensor) -> float:
+    wanted = F.linear(x.double(), *(t.double() for t in affine(size=x.shape[1])))
+    return float((found.at(width)(x) - wanted).square().mean())
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("kind", ["norm", "gelu", "plain", "patches"])
+def test_more_bits_are_closer_on_either_side(name: str, kind: str) -> None:
+    x = F.gelu(rows()) if kind == "gelu" else rows()
+    by_weight = [error(solved(name, kind, 8, x), width, x) for width in BITS]
+    by_input = [error(solved(name, kind, bits, x), 8, x) for bits in BITS]
+    assert by_weight == sorted(by_weight, reverse=True)
+    assert by_input == sorted(by_input, reverse=True)
+
+
+@pytest.mark.parametrize("bits", [3, 4, 8])
+def test_clipping_is_kept_only_where_it_lowers_the_layers_error(bits: int) -> None:
+    clipped, plain = (solved("lrp-qvit", "norm", bits, norm=norm) for norm in ("clipped", "repq"))
+    x = rows()
+    assert error(clipped, bits, x) <= error(plain, bits, x) * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("norm", {"norm": "tensor"}),
+        ("plain", {"rounding": "nearest"}),
+        ("plain", {"bias": False}),
+        ("plain", {"ranges": "percentile"}),
+    ],
+)
+def test_each_choice_of_the_default_lowers_the_layers_error(
+    kind: str, change: dict, bits: int
+) -> None:
+    x = rows()
+    with_it, without = solved("bitlens", kind, bits), solved("bitlens", kind, bits, None, **change)
+    assert error(with_it, bits, x) < error(without, bits, x)
+
+
+@pytest.mark.parametrize("outputs", [5, 60])  # fewer and more than inputs
+def test_the_output_loss_is_the_error_of_the_outputs(outputs: int) -> None:
+    x, generator = rows(100), torch.Generator().manual_seed(1)
+    weight = torch.randn(outputs, 24, generator=generator)
+    quantizer = Uniform(choose_qparams(x.min(), x.max(), 4))
+    off = torch.einsum("nc,kc->nk", (quantizer(x) - x).double(), weight.double())
+    for name, expected in (
+        ("bitlens", (off - off.mean(0)).square().sum()),
+        ("bitlens:bias=off", off.square().sum()),
+        ("lrp-qvit", (quantizer(x) - x).double().square().sum()),
+    ):
+        found = output_loss(x, weight, preset(name))(quantizer)
+        torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=0)
+
+
+def attention(seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """q (S, h, N, d), k^T, softmax's output and v; the heads are of different sizes."""
+    generator = torch.Generator().manual_seed(seed)
+    sizes = torch.tensor([0.3, 1.0, 2.0]).view(3, 1, 1)
+    q, k, v = (torch.randn(6, 3, 12, 8, generator=generator) * sizes for _ in range(3))
+    keys = k.transpose(-2, -1)
+    return q, keys, (q @ keys).softmax(-1), v
+
+
+def scale_of(quantizer: Quantizer, head: int) -> float:
+    assert isinstance(quantizer, Uniform)
+    return float(quantizer.qparams.scale[head])
+
+
+@pytest.mark.parametrize("bits", [3, 4])
+def test_heads_are_chosen_by_themselves(bits: int) -> None:
+    q, keys, probabilities, v = attention()
+    first, second = solve_scores(preset("bitlens"), q, keys, bits)
+    _, third = solve_mix(preset("bitlens"), probabilities, v, bits)
+    changed = q.clone(), keys.clone(), v.clone()
+    for x in changed:
+        x[:, 0] *= 5
+    other = solve_scores(preset("bitlens"), changed[0], changed[1], bits)
+    _, other_v = solve_mix(preset("bitlens"), probabilities, changed[2], bits)
+    pairs = ((first, other[0]), (second, other[1]), (third, other_v))
+    for before, after in pairs:
+        assert scale_of(after, 0) > scale_of(before, 0)
+    for head in (1, 2):
+        for before, after in pairs[:2]:
+            assert scale_of(after, head) == scale_of(before, head)
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_ranges_by_output_beat_those_by_percentile(bits: int) -> None:
+    q, keys, probabilities, v = attention()
+    wanted, mixed = (q @ keys).softmax(-1), probabilities @ v
+    scores, mixes = {}, {}
+    for name in ("bitlens", "bitlens:ranges=percentile", "bitlens:per_head=off"):
+        first, second = solve_scores(preset(name), q, keys, bits)
+        scores[name] = float(((first(q) @ second(keys)).softmax(-1) - wanted).square().sum())
+        first, second = solve_mix(preset(name), probabilities, v, bits)
+        mixes[name] = float((first(probabilities) @ second(v) - mixed).square().sum())
+    for errors in (scores, mixes):
+        assert errors["bitlens"] <= min(errors.values()) * 1.0001
+
+
+@pytest.mark.parametrize("bits", [3, 4])
+def test_a_codebook_after_softmax_beats_the_others(bits: int) -> None:
+    _, _, probabilities, v = attention()
+    wanted, found = probabilities @ v, {}
+    for kind in ("codebook", "adalog", "log-sqrt2", "uniform"):
+        first, _ = solve_mix(preset(f"bitlens:softmax={kind}"), probabilities, v, bits)
+        found[kind] = float((first(probabilities) @ v - wanted).square().sum())
+    assert found["codebook"] == min(found.values())
+    assert found["adalog"] <= found["log-sqrt2"] * 1.05
+
+
+def test_a_seed_fixes_everything() -> None:
+    first, again = (solved("bitlens", "norm", 4) for _ in range(2))
+    x = rows()
+    assert torch.equal(first.at(3)(x), again.at(3)(x))
