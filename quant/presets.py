@@ -24,7 +24,7 @@ class Preset:
         centred: keys and values lose their mean, which softmax and proj's bias absorb.
         heads: q, k and v are rotated and scaled per head, folded into qkv and proj.
         ranges: chosen by "percentile", by the tensor's error, or by the layer's "output" error.
-        rounding: of weights: "nearest", "gptq", or "compensated" (GPTQ, then coordinate descent).
+        rounding: of weights: to the "nearest", or "gptq", which makes up for what it rounds.
         ridge: ERQ's weight of the float weights in its ridge correction; None leaves it out.
         bias: correct each bias for the mean error of its layer's output.
         sequential: calibrate each layer on inputs that the layers before it have quantized.
@@ -41,7 +41,7 @@ class Preset:
     centred: bool = True
     heads: bool = True
     ranges: str = "output"
-    rounding: str = "compensated"
+    rounding: str = "gptq"
     ridge: float | None = None
     bias: bool = True
     sequential: bool = True
@@ -63,7 +63,7 @@ CHOICES: dict[str, Any] = {
     "centred": SWITCH,
     "heads": SWITCH,
     "ranges": ("percentile", "tensor", "output"),
-    "rounding": ("nearest", "gptq", "compensated"),
+    "rounding": ("nearest", "gptq"),
     "ridge": float,
     "bias": SWITCH,
     "sequential": SWITCH,
@@ -72,7 +72,7 @@ CHOICES: dict[str, Any] = {
 PRESETS = {
     p.name: p
     for p in (
-        Preset("bitlens", "Rotated, compensated, codebooks after softmax and GELU."),
+        Preset("bitlens", "Rotated and balanced, codebooks after softmax and GELU, GPTQ."),
         Preset(
             "bitlens-affine",
             "The same with uniform affine quantizers throughout.",

@@ -107,44 +107,6 @@ def _compensate_block(block: Tensor, grid: Grid, upper: Tensor) -> tuple[Tensor,
     return codes, errors
 
 
-def descend(weight: Tensor, codes: Tensor, grid: Grid, gram: Tensor, sweeps: int = 2) -> Grid:
-    """Improve codes (K, C) in place by coordinate descent; return the grid with refitted scales.
-
-    Each column in turn takes the integers that are best while the others stay; after a sweep each
-    row's scale is the best one for its codes. Neither can raise (W - W_q) G (W - W_q)^T.
-    """
-    for _ in range(sweeps):
-        slope = (codes * grid.scale - weight) @ gram
-        for start in range(0, len(gram), BLOCK):
-            columns = slice(start, min(start + BLOCK, len(gram)))
-            change = _descend_block(codes, grid, slope[:, columns], gram, columns)
-            slope.addmm_(change, gram[columns])
-        grid = _refit(weight, codes, grid, gram)
-    return grid
-
-
-def _descend_block(
-    codes: Tensor, grid: Grid, slope: Tensor, gram: Tensor, columns: slice
-) -> Tensor:
-    """Descend over some columns of `codes`; return the change of their weights."""
-    square, slope = gram[columns, columns], slope.clone()
-    before = codes[:, columns].clone()
-    for i, column in enumerate(range(columns.start, columns.stop)):
-        old = codes[:, column : column + 1]
-        wanted = old * grid.scale - slope[:, i : i + 1] / square[i, i]
-        new = grid.codes(wanted)
-        slope.addmm_((new - old) * grid.scale, square[i : i + 1])
-        codes[:, column : column + 1] = new
-    return (codes[:, columns] - before) * grid.scale
-
-
-def _refit(weight: Tensor, codes: Tensor, grid: Grid, gram: Tensor) -> Grid:
-    product = codes @ gram
-    scale = (product * weight).sum(1, keepdim=True) / (product * codes).sum(1, keepdim=True)
-    usable = torch.isfinite(scale) & (scale > 0)
-    return Grid(torch.where(usable, scale, grid.scale), grid.low, grid.high)
-
-
 def round_weight(
     weight: Tensor, bits: Sequence[int], gram: Tensor, how: str
 ) -> list[tuple[Tensor, Tensor]]:
@@ -152,14 +114,12 @@ def round_weight(
 
     Args:
         gram: (C, C) of the layer's quantized inputs.
-        how: "nearest", "gptq", or "compensated": GPTQ and then coordinate descent.
+        how: "nearest" or "gptq".
     """
     gram = damped(gram)
     grid = stack([choose_grid(weight, b, gram.diagonal()) for b in bits])
     rows = weight.repeat(len(bits), 1)
     codes = grid.codes(rows) if how == "nearest" else compensate(rows, grid, gram)
-    if how == "compensated":
-        grid = descend(rows, codes, grid, gram)
     parts = zip(
         codes.to(torch.int8).chunk(len(bits)), grid.scale[:, 0].chunk(len(bits)), strict=True
     )
