@@ -191,6 +191,7 @@ def test_the_clipping_threshold_moves_and_says_what_it_does(
     said.wait_for()
     settle(page)
     slider = page.get_by_role("slider", name="Clipping threshold K")
+    slider.scroll_into_view_if_needed()
     box = slider.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] / 2)
