@@ -111,7 +111,7 @@ def test_why_layers_are_simulated_is_said() -> None:
     for said, path in paths.items():
         assert results_panel.runs_as(Measured(row, evaluation, 32, "bitlens", path)) == said
     measured = [Measured(row, evaluation, 32, "bitlens", path) for path in paths.values()]
-    assert results_panel.why_simulated(measured).endswith("rounding: no VNNI.")
+    assert results_panel.why_simulated(measured).endswith(": no VNNI.")
     assert results_panel.why_simulated(measured[:1]) == ""
 
 

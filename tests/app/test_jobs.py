@@ -22,6 +22,16 @@ def until(condition: Callable[[], bool]) -> None:
     raise AssertionError("it never happened")
 
 
+def test_another_stage_has_a_pace_of_its_own() -> None:
+    job = Job("k", "Measuring", lambda report, cancel: None, state=RUNNING)
+    job.report(1, 10, "layer")
+    job.report(2, 10, "layer")
+    assert job.seconds_left() is not None
+    job.report(0, 500, "image")
+    assert job.seconds_left() is None
+    assert (job.done, job.total, job.what) == (0, 500, "image")
+
+
 class Held:
     """Work that starts, says so, and waits to be let go or cancelled."""
 

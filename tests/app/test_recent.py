@@ -30,3 +30,14 @@ def test_a_peek_makes_nothing_and_counts_as_a_use() -> None:
     assert [kept.peek(k) for k in "abc"] == ["A", None, "C"]
     kept.put("a", "other")
     assert kept.peek("a") == "other"
+
+
+def test_of_two_made_at_once_all_get_the_first() -> None:
+    kept: Recent[str] = Recent(max_entries=2)
+
+    def slow() -> str:
+        assert kept.get("key", lambda: "quick") == "quick"  # another thread, in between
+        return "slow"
+
+    assert kept.get("key", slow) == "quick"
+    assert kept.peek("key") == "quick"
