@@ -249,7 +249,8 @@ def _cost(row: Measured, axis: str) -> float:
 def _points(kind: str, look: Look, rows: Sequence[Measured], axis: str, dark: bool) -> go.Scatter:
     found = [row.evaluation for row in rows]
     texts = [
-        f"{row.configuration.name}, {units.count(row.evaluation.images)} images<br>"
+        f"{' '.join((row.configuration.name, row.preset)).strip()}, "
+        f"{units.count(row.evaluation.images)} images<br>"
         f"{_cost(row, axis):.3g} {'MB' if axis == 'size' else 'G BitOps'}"
         for row in rows
     ]

@@ -22,7 +22,7 @@ def show(selected: Selected) -> None:
             "add some to measure on."
         )
         return
-    with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         count = _count(most)
         chosen = _runs()
         quantizer.choose()
@@ -43,7 +43,7 @@ def _count(most: int) -> int:
         format_func=lambda c: f"all {units.count(c)}" if c == most else units.count(c),
         key=state.EVALUATION_IMAGES,
         persist_state="session",
-        width=320,
+        width=230,
         help="More images narrow the interval: four times as many halve it.",
     )
 
