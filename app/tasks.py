@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import pathlib
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path as Folder
 
 import numpy as np
 import torch
@@ -30,7 +29,7 @@ from quant.cost import Cost
 from quant.evaluation import Evaluation, Run, evaluate
 from quant.fakequant import QuantizedModel
 from quant.presets import Preset
-from quant.runtime import RunningLinear
+from quant.runtime import Path
 
 SEED = 0
 SCORE_BATCH = 8  # relevance keeps every layer's operands
@@ -50,19 +49,6 @@ class Configuration:
     name: str
     allocation: Allocation | None
     cost: Cost
-
-
-@dataclass(frozen=True)
-class Path:
-    """How a quantized model's layers with weights are multiplied.
-
-    Attributes:
-        integers: how many multiply integers.
-        simulated: how many compute in floating point, by the reason.
-    """
-
-    integers: int
-    simulated: dict[str, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +177,7 @@ class Calibrating:
         return self.loaded.key, device, self.images.key, self.preset.name
 
     @property
-    def folder(self) -> Folder:
+    def folder(self) -> pathlib.Path:
         """Where its passes are kept."""
         return calibration_folder(home(), (self.loaded.key, self.images.key), self.preset)
 
@@ -238,16 +224,8 @@ def _measured(
     count, allocation = len(calibration.images), configuration.allocation
     if allocation is None:
         return Measured(configuration, evaluation, count)
-    path = path_of(calibration, allocation)
+    path = Path.of(calibration.layer(name, bits) for name, bits in allocation.items())
     return Measured(configuration, evaluation, count, calibration.preset.name, path)
-
-
-def path_of(calibration: Calibration, allocation: Allocation) -> Path:
-    """Say how the layers of an allocation run on this machine."""
-    layers = [calibration.layer(name, bits) for name, bits in allocation.items()]
-    reasons = Counter(layer.reason for layer in layers if isinstance(layer, RunningLinear))
-    integers = reasons.pop(None, 0)
-    return Path(integers, {str(reason): count for reason, count in reasons.items()})
 
 
 def _runs(

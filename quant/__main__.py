@@ -135,7 +135,8 @@ def evaluate_command(
     payload = _report(loaded, name, chosen.name, found["float"], found[name])
     payload["size_bytes"], payload["bitops"] = spent.size_bytes, spent.bitops
     payload["seconds"] = {"calibration": seconds, **payload["seconds"]}
-    payload["calibration_images"], payload["device"] = len(calibration), str(device)
+    payload |= {"calibration_images": len(calibration), "device": str(device)}
+    payload["path"] = str(quantized.path)
     write_json(payload, options.json)
     if options.json != "-":
         _print_evaluation(payload)
@@ -229,7 +230,7 @@ def _print_evaluation(payload: dict[str, Any]) -> None:
         f"on {payload['images']} images, 95 % intervals; {payload['quantized']['agreement']:.1%} "
         f"agree with float\n{payload['size_bytes'] / 1e6:.2f} MB, {payload['bitops'] / 1e9:.2f} "
         f"GBitOps; {seconds['calibration']:.1f} s calibration, {seconds['float']:.1f} s float, "
-        f"{seconds['quantized']:.1f} s quantized on {payload['device']}"
+        f"{seconds['quantized']:.1f} s quantized on {payload['device']}, {payload['path']}"
     )
 
 

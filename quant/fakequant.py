@@ -13,6 +13,7 @@ from lrp.interpreter import Interpreter
 from quant.allocation import Allocation
 from quant.calibration import Calibration
 from quant.layers import convolve
+from quant.runtime import Path
 
 
 class QuantizedModel(Interpreter):
@@ -20,6 +21,9 @@ class QuantizedModel(Interpreter):
 
     The model is shared and never changed, so several quantized models can run on one float model,
     in one thread each. A calibration pass the allocation needs and no one made yet is made here.
+
+    Attributes:
+        path: how many layers multiply integers, and why others do not.
 
     Raises:
         ValueError: the allocation names a layer the model has not, or a width we have not.
@@ -31,6 +35,7 @@ class QuantizedModel(Interpreter):
             name: calibration.layer(name, bits) for name, bits in allocation.items()
         }
         self.float = calibration.untouched(allocation)
+        self.path = Path.of(self.layers.values())
 
     @torch.no_grad()
     def run(self, images: Tensor) -> Tensor:

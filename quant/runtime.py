@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -68,6 +70,32 @@ def _simulated(encoder: Encoder, weight: Rounded) -> Multiply:
     """Multiply integers held as floats: the sums of `IntegerLinear`, below 2^24 to the last bit."""
     codes, scale = weight.codes.float(), weight.scale * encoder.scale
     return lambda x: F.linear(encoder.centred(x), codes).mul_(scale).add_(weight.bias)
+
+
+@dataclass(frozen=True)
+class Path:
+    """How a quantized model's layers with weights are multiplied.
+
+    Attributes:
+        integers: how many multiply integers.
+        simulated: how many compute in floating point, by the reason.
+    """
+
+    integers: int
+    simulated: dict[str, int]
+
+    @classmethod
+    def of(cls, layers: Iterable[object]) -> Path:
+        """Count over layers that are ready to run; attention products are always in floats."""
+        reasons = Counter(layer.reason for layer in layers if isinstance(layer, RunningLinear))
+        integers = reasons.pop(None, 0)
+        return cls(integers, {str(reason): count for reason, count in reasons.items()})
+
+    def __str__(self) -> str:
+        simulated = sum(self.simulated.values())
+        if not (self.integers and simulated):
+            return "integers" if self.integers else "simulated"
+        return f"integers in {self.integers} of {self.integers + simulated}"
 
 
 def encoder_of(quantizer: Quantizer) -> Encoder | None:

@@ -83,13 +83,7 @@ def summary(rows: list[Measured]) -> pd.DataFrame:
 
 def runs_as(row: Measured) -> str:
     """Say whether layers with weights multiply integers."""
-    if row.path is None:
-        return "float"
-    simulated = sum(row.path.simulated.values())
-    if not simulated:
-        return "integers"
-    total = row.path.integers + simulated
-    return f"integers in {row.path.integers} of {total}" if row.path.integers else "simulated"
+    return "float" if row.path is None else str(row.path)
 
 
 def why_simulated(rows: list[Measured]) -> str:
@@ -99,7 +93,7 @@ def why_simulated(rows: list[Measured]) -> str:
         return ""
     return (
         "Layers run as integers where this machine can; the others are simulated in floating "
-        f"point, with the same result up to rounding: {'; '.join(sorted(reasons))}."
+        f"point, with the same result: {'; '.join(sorted(reasons))}."
     )
 
 

@@ -97,9 +97,8 @@ def test_one_layer_alone_is_the_model_with_that_layer_replaced(calibrated, name,
 
 
 @pytest.mark.parametrize("family", SMALL)
-@pytest.mark.parametrize("name", ["bitlens", "lrp-qvit"])
-def test_each_layer_alone_at_eight_bits_is_close_to_float(calibrated, family, name):
-    calibration = calibrated(family, name)
+def test_each_layer_alone_at_eight_bits_is_close_to_float(calibrated, family):
+    calibration = calibrated(family)
     expected = calibration.model(random_images())
     for layer in list_layers(calibration.model, SIZE):
         found = run(calibration, {layer.name: LayerBits(8, 8)})
