@@ -18,7 +18,7 @@ from quant.fakequant import QuantizedModel
 from quant.layers import QuantizedProduct
 from quant.quantizers import Quantizer, Uniform
 from quant.solve import SolvedLinear
-from quant.watch import Seen, decibels, pass_of, power, sqnr
+from quant.watch import Seen, decibels, power, sqnr
 
 BINS, STEPS = 96, 513  # of a histogram; points of a staircase
 
@@ -139,9 +139,9 @@ class Anatomy:
 
 def anatomy(calibration: Calibration, seen: Seen, bits: LayerBits) -> Anatomy:
     """Take one layer apart: its input and weight, or the two factors of an attention product."""
-    stored = pass_of(calibration, bits.activation)
+    stored = calibration.stored(bits.activation)
     if seen.affine is None:
-        second = pass_of(calibration, bits.weight).operand(seen.name, 1)
+        second = calibration.stored(bits.weight).operand(seen.name, 1)
         product = QuantizedProduct(stored.operand(seen.name, 0), second)
         wanted, found = seen.operands[0] @ seen.operands[1], product(*seen.operands)
         sides = side(seen.operands[0], product.first), side(seen.operands[1], product.second)
@@ -202,7 +202,7 @@ def attention(
         if not inside:
             raise ValueError(f"{product} reads no softmax: choose the product of an attention")
         found.append(inside[0])
-    stored = pass_of(calibration, allocation[product].activation)
+    stored = calibration.stored(allocation[product].activation)
     plain, quantized = found[0], stored.operand(product, 0)(found[1])
     means = [x.mean(0).cpu().numpy() for x in (plain, quantized)]
     return Attention(means[0], means[1], len(plain))

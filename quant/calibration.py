@@ -106,19 +106,24 @@ class Calibration:
         """Make the passes that `allocation` needs; as `solve`."""
         self.solve(needed(allocation), progress, cancel)
 
+    def stored(self, width: int) -> Stored:
+        """Return the pass of an activation width, made here if no one made it yet."""
+        self.solve([width])
+        return self._passes[width]
+
     def layer(self, name: str, bits: LayerBits) -> Layer:
         """Return a layer ready to run.
 
         Raises:
             ValueError: the model has no such layer, or a width is not 2 to 8.
         """
-        self.solve(needed({name: bits}))
+        self.solve(needed({name: bits}))  # not while the cache is locked
         return self._ready.get((name, bits), lambda: self._make(name, bits))
 
     def _make(self, name: str, bits: LayerBits) -> Layer:
-        stored = self._passes[bits.activation]
+        stored = self.stored(bits.activation)
         if name in stored.products:
-            second = self._passes[bits.weight].operand(name, 1)
+            second = self.stored(bits.weight).operand(name, 1)
             return RunningProduct(QuantizedProduct(stored.operand(name, 0), second))
         if name not in stored.linear:
             raise ValueError(f"no layer {name!r} in this model: check the allocation")

@@ -19,7 +19,7 @@ from quant.quantizers import Uniform
 from quant.reparameterise import Reparameterised, reparameterise
 from quant.rounding import round_weight
 from quant.transforms import Rescaling
-from quant.watch import Seen, pass_of, plan_of, sqnr
+from quant.watch import Seen, sqnr
 
 LIMITS = tuple(k / 10 for k in range(3, 61))  # standard deviations
 SHARE = 0.999  # of a channel's values: its range
@@ -70,7 +70,7 @@ class Clipping:
 
 def is_normed(calibration: Calibration, name: str) -> bool:
     """Say whether a layer's input comes straight out of a LayerNorm."""
-    return name in plan_of(calibration).gains
+    return name in calibration.plan().gains
 
 
 def clipping(
@@ -95,7 +95,7 @@ def clipping(
 
     tried = [reparameterise(channels, limit) for limit in LIMITS]
     one = fit_percentile(x.flatten()[None], bits.activation)
-    own = pass_of(calibration, bits.activation).solved(seen.name, bits.weight).at(bits.weight)
+    own = calibration.stored(bits.activation).solved(seen.name, bits.weight).at(bits.weight)
     low, high = torch.quantile(x, torch.tensor([1 - SHARE, SHARE]).to(x), dim=0).cpu().numpy()
     return Clipping(
         low=low,

@@ -13,7 +13,7 @@ from torch import Tensor
 from lrp.progress import Progress, check
 from quant.calibration import WIDTHS, Calibration
 from quant.store import Stored
-from quant.watch import Seen, Watch, decibels, pass_of, plan_of, power
+from quant.watch import Seen, Watch, decibels, power
 
 WEIGHTS, ACTIVATIONS, BOTH = 0, 1, 2  # what is quantized in a row of `Sweep`
 
@@ -42,7 +42,7 @@ def sweep(
 
     Weights alone are those of the widest pass; activations alone multiply the float weight.
     """
-    passes, names = {w: pass_of(calibration, w) for w in WIDTHS}, plan_of(calibration).layers
+    passes, names = {w: calibration.stored(w) for w in WIDTHS}, calibration.plan().layers
     powers: dict[str, np.ndarray] = {}
 
     def hear(seen: Seen) -> None:
@@ -53,7 +53,7 @@ def sweep(
         if progress is not None:
             progress(len(powers), len(names))
 
-    Watch(calibration.model, plan_of(calibration), hear).run(images)
+    Watch(calibration.model, calibration.plan(), hear).run(images)
     errors = [[[decibels(s, n) for s, n in row] for row in powers[name]] for name in names]
     return Sweep(tuple(names), WIDTHS, np.array(errors))
 

@@ -20,7 +20,6 @@ from quant.calibration import Calibration
 from quant.equivalent import Affine
 from quant.layers import patches
 from quant.passes import Plan
-from quant.store import Stored
 
 ROWS, PRODUCTS = 2048, 48  # of a layer's input, of an attention product's images or windows
 
@@ -30,17 +29,6 @@ def decibels(signal: float, noise: float) -> float:
     if noise <= 0:
         return math.inf
     return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
-
-
-def plan_of(calibration: Calibration) -> Plan:
-    """Return how the calibration's passes see the model: its layers and rewritten weights."""
-    return calibration.plan()
-
-
-def pass_of(calibration: Calibration, width: int) -> Stored:
-    """Return the pass of an activation width, solved here if it was not."""
-    calibration.solve([width])
-    return calibration._passes[width]
 
 
 def power(x: Tensor) -> float:
@@ -121,7 +109,7 @@ def look(calibration: Calibration, images: Tensor, name: str) -> Seen:
         ValueError: the model has no such layer.
     """
     found: list[Seen] = []
-    watch = Watch(calibration.model, plan_of(calibration), found.append)
+    watch = Watch(calibration.model, calibration.plan(), found.append)
     watch.run(images)
     for seen in found:
         if seen.name == name:

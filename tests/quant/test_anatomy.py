@@ -26,7 +26,7 @@ from quant.qparams import QParams
 from quant.quantizers import Codebook, Logarithmic, Uniform, codebook
 from quant.solve import SolvedLinear
 from quant.sweep import ACTIVATIONS, BOTH, WEIGHTS, sweep
-from quant.watch import Seen, Watch, decibels, look, plan_of
+from quant.watch import Seen, Watch, decibels, look
 from tests import models
 
 PLAIN = "repq-vit"  # rewrites nothing: its layers are the model's own
@@ -94,7 +94,7 @@ def test_watching_every_layer_changes_no_logit(family: str, preset: str) -> None
     model, images = models.build(family), models.random_images()
     kept = calibration(model, preset)
     heard: list[str] = []
-    logits = Watch(model, plan_of(kept), lambda seen: heard.append(seen.name)).run(images)
+    logits = Watch(model, kept.plan(), lambda seen: heard.append(seen.name)).run(images)
     torch.testing.assert_close(logits, model(images), rtol=1e-3, atol=1e-3)
     assert heard == [layer.name for layer in list_layers(model, models.SIZE)]
 
