@@ -129,3 +129,16 @@ def test_bad_scores_name_their_layer(bad):
         del scores["l3"]
     with pytest.raises(ValueError, match="no usable score for 'l3'"):
         allocate(layers, scores, 4)
+
+
+def test_the_first_and_last_layer_can_be_spared():
+    layers, _ = made_up_layers(0)
+    found = uniform(layers, 4, 5, ends=8)
+    for layer in layers:
+        bits = found[layer.name]
+        if layer in (layers[0], layers[-1]):
+            assert bits == LayerBits(8, 8)
+        else:
+            assert bits == uniform(layers, 4, 5)[layer.name]
+    with pytest.raises(ValueError, match="9 bits"):
+        uniform(layers, 4, 4, ends=9)

@@ -1,73 +1,90 @@
-"""Comparisons over draws against numpy's and scipy's statistics."""
+"""Comparisons over draws: what is averaged, and how widths and presets are written."""
 
-from __future__ import annotations
+import math
 
 import numpy as np
 import pytest
-from scipy.stats import sem
 
-from quant.compare import FLOAT, Width, read_width, summarise, table
+from quant.compare import FLOAT, Comparison, read_width, summarise, table
 from quant.evaluation import Evaluation
+from quant.presets import CHOICES, DEFAULT, PRESETS, preset
 
 
-def evaluation(top1: float, agreement: float, divergence: float) -> Evaluation:
-    return Evaluation(100, top1, top1 - 0.05, top1 + 0.05, 0.95, agreement, divergence, 1.0)
+def evaluation(top1: float, divergence: float = 0.0) -> Evaluation:
+    return Evaluation(100, top1, top1, top1, 1.0, 0.9, divergence, 1.0)
 
 
-def drawn(count: int) -> list[dict[str, Evaluation]]:
-    chance = np.random.default_rng(3)
-    return [
-        {
-            FLOAT: evaluation(0.8 + 0.02 * chance.random(), 1.0, 0.0),
-            "bitlens W4A4": evaluation(0.7 + 0.1 * chance.random(), 0.9, chance.random()),
-        }
-        for _ in range(count)
-    ]
+def draws(tops: list[tuple[float, float]]) -> list[dict[str, Evaluation]]:
+    return [{FLOAT: evaluation(f), "x W4A4": evaluation(q, f - q)} for f, q in tops]
 
 
-def test_means_and_spreads_are_numpys() -> None:
-    draws = drawn(5)
-    found = summarise(draws)["bitlens W4A4"]
-    top1 = np.array([d["bitlens W4A4"].top1 for d in draws])
-    drops = np.array([d[FLOAT].top1 for d in draws]) - top1
-    divergences = np.array([d["bitlens W4A4"].divergence for d in draws])
-    assert found.top1 == pytest.approx(top1.mean())
-    assert found.spread == pytest.approx(top1.std(ddof=1))
-    assert found.drop == pytest.approx(drops.mean())
-    assert found.drop_error == pytest.approx(sem(drops))
-    assert found.divergence == pytest.approx(divergences.mean())
-    assert found.divergence_spread == pytest.approx(divergences.std(ddof=1))
-    assert found.agreement == pytest.approx(0.9)
-    assert found.draws == 5
-    assert summarise(draws)[FLOAT].drop == 0
+def test_a_drop_is_paired_within_each_draw() -> None:
+    tops = [(0.80, 0.70), (0.76, 0.69), (0.79, 0.66)]
+    found = summarise(draws(tops))["x W4A4"]
+    lost = np.array([f - q for f, q in tops])
+    assert found.drop == pytest.approx(lost.mean())
+    assert found.drop_error == pytest.approx(lost.std(ddof=1) / math.sqrt(3))
+    assert found.top1 == pytest.approx(np.mean([q for _, q in tops]))
+    assert found.spread == pytest.approx(np.std([q for _, q in tops], ddof=1))
+    assert found.divergence == pytest.approx(lost.mean())
+    assert found.draws == 3
 
 
 def test_one_draw_has_no_spread() -> None:
-    found = summarise(drawn(1))["bitlens W4A4"]
-    assert (found.spread, found.drop_error, found.divergence_spread) == (0, 0, 0)
+    found = summarise(draws([(0.8, 0.7)]))
+    assert found["x W4A4"].spread == found["x W4A4"].drop_error == 0.0
+    assert found[FLOAT].drop == 0.0
 
 
 def test_the_table_has_a_row_a_configuration_in_points() -> None:
-    draws = [{FLOAT: evaluation(0.8, 1, 0), "a W4A4": evaluation(0.752, 0.91, 0.1234)}]
-    lines = table(summarise(draws)).splitlines()
-    assert len(lines) == 4
-    assert {line.count("|") for line in lines} == {9}
-    assert lines[3] == "| a W4A4 | 75.2 | 0.0 | 4.8 | 0.0 | 91.0 | 0.123 | 0.000 |"
+    found = {"x W4A4": Comparison(0.701, 0.012, 0.045, 0.003, 0.8, 0.271, 0.01, 5)}
+    assert table(found).splitlines()[-1] == (
+        "| x W4A4 | 70.1 | 1.2 | 4.5 | 0.3 | 80.0 | 0.271 | 0.010 |"
+    )
 
 
 @pytest.mark.parametrize("text", ["W4A8", "w4a8"])
-def test_a_width_is_read_as_it_is_written(text: str) -> None:
-    assert read_width(text) == Width(4, 8)
+def test_widths_are_read_as_people_write_them(text: str) -> None:
     assert str(read_width(text)) == "W4A8"
 
 
-@pytest.mark.parametrize("text", ["4", "W4", "W4A", "A4W4", "W4A4x", "", "W-4A4", "W4.5A4"])
-def test_what_is_no_width_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no width: write weight and activation bits, as W4A8"):
+@pytest.mark.parametrize("text", ["4", "W4", "A4W4", "W9A4", "W4A1", "W4A4x", ""])
+def test_other_widths_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"write weight and activation bits|bits: use"):
         read_width(text)
 
 
-@pytest.mark.parametrize("text", ["W9A4", "W4A1", "W0A4", "W16A16"])
-def test_bits_we_have_not_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="use a whole number from 2 to 8"):
-        read_width(text)
+def test_presets_are_varied_by_name() -> None:
+    found = preset("bitlens:gelu=uniform,bias=off,ridge=0.1")
+    assert (found.gelu, found.bias, found.ridge) == ("uniform", False, 0.1)
+    assert found.name == "bitlens:gelu=uniform,bias=off,ridge=0.1"
+    assert found.softmax == PRESETS["bitlens"].softmax
+    assert found.key != PRESETS["bitlens"].key
+    assert preset(DEFAULT) is not None
+    assert preset("bitlens:ridge=off").key == PRESETS["bitlens"].key
+
+
+def test_every_part_of_a_preset_can_be_varied_and_holds_one_of_its_choices() -> None:
+    for known in PRESETS.values():
+        parts = {k: v for k, v in vars(known).items() if k not in ("name", "says")}
+        assert set(parts) == set(CHOICES)
+        for field, value in parts.items():
+            choices = CHOICES[field]
+            if choices is not float:
+                assert value in (choices.values() if isinstance(choices, dict) else choices)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nowhere", "no preset 'nowhere': choose from bitlens"),
+        ("bitlens:colour=red", "no 'colour': vary norm"),
+        ("bitlens:gelu=red", "gelu=red: choose from uniform"),
+        ("bitlens:bias=maybe", "bias=maybe: choose from on, off"),
+        ("bitlens:clip=-1", "clip=-1: use a positive number"),
+        ("bitlens:ridge=x", "ridge=x: use a positive number"),
+    ],
+)
+def test_bad_variations_say_what_there_is(name: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        preset(name)
