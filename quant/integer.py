@@ -6,7 +6,6 @@ scaled once, at the end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,8 +43,8 @@ class Encoder:
         scale: one step of the grid; positive.
         zero_point: a whole number; may lie outside the codes.
         bits: 2 to 8, the width of the codes; 8 with a table.
-        table: of a codebook, whose few levels lie on the 8-bit grid: (256 n,) uint8, the code of
-            the level nearest to each point of a grid n times finer.
+        table: of a codebook, whose few levels lie on the 8-bit grid: (256,) uint8, the code of
+            the level nearest to each point of the grid.
     """
 
     scale: float
@@ -57,18 +56,17 @@ class Encoder:
         check_bits(self.bits)
         if not 0 < self.scale < float("inf"):
             raise ValueError(f"a scale of {self.scale!r}: use a positive number")
-        if self.table is not None and (self.bits != 8 or len(self.table) % BYTE):
+        if self.table is not None and (self.bits != 8 or len(self.table) != BYTE):
             raise ValueError(
-                f"a table of {len(self.table)} codes at {self.bits} bits: use 256 n codes of 8 bits"
+                f"a table of {len(self.table)} codes at {self.bits} bits: use 256 codes of 8 bits"
             )
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the codes of x (...), uint8."""
+        points = self._points(x)
         if self.table is not None:
-            points = self._points(x, len(self.table) // BYTE)
             # By far the fastest look-up torch has on a CPU.
             return self.table.index_select(0, points.to(torch.int32).flatten()).view(x.shape)
-        points = self._points(x)
         # A cast to uint8 is several times slower than one to int8 of the same bits.
         if self.bits < 8:
             return points.to(torch.int8).view(torch.uint8)
@@ -79,21 +77,10 @@ class Encoder:
         codes = self._points(x) if self.table is None else self(x).to(x.dtype)
         return codes.sub_(self.zero_point)
 
-    def _points(self, x: Tensor, fineness: int = 1) -> Tensor:
-        """Return clamp(round(n x / scale + n zero_point), 0, n 2^b - 1), as floats; x (...)."""
-        zero = torch.tensor(float(fineness * self.zero_point))
-        points = torch.add(zero, x, alpha=fineness / self.scale)
-        return points.round_().clamp_(0, fineness * 2**self.bits - 1)
-
-
-def nearest_levels(levels: Tensor, fineness: int = 8) -> Tensor:
-    """Return the table of a codebook of `levels` (L,), each a code from 0 to 255.
-
-    Entry i is the level nearest to i / fineness, the lower one of two as near.
-    """
-    ordered = levels.to(torch.float64).sort().values
-    points = torch.arange(BYTE * fineness) / fineness
-    return ordered[torch.bucketize(points, (ordered[1:] + ordered[:-1]) / 2)].to(torch.uint8)
+    def _points(self, x: Tensor) -> Tensor:
+        """Return clamp(round(x / scale + zero_point), 0, 2^b - 1), as floats; x (...)."""
+        points = torch.add(torch.tensor(float(self.zero_point)), x, alpha=1 / self.scale)
+        return points.round_().clamp_(0, 2**self.bits - 1)
 
 
 class IntegerLinear:
@@ -142,14 +129,6 @@ class IntegerLinear:
         """Return the layer's output for x (..., C): (..., K), float32."""
         return self.multiply(self.encoder(x))
 
-    def convolve(self, images: Tensor, kernel: Sequence[int]) -> Tensor:
-        """Return the output of a convolution that cuts images (B, C, H, W) into patches.
-
-        Its weights are those of the convolution, flattened to (K, C kh kw); (B, K, H/kh, W/kw).
-        """
-        # Codes are cut, not floats: a quarter of the memory to move.
-        return self.multiply(cut_patches(self.encoder(images), kernel)).permute(0, 3, 1, 2)
-
     def multiply(self, codes: Tensor) -> Tensor:
         """Return the layer's output for an encoded input (..., C) uint8: (..., K), float32."""
         output = torch.ops.onednn.qlinear_pointwise(
@@ -169,37 +148,6 @@ class IntegerLinear:
         )
         # The output of an empty input comes without its shape.
         return output.view(*codes.shape[:-1], len(self.scale))
-
-
-def is_patchify(
-    kernel: Sequence[int],
-    stride: int | Sequence[int] = 1,
-    padding: int | str | Sequence[int] = 0,
-    dilation: int | Sequence[int] = 1,
-    groups: int = 1,
-) -> bool:
-    """Say whether a convolution cuts its input into patches that neither overlap nor leave gaps."""
-    sizes = tuple(kernel)
-    return (
-        _pair(stride) == sizes
-        and (padding == "valid" or (not isinstance(padding, str) and _pair(padding) == (0, 0)))
-        and _pair(dilation) == (1, 1)
-        and groups == 1
-    )
-
-
-def cut_patches(images: Tensor, kernel: Sequence[int]) -> Tensor:
-    """Cut images (B, C, H, W) into patches (B, H/kh, W/kw, C kh kw); what is left over is lost."""
-    height, width = kernel
-    b, c, h, w = images.shape
-    rows, columns = h // height, w // width
-    whole = images[..., : rows * height, : columns * width]
-    cells = whole.reshape(b, c, rows, height, columns, width)
-    return cells.permute(0, 2, 4, 1, 3, 5).reshape(b, rows, columns, c * height * width)
-
-
-def _pair(value: int | Sequence[int]) -> tuple[int, ...]:
-    return (value, value) if isinstance(value, int) else tuple(value)
 
 
 def _extremes_are_exact(code: int, weight: int) -> bool:

@@ -75,20 +75,3 @@ def dequantize(integers: Tensor, q: QParams) -> Tensor:
 def fake_quantize(x: Tensor, q: QParams) -> Tensor:
     """Quantize and dequantize x (..., C)."""
     return quantize(x, q).sub_(q.zero_point).mul_(q.scale)
-
-
-def quantize_weight(weight: Tensor, bits: int) -> Tensor:
-    """Quantize and dequantize a weight per output channel: (out, ...) in and out.
-
-    Each channel's range is its minimum to maximum, shrunk towards zero by whichever of ten factors
-    leaves the least squared error.
-    """
-    rows = weight.flatten(1)  # (out, in)
-    low, high = rows.amin(1, keepdim=True), rows.amax(1, keepdim=True)
-    best, error = rows, torch.full_like(low, torch.inf)
-    for factor in torch.linspace(1.0, 0.55, 10, device=weight.device):
-        candidate = fake_quantize(rows, choose_qparams(low * factor, high * factor, bits))
-        loss = (candidate - rows).square().sum(1, keepdim=True)
-        best = torch.where(loss < error, candidate, best)
-        error = torch.minimum(loss, error)
-    return best.reshape(weight.shape)

@@ -12,20 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quant.integer import (
-    Encoder,
-    IntegerLinear,
-    cut_patches,
-    is_patchify,
-    nearest_levels,
-    reason,
-)
+from quant.integer import Encoder, IntegerLinear, reason
+from quant.quantizers import codebook
+from quant.runtime import encoder_of
 
 NO_INTEGERS, NO_VNNI = reason(weight=64), reason()
 needs_integers = pytest.mark.skipif(NO_INTEGERS is not None, reason=str(NO_INTEGERS))
 needs_vnni = pytest.mark.skipif(NO_VNNI is not None, reason=str(NO_VNNI))
 WIDTHS = range(2, 9)
 LEVELS = torch.tensor([0, 1, 3, 6, 10, 16, 24, 36, 52, 70, 92, 118, 148, 180, 216, 255])
+
+
+TABLE = codebook(LEVELS.float(), 0.02, 17, 4).table.to(torch.uint8)
 
 
 def weights(rows: int, columns: int, bits: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -57,16 +55,16 @@ def test_codes_are_the_nearest_points_of_the_grid(bits: int, zero_point: int) ->
     assert torch.allclose(encoder.centred(x).double() * 0.37, grid[codes.long()], atol=1e-4)
 
 
-@pytest.mark.parametrize("fineness", [1, 8])
-def test_a_codebook_takes_the_nearest_of_its_levels(fineness: int) -> None:
-    encoder = Encoder(0.02, 17, 8, nearest_levels(LEVELS, fineness))
+def test_a_codebook_takes_the_nearest_of_its_levels() -> None:
+    encoder = encoder_of(codebook(LEVELS.float(), 0.02, 17, 4))
+    assert encoder is not None
     values = (LEVELS.double() - 17) * 0.02
     x = torch.linspace(-1, 6, 3000)
     codes = encoder(x.view(3, -1)).flatten()
     assert set(codes.tolist()) == set(LEVELS.tolist())
     off = (x.double() - (codes.double() - 17) * 0.02).abs()
-    # The point of the finer grid is at most half its step away from x.
-    assert (off - (x.double()[:, None] - values).abs().amin(1)).max() < 0.02 / fineness + 1e-4
+    # The point of the grid is at most half its step away from x.
+    assert (off - (x.double()[:, None] - values).abs().amin(1)).max() < 0.02 + 1e-4
     assert torch.allclose(encoder.centred(x), codes.float() - 17)
 
 
@@ -90,7 +88,7 @@ def test_all_widths_equal_integer_sums_and_the_simulation(weight_bits: int, bits
 
 
 @needs_integers
-@pytest.mark.parametrize("table", [None, nearest_levels(LEVELS)])
+@pytest.mark.parametrize("table", [None, TABLE])
 def test_the_simulation_is_the_same_to_the_last_bit(table: Tensor | None) -> None:
     codes, scale, bias = weights(192, 768, 7)
     encoder = Encoder(0.031, 97, 8, table)
@@ -114,7 +112,7 @@ def test_the_largest_products_are_exact(value: int, zero_point: int) -> None:
 @needs_integers
 def test_a_codebook_multiplies_its_levels() -> None:
     codes, scale, bias = weights(9, 21, 4)
-    encoder = Encoder(0.02, 17, 8, nearest_levels(LEVELS))
+    encoder = Encoder(0.02, 17, 8, TABLE)
     x = torch.randn(4, 21, generator=torch.Generator().manual_seed(2))
     y = IntegerLinear(codes, scale, bias, encoder)(x)
     wanted = expected(encoder(x), codes, scale, bias, encoder)
@@ -134,9 +132,7 @@ def test_shapes_are_kept(shape: tuple[int, ...]) -> None:
 
 
 @needs_integers
-@pytest.mark.parametrize(
-    "encoder", [Encoder(0.2, 8, 4), Encoder(0.02, 100, 8, nearest_levels(LEVELS))]
-)
+@pytest.mark.parametrize("encoder", [Encoder(0.2, 8, 4), Encoder(0.02, 100, 8, TABLE)])
 def test_an_input_that_does_not_lie_in_one_piece(encoder: Encoder) -> None:
     codes, scale, bias = weights(6, 10, 5)
     layer = IntegerLinear(codes, scale, bias, encoder)
@@ -173,37 +169,6 @@ def test_threads_share_a_layer() -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert max(pool.map(off, range(16))) < 1e-4
-
-
-@needs_integers
-@pytest.mark.parametrize("kernel", [(4, 4), (2, 3), (1, 1)])
-def test_a_patchify_convolution_is_a_linear_layer(kernel: tuple[int, int]) -> None:
-    codes, scale, bias = weights(6, 3 * kernel[0] * kernel[1], 6)
-    encoder = Encoder(0.1, 31, 6)
-    images = torch.randn(2, 3, 9, 13, generator=torch.Generator().manual_seed(5))
-    weight = (scale[:, None] * codes).view(6, 3, *kernel).double()
-    wanted = F.conv2d(
-        encoder.centred(images).double() * encoder.scale, weight, bias.double(), stride=kernel
-    )
-    y = IntegerLinear(codes, scale, bias, encoder).convolve(images, kernel)
-    assert y.shape == wanted.shape
-    assert torch.allclose(y.double(), wanted, rtol=1e-5, atol=1e-5)
-
-
-def test_patches_hold_what_a_convolution_sees() -> None:
-    images = torch.arange(2 * 3 * 8 * 6).view(2, 3, 8, 6).float()
-    wanted = F.unfold(images, (4, 2), stride=(4, 2)).transpose(1, 2).view(2, 2, 3, 24)
-    assert torch.equal(cut_patches(images, (4, 2)), wanted)
-
-
-def test_which_convolutions_cut_patches() -> None:
-    assert is_patchify((4, 4), (4, 4), (0, 0), (1, 1), 1)
-    assert is_patchify((2, 3), (2, 3), "valid")
-    assert not is_patchify((4, 4), 2)
-    assert not is_patchify((4, 4), 4, 1)
-    assert not is_patchify((4, 4), 4, "same")
-    assert not is_patchify((4, 4), 4, dilation=2)
-    assert not is_patchify((4, 4), 4, groups=3)
 
 
 def test_there_is_a_reason_where_integers_do_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +209,7 @@ def test_what_cannot_be_right_is_refused() -> None:
     with pytest.raises(ValueError, match="positive"):
         Encoder(float("nan"), 0, 4)
     with pytest.raises(ValueError, match="8 bits"):
-        Encoder(1.0, 0, 4, nearest_levels(LEVELS))
+        Encoder(1.0, 0, 4, TABLE)
     with pytest.raises(ValueError, match="int8"):
         IntegerLinear(torch.zeros(2, 3), torch.ones(2), None, Encoder(1.0, 0, 8))
     with pytest.raises(ValueError, match="one a row"):
