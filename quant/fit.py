@@ -137,13 +137,15 @@ def cluster(mass: np.ndarray, count: int) -> np.ndarray:
     Exact one-dimensional k-means by dynamic programming; the means are rounded to the grid.
     """
     n, places = len(mass), np.arange(len(mass), dtype=float)
+    if count >= n:
+        return np.append(places, np.full(count - n, n - 1.0))
     mass = mass + mass.sum() * 1e-12 + 1e-300  # an empty cell costs next to nothing, not 0 / 0
     sums = [np.concatenate([[0.0], np.cumsum(mass * places**p)]) for p in range(3)]
     zeroth, first, second = (s[None, :] - s[:, None] for s in sums)
     with np.errstate(divide="ignore", invalid="ignore"):
         cost = np.where(zeroth > 0, second - first**2 / zeroth, math.inf)
     best, back = cost[0], []
-    for _ in range(min(count, n) - 1):
+    for _ in range(count - 1):
         total = best[:, None] + cost
         back.append(total.argmin(0))
         best = total.min(0)
@@ -152,4 +154,4 @@ def cluster(mass: np.ndarray, count: int) -> np.ndarray:
         start = int(step[end])
         levels.append(round(first[start, end] / zeroth[start, end]))
         end = start
-    return np.array(sorted(levels) + [n - 1] * max(0, count - n), dtype=float)
+    return np.array(sorted(levels), dtype=float)
