@@ -69,48 +69,36 @@ CHOICES: dict[str, Any] = {
     "sequential": SWITCH,
 }
 
-PRESETS = {
-    p.name: p
-    for p in (
-        Preset("bitlens", "Rotated and balanced, codebooks after softmax and GELU, GPTQ."),
-        Preset(
-            "bitlens-affine",
-            "The same with uniform affine quantizers throughout.",
-            gelu="rotated",
-            softmax="uniform",
-        ),
-        Preset(
-            "lrp-qvit",
-            "RepQ-ViT with clipped channel-wise ranges, our reading of LRP-QViT.",
-            norm="clipped",
-            gelu="uniform",
-            softmax="log-sqrt2",
-            patches="uniform",
-            per_head=False,
-            centred=False,
-            heads=False,
-            ranges="percentile",
-            rounding="nearest",
-            bias=False,
-            sequential=False,
-        ),
-        Preset(
-            "repq-vit",
-            "RepQ-ViT (arXiv:2212.08254): scale reparameterisation and log-sqrt2.",
-            norm="repq",
-            gelu="uniform",
-            softmax="log-sqrt2",
-            patches="uniform",
-            per_head=False,
-            centred=False,
-            heads=False,
-            ranges="percentile",
-            rounding="nearest",
-            bias=False,
-            sequential=False,
-        ),
-    )
-}
+BITLENS = Preset("bitlens", "Rotated and balanced, codebooks after softmax and GELU, GPTQ.")
+REPQ_VIT = Preset(
+    "repq-vit",
+    "RepQ-ViT (arXiv:2212.08254): scale reparameterisation and log-sqrt2.",
+    norm="repq",
+    gelu="uniform",
+    softmax="log-sqrt2",
+    patches="uniform",
+    per_head=False,
+    centred=False,
+    heads=False,
+    ranges="percentile",
+    rounding="nearest",
+    bias=False,
+    sequential=False,
+)
+BITLENS_AFFINE = replace(
+    BITLENS,
+    name="bitlens-affine",
+    says="The same with uniform affine quantizers throughout.",
+    gelu="rotated",
+    softmax="uniform",
+)
+LRP_QVIT = replace(
+    REPQ_VIT,
+    name="lrp-qvit",
+    says="RepQ-ViT with clipped channel-wise ranges, our reading of LRP-QViT.",
+    norm="clipped",
+)
+PRESETS = {p.name: p for p in (BITLENS, BITLENS_AFFINE, LRP_QVIT, REPQ_VIT)}
 DEFAULT = "bitlens"
 
 

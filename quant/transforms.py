@@ -54,21 +54,13 @@ class Rotation:
         return bias + weight @ self.centre
 
 
-@dataclass(frozen=True, eq=False)
-class Equalisation:
+class Equalisation(Rotation):
     """x' = (((x - centre) H) * diagonal) H, H orthogonal (C, C): evens out patches of an image.
 
     The first H is a Walsh-Hadamard transform, which takes neighbouring pixels' likeness apart;
     `diagonal` makes what is left as large as the weights that read it; the second H spreads it.
     Additions and one product a pixel, in the image's preprocessing.
-
-    Attributes:
-        diagonal: (C,), not zero.
-        centre: (C,), which the bias takes back.
     """
-
-    diagonal: Tensor
-    centre: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
         return rotate(rotate(x - self.centre).mul_(self.diagonal))
@@ -76,10 +68,6 @@ class Equalisation:
     def weight(self, weight: Tensor) -> Tensor:
         """Return W H diagonal^-1 H for a weight (K, C)."""
         return rotate(rotate(weight) / self.diagonal)
-
-    def bias(self, weight: Tensor, bias: Tensor) -> Tensor:
-        """Return bias + W centre, with the weight (K, C) before `weight` changed it."""
-        return bias + weight @ self.centre
 
 
 def equalise(rows: Tensor, weight: Tensor, flips: Tensor) -> Equalisation:
