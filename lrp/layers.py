@@ -55,9 +55,9 @@ def list_layers(model: nn.Module, input_size: tuple[int, int, int]) -> tuple[Lay
     """
     require_frozen(model)
     parameter = next(model.parameters())
-    image = torch.zeros(1, *input_size, device=parameter.device, dtype=parameter.dtype)
     interpreter = _Lister(model)
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
+        image = torch.zeros(1, *input_size, device=parameter.device, dtype=parameter.dtype)
         interpreter.run(image.requires_grad_())
     return tuple(interpreter.layers.values())
 

@@ -65,3 +65,10 @@ def test_block_of():
     assert block_of("blocks.11.mlp.fc1") == "blocks.11"
     assert block_of("blocks_token_only.1.attn.q") == "blocks_token_only.1"
     assert block_of("head") == block_of("myblocks.1.x") == ""
+
+
+def test_listing_does_not_depend_on_the_mode_of_the_caller(model):
+    wanted = list_layers(model, SIZE)
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            assert list_layers(model, SIZE) == wanted
