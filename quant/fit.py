@@ -26,16 +26,21 @@ Found = TypeVar("Found", bound=Quantizer)
 
 def percentiles(sample: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Return (low, high) that hold `share` of each row of a sample (g, n), both (g,)."""
-    ordered, last = sample.sort(dim=-1).values, sample.shape[-1] - 1
+    return _ends(sample.sort(dim=-1).values, share)
+
+
+def _ends(ordered: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    last = ordered.shape[-1] - 1
     return ordered[..., last - round(share * last)], ordered[..., round(share * last)]
 
 
 def fit_percentile(sample: Tensor, bits: int) -> QParams:
     """Choose for each row of a sample (g, n) the percentile range of least squared error: (g,)."""
     found: QParams | None = None
+    ordered = sample.sort(dim=-1).values
     least = sample.new_full(sample.shape[:1], torch.inf)
     for share in PERCENTILES:
-        q = choose_qparams(*percentiles(sample, share), bits)
+        q = choose_qparams(*_ends(ordered, share), bits)
         rows = QParams(q.scale[:, None], q.zero_point[:, None], bits)
         error = (fake_quantize(sample, rows) - sample).square().sum(1)
         found = q if found is None else _merge(error < least, q, found)
