@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from app import charts, compute, layer_data, quantizer_state, state, units
@@ -36,13 +38,17 @@ def bits_of(chosen: Layer, weight: int, activation: int) -> LayerBits:
 
 
 def layer(selected: Selected) -> Layer:
-    """Let the user choose a layer, which is the chosen one on every page."""
+    """Let the user choose a layer; to begin with, the first linear one of a block."""
     layers = compute.layers_of(selected.loaded)
+    inside = [each for each in layers if each.block and each.kind == "linear"]
+    return pick(layers, inside[0] if inside else layers[0])
+
+
+def pick(layers: Sequence[Layer], first: Layer) -> Layer:
+    """Let the user choose one of `layers`, which is then the chosen one on every page."""
     names = [each.name for each in layers]
-    inside = [each.name for each in layers if each.block and each.kind == "linear"]
     chosen = state.layer() or ""
-    first = inside[0] if inside else names[0]
-    st.session_state[state.LAYER_CHOICE] = chosen if chosen in names else first
+    st.session_state[state.LAYER_CHOICE] = chosen if chosen in names else first.name
 
     def heard() -> None:
         state.choose_layer(st.session_state[state.LAYER_CHOICE])

@@ -8,6 +8,7 @@ import streamlit as st
 
 from app import charts, compute, heatmaps, relevance_charts, state, units
 from app.appearance import dark
+from app.panels.layer_controls import pick
 from app.question import Question
 from lrp.layers import Layer
 from lrp.pictures import enlarge, heat, overlay
@@ -45,23 +46,8 @@ def show(asked: Question, chosen: int) -> Layer:
 
 
 def _choose(layers: tuple[Layer, ...]) -> Layer:
-    names = [layer.name for layer in layers]
-    products = [i for i, layer in enumerate(layers) if layer.role == "matmul2"]
-    first = names[products[len(products) // 2]] if products else names[0]
-    chosen = state.layer() or ""
-    st.session_state[state.LAYER_CHOICE] = chosen if chosen in names else first
-
-    def heard() -> None:
-        state.choose_layer(st.session_state[state.LAYER_CHOICE])
-
-    name = st.selectbox(
-        "Layer",
-        names,
-        key=state.LAYER_CHOICE,
-        on_change=heard,
-        help="Type to search. `matmul1` is query times key, `matmul2` attention times value.",
-    )
-    return layers[names.index(name)]
+    products = [layer for layer in layers if layer.role == "matmul2"]
+    return pick(layers, products[len(products) // 2] if products else layers[0])
 
 
 def _facts(layer: Layer, layers: tuple[Layer, ...], scores: list[float]) -> None:
