@@ -123,8 +123,15 @@ class _PerHead:
         self._heads = [(s, -z, q.levels - z) for s, z in zip(scales, zeros, strict=True)]
 
     def __call__(self, x: Tensor) -> Tensor:
-        found = torch.empty_like(x)
+        found = _heads_apart(x)
         for head, (scale, low, high) in enumerate(self._heads):
             part = torch.mul(x[:, head], 1 / scale, out=found[:, head])
             part.round_().clamp_(low, high).mul_(scale)
         return found
+
+
+def _heads_apart(x: Tensor) -> Tensor:
+    """Return room for (B, h, N, d), or its transpose, where each head lies in one piece."""
+    if x.stride(-1) <= x.stride(-2):
+        return x.new_empty(x.shape)
+    return x.new_empty(*x.shape[:-2], x.shape[-1], x.shape[-2]).transpose(-2, -1)
