@@ -15,18 +15,18 @@ from torch import Tensor, nn
 
 from lrp.layers import list_layers
 from lrp.progress import Progress, check
-from quant.allocation import Allocation, LayerBits
+from quant.allocation import MENU, Allocation, LayerBits
 from quant.cache import Cache
 from quant.equivalent import Affine, Survey, rewrite
 from quant.layers import QuantizedProduct
 from quant.passes import Plan, Solver
 from quant.presets import Preset
-from quant.qparams import MAX_BITS, MIN_BITS, check_bits
+from quant.qparams import check_bits
 from quant.runtime import RunningLinear, RunningProduct
 from quant.store import SCHEMA, Stored, save_pass
 
 Layer = RunningLinear | RunningProduct
-WIDTHS = tuple(range(MIN_BITS, MAX_BITS + 1))
+WIDTHS = MENU
 
 
 class Calibration:

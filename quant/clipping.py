@@ -18,7 +18,7 @@ from quant.qparams import QParams
 from quant.quantizers import Uniform
 from quant.reparameterise import Reparameterised, reparameterise
 from quant.rounding import round_weight
-from quant.transforms import Rescaling
+from quant.transforms import Rescaling, transformed
 from quant.watch import Seen, sqnr
 
 LIMITS = tuple(k / 10 for k in range(3, 61))  # standard deviations
@@ -84,9 +84,7 @@ def clipping(
 
     def error(transform: Rescaling | None, q: QParams) -> float:
         check(cancel)
-        weight, bias = affine
-        if transform is not None:
-            weight, bias = transform.weight(weight), transform.bias(*affine)
+        weight, bias = transformed(transform, affine)
         encoded = Uniform(q)(x if transform is None else transform(x))
         return sqnr(wanted, F.linear(encoded, _nearest(weight, encoded, bits.weight), bias))
 

@@ -131,7 +131,7 @@ class Solver(Interpreter):
             return F.linear(input, weight, bias)
         affine = self.plan.weights.get(name) or _affine(weight, bias)
         plain, quantized = self._halves(input)
-        solved = self._solve(name, (plain, quantized), affine)
+        solved = self._solve(name, quantized, affine)
         output = F.linear(plain, *affine)
         return self._joined(output, lambda: solved.at(self.bits)(quantized))
 
@@ -144,7 +144,7 @@ class Solver(Interpreter):
         affine = self.plan.weights.get(name) or _affine(weight, bias)
         plain, quantized = self._halves(input)
         kernel = weight.shape[2:]
-        rows = tuple(patches(x, kernel, *args, **kwargs) for x in (plain, quantized))
+        rows = patches(quantized, kernel, *args, **kwargs)
         layer = self._solve(name, rows, affine).at(self.bits)
         output = F.conv2d(plain, affine[0].view(weight.shape), affine[1], *args, **kwargs)
         return self._joined(output, lambda: convolve(layer, quantized, kernel, *args, **kwargs))
@@ -152,21 +152,21 @@ class Solver(Interpreter):
     def _joined(self, output: Tensor, quantized: Any) -> Tensor:
         return torch.cat([output, quantized()]) if self.plan.preset.sequential else output
 
-    def _solve(self, name: str, halves: tuple[Tensor, ...], affine: Affine) -> SolvedLinear:
-        plain, quantized = (x.flatten(0, -2) for x in halves)
-        rows = Rows(*self._drawn(plain, quantized), self.plan.gains.get(name))
+    def _solve(self, name: str, input: Tensor, affine: Affine) -> SolvedLinear:
+        inputs = input.flatten(0, -2)
+        rows = Rows(self._drawn(inputs), self.plan.gains.get(name))
         widths = tuple(dict.fromkeys((self.bits, *self.weight_bits)))
         preset, kind = self.plan.preset, self.plan.kind(name)
-        with self._solving(name, input=quantized, weight=affine[0], bias=affine[1]):
+        with self._solving(name, input=inputs, weight=affine[0], bias=affine[1]):
             solved = solve_linear(preset, kind, rows, affine, widths, self.bits, self.generator)
             self.found.linear[name] = solved
         return solved
 
-    def _drawn(self, plain: Tensor, quantized: Tensor) -> tuple[Tensor, Tensor]:
-        if len(plain) <= ROWS:
-            return plain, quantized
-        chosen = torch.randperm(len(plain), generator=self.generator)[:ROWS].to(plain.device)
-        return plain[chosen], quantized[chosen]
+    def _drawn(self, inputs: Tensor) -> Tensor:
+        if len(inputs) <= ROWS:
+            return inputs
+        chosen = torch.randperm(len(inputs), generator=self.generator)[:ROWS]
+        return inputs[chosen.to(inputs.device)]
 
     def softmax(self, input: Tensor, dim: int, *args: Any, **kwargs: Any) -> Tensor:
         self._softmaxed = super().softmax(input, dim)

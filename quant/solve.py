@@ -26,7 +26,7 @@ from quant.qparams import QParams, choose_qparams
 from quant.quantizers import Logarithmic, Quantizer, Uniform
 from quant.reparameterise import reparameterise
 from quant.rounding import damped, round_weight
-from quant.transforms import Rotation, Transform, centre, equalise, gain, signs
+from quant.transforms import Rotation, Transform, centre, equalise, gain, signs, transformed
 
 LOSS_ROWS = 768  # rows that decide a range
 SQRT2 = 2**0.5
@@ -37,12 +37,10 @@ class Rows:
     """What one linear layer saw at calibration.
 
     Attributes:
-        float: (n, C), in the float model.
-        quantized: (n, C), where the layers before are quantized already; the same without them.
+        quantized: (n, C), the input where the layers before are quantized already, if they are.
         gain: (C,) of the LayerNorm before, or None.
     """
 
-    float: Tensor
     quantized: Tensor
     gain: Tensor | None = None
 
@@ -71,27 +69,25 @@ def solve_linear(
     """Choose everything for a linear layer.
 
     Args:
-        kind: of its input: "norm", "gelu" or "plain".
+        kind: of its input: "norm", "gelu", "patches" or "plain".
         affine: its weight (K, C) and bias (K,).
     """
     if kind == "norm" and preset.norm in ("repq", "clipped"):
         return _reparameterised(preset, rows, affine, weight_bits, activation_bits)
     transform = _rotation(preset, kind, rows, affine[0])
-    inputs, weight = rows.quantized, affine[0]
-    if transform is not None:
-        inputs, weight = transform(inputs), transform.weight(weight)
+    inputs = rows.quantized if transform is None else transform(rows.quantized)
+    weight, bias = transformed(transform, affine)
     chosen = torch.randint(len(inputs), (min(LOSS_ROWS, len(inputs)),), generator=generator)
     sample = inputs[chosen.to(inputs.device)]
     loss = output_loss(sample, weight, preset)
     quantizer = _input_quantizer(preset, kind, inputs, sample, activation_bits, loss)
-    bias = affine[1] if transform is None else transform.bias(*affine)
     weights = _weights(preset, inputs, quantizer(inputs), (weight, bias), weight_bits)
     return SolvedLinear(quantizer, transform, weights)
 
 
 def _rotation(preset: Preset, kind: str, rows: Rows, weight: Tensor) -> Transform | None:
-    size = rows.float.shape[1]
-    flips = signs(size).to(rows.float)
+    size = rows.quantized.shape[1]
+    flips = signs(size).to(rows.quantized)
     if kind == "norm" and preset.norm == "rotated":
         return Rotation(flips / gain(rows.gain, size).to(flips), centre(rows.quantized))
     if kind == "gelu" and preset.gelu == "rotated":
@@ -200,7 +196,7 @@ def _reparameterised(
         scales = reparameterise(q, limit)
         transform, quantizer = scales.transform, Uniform(scales.tensor)
         inputs = transform(rows.quantized)
-        moved = transform.weight(affine[0]), transform.bias(*affine)
+        moved = transformed(transform, affine)
         weights = _weights(preset, inputs, quantizer(inputs), moved, weight_bits)
         solved = SolvedLinear(quantizer, transform, weights)
         error = solved.at(activation_bits)(rows.quantized) - wanted

@@ -13,6 +13,7 @@ from torch import Tensor
 from lrp.progress import Progress, check
 from quant.calibration import WIDTHS, Calibration
 from quant.store import Stored
+from quant.transforms import transformed
 from quant.watch import Seen, Watch, decibels, power
 
 WEIGHTS, ACTIVATIONS, BOTH = 0, 1, 2  # what is quantized in a row of `Sweep`
@@ -78,7 +79,7 @@ def _errors(
     wide, narrow = (passes[w].solved(seen.name, width) for w in (max(passes), width))
     rounded, turned = wide.weights[width], narrow.transform
     inputs = x if wide.transform is None else wide.transform(x)
-    weight, bias = affine if turned is None else (turned.weight(affine[0]), turned.bias(*affine))
+    weight, bias = transformed(turned, affine)
     layer = narrow.at(width)
     alone = F.linear(layer.encode(x), weight, bias) - wanted
     if corrected:  # as the bias makes up for it

@@ -26,6 +26,13 @@ class Transform(Protocol):
     def bias(self, weight: Tensor, bias: Tensor) -> Tensor: ...
 
 
+def transformed(
+    transform: Transform | None, affine: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return the weight (K, C) and bias (K,) that take the transformed input; None changes none."""
+    return affine if transform is None else (transform.weight(affine[0]), transform.bias(*affine))
+
+
 @dataclass(frozen=True, eq=False)
 class Rotation:
     """x' = ((x - centre) * diagonal) H, H orthogonal (C, C): no channel stands out any more.

@@ -37,9 +37,7 @@ def solved(name: str, kind: str, bits: int, x: Tensor | None = None, **change) -
     x = rows() if x is None else x
     chosen = replace(preset(name), **change)
     layer = affine(size=x.shape[1])
-    return solve_linear(
-        chosen, kind, Rows(x, x), layer, BITS, bits, torch.Generator().manual_seed(0)
-    )
+    return solve_linear(chosen, kind, Rows(x), layer, BITS, bits, torch.Generator().manual_seed(0))
 
 
 def error(found: SolvedLinear, width: int, x: Tensor) -> float:
