@@ -1,86 +1,101 @@
-"""Measure accuracy, with what is known of its error, on the same images for every configuration."""
+"""Measure accuracy as it comes, with what is known of its error, on the same images for all."""
 
 from __future__ import annotations
 
-import math
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from lrp.progress import Progress, follow
+from lrp.progress import Progress, check, follow
+from quant.answers import Answers, Evaluation
+from quant.batched import Batched, Run
+from quant.shared import LARGEST, FloatLogits, Pictures
 
-Run = Callable[[Tensor], Tensor]
 
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Accuracy of one configuration; fractions in 0 to 1.
+@dataclass(frozen=True, eq=False)
+class Step:
+    """Where a streamed evaluation stands.
 
     Attributes:
-        images: how many images it was measured on.
-        top1_low, top1_high: the 95 % Wilson interval of top1.
-        agreement: share of images whose top class is the reference's.
-        divergence: mean Kullback-Leibler divergence from the reference's probabilities, in nats;
-            steadier than accuracy, as every image's whole answer counts.
-        seconds: spent running the model, without reading images.
+        answers: all so far, those known before included.
+        new: those of this batch, which begin at image `start`.
+        seconds: spent running the configuration on this batch.
     """
 
-    images: int
-    top1: float
-    top1_low: float
-    top1_high: float
-    top5: float
-    agreement: float
-    divergence: float
+    answers: Answers
+    new: Answers
+    start: int
     seconds: float
 
 
-def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return the Wilson score interval of a proportion (Wilson 1927); 95 % by default."""
-    if trials <= 0:
-        raise ValueError("no trials: an interval needs at least one image")
-    p, zz = successes / trials, z * z / trials
-    centre = (p + zz / 2) / (1 + zz)
-    half = z * math.sqrt(p * (1 - p) / trials + zz / (4 * trials)) / (1 + zz)
-    # at 0 and 1 the bounds are those numbers, which rounding would miss
-    return min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half))
+def stream(
+    run: Run | None,
+    pictures: Pictures,
+    plain: FloatLogits,
+    device: str | torch.device = "cpu",
+    *,
+    name: str = "the quantized model",
+    known: Answers | None = None,
+    precision: float | None = None,
+    largest: int = LARGEST,
+    cancel: threading.Event | None = None,
+) -> Iterator[Step]:
+    """Evaluate a configuration batch by batch, in the order of the images.
+
+    The first step comes without running anything where answers are known already.
+
+    Args:
+        run: from images (B, 3, H, W) to logits (B, K); None is the float model itself.
+        plain: the float model's logits on these images.
+        known: answers to the first images, from an evaluation that was cut off.
+        precision: stop once the difference to float is known to +- this share; None: all images.
+        largest: images of a batch, after the first few.
+
+    Raises:
+        ValueError: no images, more known answers than images, a precision outside 0 to 1, logits
+            that are not finite (`name` is given), or no memory for a single image.
+        Cancelled: `cancel` was set when a batch was due.
+    """
+    answers = Answers.none() if known is None else known
+    _check(len(pictures), len(answers), precision)
+    batched = None if run is None else Batched(name, run, device)
+    if len(answers):
+        yield Step(answers, Answers.none(), len(answers), 0.0)
+    if settled(answers, precision):
+        return
+    for images, labels in pictures.batches(len(answers), largest):
+        check(cancel)
+        clock, start = batched or plain, len(answers)
+        before = clock.seconds
+        reference = plain.of(start, images)
+        logits = reference if batched is None else batched(images)
+        new = Answers.of(logits, labels, reference)
+        answers = Answers.joined([answers, new])
+        yield Step(answers, new, start, clock.seconds - before)
+        if settled(answers, precision):
+            return
 
 
-class _Tally:
-    def __init__(self) -> None:
-        self.top1 = self.top5 = self.agree = self.images = 0
-        self.seconds = self.divergence = 0.0
+def settled(answers: Answers, precision: float | None) -> bool:
+    """Tell whether the difference to float is known to +- `precision`; never for None.
 
-    def add(self, logits: Tensor, labels: Tensor, reference: Tensor) -> None:
-        ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices
-        hits = ranked == labels[:, None]
-        self.images += len(labels)
-        self.top1 += int(hits[:, 0].sum())
-        self.top5 += int(hits.sum())
-        self.agree += int((ranked[:, 0] == reference.argmax(1)).sum())
-        self.divergence += float(
-            F.kl_div(
-                logits.log_softmax(1), reference.log_softmax(1), reduction="sum", log_target=True
-            )
-        )
+    The interval's width decides, not whether it holds 0: that would find differences by chance.
+    """
+    if precision is None or not len(answers):
+        return False
+    return answers.evaluation(0).half_width <= precision
 
-    def evaluation(self) -> Evaluation:
-        low, high = wilson(self.top1, self.images)
-        return Evaluation(
-            images=self.images,
-            top1=self.top1 / self.images,
-            top1_low=low,
-            top1_high=high,
-            top5=self.top5 / self.images,
-            agreement=self.agree / self.images,
-            divergence=self.divergence / self.images,
-            seconds=self.seconds,
-        )
+
+def _check(images: int, known: int, precision: float | None) -> None:
+    if not images:
+        raise ValueError("no images were given: give at least one")
+    if known > images:
+        raise ValueError(f"answers to {known} images are known, of a set of {images}: not its own")
+    if precision is not None and not 0 < precision < 1:
+        raise ValueError(f"a precision of {precision:g}: use a share between 0 and 1")
 
 
 def evaluate(
@@ -97,26 +112,20 @@ def evaluate(
     Args:
         runs: configurations by name, each from images (B, 3, H, W) to logits (B, K).
         batches: of images and labels (B,).
-        reference: the run that agreement is with.
+        reference: the run that agreement and difference are with.
 
     Raises:
-        ValueError: no images, or logits that are not finite (the configuration is named).
+        ValueError: no images, logits that are not finite (the configuration is named), or no
+            memory for a single image.
         Cancelled: `cancel` was set.
     """
-    tallies = {name: _Tally() for name in runs}
+    batched = {name: Batched(name, run, device) for name, run in runs.items()}
+    parts: dict[str, list[Answers]] = {name: [] for name in runs}
     for batch, labels in follow(batches, images, progress, cancel):
-        batch = batch.to(device)
-        logits = {name: _logits(name, run, batch, tallies[name]) for name, run in runs.items()}
-        for name, tally in tallies.items():
-            tally.add(logits[name], labels, logits[reference])
-    return {name: tally.evaluation() for name, tally in tallies.items()}
-
-
-@torch.no_grad()
-def _logits(name: str, run: Run, batch: Tensor, tally: _Tally) -> Tensor:
-    started = time.perf_counter()
-    logits = run(batch).cpu().double()  # waits for the device
-    tally.seconds += time.perf_counter() - started
-    if not bool(torch.isfinite(logits).all()):
-        raise ValueError(f"{name} gives logits that are not finite: no accuracy can be stated")
-    return logits
+        logits = {name: run(batch) for name, run in batched.items()}
+        for name, found in parts.items():
+            found.append(Answers.of(logits[name], labels, logits[reference]))
+    return {
+        name: Answers.joined(found).evaluation(batched[name].seconds)
+        for name, found in parts.items()
+    }

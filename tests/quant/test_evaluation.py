@@ -1,11 +1,14 @@
 import threading
 
+import numpy as np
 import pytest
 import torch
-from scipy.stats import binomtest, entropy
+from scipy.stats import entropy
 
 from lrp.progress import Cancelled
-from quant.evaluation import evaluate, wilson
+from quant.answers import Answers
+from quant.evaluation import evaluate, settled, stream
+from quant.shared import FloatLogits, Pictures
 
 
 def run_of(table):
@@ -38,18 +41,6 @@ def test_counts_are_those_of_a_loop(data):
             found[name].agreement == sum(r[0] == b for r, b in zip(ranks, best, strict=True)) / 20
         )
     assert found["float"].agreement == 1
-
-
-@pytest.mark.parametrize(("k", "n"), [(0, 10), (10, 10), (3, 7), (400, 500), (1, 1)])
-def test_wilson_is_scipys(k, n):
-    expected = binomtest(k, n).proportion_ci(0.95, "wilson")
-    assert wilson(k, n) == pytest.approx((expected.low, expected.high), abs=1e-6)
-
-
-@pytest.mark.parametrize("n", range(1, 60))
-def test_the_interval_holds_the_proportion_at_its_ends(n):
-    assert wilson(0, n)[0] == 0
-    assert wilson(n, n)[1] == 1
 
 
 def test_divergence_is_the_mean_kl_from_the_reference(data):
@@ -95,5 +86,151 @@ def test_progress_counts_images_and_cancel_stops(data):
 def test_no_images_are_refused(data):
     with pytest.raises(ValueError, match="no images"):
         evaluate({"float": run_of(data[2])}, [], 0)
-    with pytest.raises(ValueError, match="at least one"):
-        wilson(0, 0)
+
+
+class Images:
+    """The made-up pictures and labels, by position."""
+
+    def __init__(self, images, labels):
+        self.images, self.labels = images, labels
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, index):
+        return self.images[index], int(self.labels[index])
+
+
+@pytest.fixture
+def streamed(data):
+    """Stream the made-up other model, or the run given, against the float one."""
+    images, labels, plain, other = data
+
+    def steps(*run, **options):
+        (run,) = run or (run_of(other),)
+        return stream(run, Pictures(Images(images, labels)), FloatLogits(run_of(plain)), **options)
+
+    return steps
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one.columns(), other.columns(), strict=True))
+
+
+def test_a_stream_ends_where_counting_at_once_ends(data, streamed):
+    images, labels, plain, other = data
+    steps = list(streamed(largest=8))
+    assert [len(step.new) for step in steps] == [4, 8, 8]
+    assert [step.start for step in steps] == [0, 4, 12]
+    assert [len(step.answers) for step in steps] == [4, 12, 20]
+    assert same(Answers.joined([step.new for step in steps]), steps[-1].answers)
+    assert all(step.seconds > 0 for step in steps)
+    whole = {"float": run_of(plain), "other": run_of(other)}
+    expected = evaluate(whole, batches(images, labels, 20), 20)["other"]
+    assert steps[-1].answers.evaluation(expected.seconds) == expected
+
+
+def test_the_difference_is_that_of_the_accuracies(data):
+    images, labels, plain, other = data
+    found = evaluate({"float": run_of(plain), "other": run_of(other)}, batches(images, labels), 20)
+    one = found["other"]
+    assert one.difference == pytest.approx(one.top1 - found["float"].top1)
+    assert one.difference_low <= one.difference <= one.difference_high
+    assert found["float"].half_width == 0
+
+
+@pytest.mark.parametrize("cut", [0, 1, 4, 13, 20])
+def test_a_stream_goes_on_from_what_is_known(data, streamed, cut):
+    _, _, _, other = data
+    whole = list(streamed())[-1].answers
+    asked = []
+
+    def run(images):
+        asked.extend(images[:, 0, 0, 0].int().tolist())
+        return run_of(other)(images)
+
+    steps = list(streamed(run, known=whole.part(0, cut)))
+    assert asked == list(range(cut, 20))
+    assert same(steps[-1].answers, whole)
+    if cut:
+        assert (len(steps[0].answers), len(steps[0].new), steps[0].seconds) == (cut, 0, 0)
+
+
+def test_more_known_answers_than_images_are_refused(streamed):
+    whole = list(streamed())[-1].answers
+    with pytest.raises(ValueError, match="answers to 40 images are known, of a set of 20"):
+        list(streamed(known=Answers.joined([whole, whole])))
+
+
+def test_a_stream_stops_once_the_difference_is_known_well_enough(streamed):
+    every = [step.answers.evaluation(0).half_width for step in streamed(largest=2)]
+    precision = every[5] + 1e-9
+    enough = next(i for i, width in enumerate(every) if width <= precision)
+    steps = list(streamed(largest=2, precision=precision))
+    assert len(steps) == enough + 1 < len(every)
+    assert settled(steps[-1].answers, precision)
+    known = steps[-1].answers
+    assert len(list(streamed(known=known, precision=precision))) == 1  # nothing is run
+    assert len(list(streamed(known=known))[-1].answers) == 20
+
+
+@pytest.mark.parametrize("precision", [0, -0.1, 1, 50])
+def test_a_precision_that_is_no_share_is_refused(streamed, precision):
+    with pytest.raises(ValueError, match="use a share between 0 and 1"):
+        list(streamed(precision=precision))
+
+
+def test_the_float_model_is_streamed_as_any_other(data, streamed):
+    _, _, plain, _ = data
+    last = list(streamed(None))[-1].answers
+    assert np.array_equal(last.predicted, plain.argmax(1).numpy())
+    assert last.evaluation(0).agreement == 1
+    assert last.evaluation(0).half_width == 0
+
+
+def test_float_runs_once_for_all_streams(data):
+    images, labels, plain, other = data
+    asked = []
+
+    def run(batch):
+        asked.extend(batch[:, 0, 0, 0].int().tolist())
+        return run_of(plain)(batch)
+
+    pictures, shared = Pictures(Images(images, labels)), FloatLogits(run)
+    for configuration in (run_of(other), run_of(-other), None):
+        list(stream(configuration, pictures, shared))
+    assert asked == list(range(20))
+
+
+def test_a_stream_without_memory_goes_on_in_smaller_batches(data, streamed):
+    _, _, _, other = data
+
+    def run(images):
+        if len(images) > 3:
+            raise MemoryError
+        return run_of(other)(images)
+
+    assert same(list(streamed(run))[-1].answers, list(streamed())[-1].answers)
+
+
+def test_a_stream_names_what_overflows(data, streamed):
+    _, _, _, other = data
+    other[11, 2] = float("inf")
+    steps = streamed(name="W2A2")
+    assert len(next(steps).answers) == 4  # what came before stands
+    with pytest.raises(ValueError, match="W2A2 gives logits that are not finite"):
+        list(steps)
+
+
+def test_a_stream_is_cancelled_between_batches(streamed):
+    stop = threading.Event()
+    steps = streamed(cancel=stop)
+    next(steps)
+    stop.set()
+    with pytest.raises(Cancelled):
+        next(steps)
+
+
+def test_a_stream_of_no_images_is_refused(data):
+    with pytest.raises(ValueError, match="no images"):
+        next(stream(None, Pictures([]), FloatLogits(run_of(data[2]))))

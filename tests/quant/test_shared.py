@@ -1,0 +1,104 @@
+import threading
+
+import pytest
+import torch
+
+from quant.shared import FloatLogits, Pictures
+
+
+class Images:
+    """Pictures that hold their own number, and a list of those that were read."""
+
+    def __init__(self, count):
+        self.count, self.read = count, []
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        self.read.append(index)
+        return torch.full((3, 2, 2), float(index)), index % 7
+
+
+def numbers(batch):
+    return batch[:, 0, 0, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("start", "largest", "sizes"),
+    [(0, 16, [4, 8, 16, 16, 6]), (0, 2, [2] * 25), (45, 16, [4, 1]), (50, 16, [])],
+)
+def test_batches_are_small_at_first_and_in_order(start, largest, sizes):
+    found = list(Pictures(Images(50)).batches(start, largest))
+    assert [len(labels) for _, labels in found] == sizes
+    assert [n for images, _ in found for n in numbers(images)] == list(range(start, 50))
+    assert [y for _, labels in found for y in labels.tolist()] == [i % 7 for i in range(start, 50)]
+
+
+@pytest.mark.parametrize(("room", "again"), [(10**6, 0), (48 * 12, 8), (0, 20)])
+def test_pictures_are_read_once_as_far_as_there_is_room(room, again):
+    images = Images(20)  # of 48 bytes each
+    pictures = Pictures(images, room)
+    first = [numbers(batch) for batch, _ in pictures.batches()]
+    assert sorted(images.read) == list(range(20))
+    images.read.clear()
+    assert [numbers(batch) for batch, _ in pictures.batches()] == first
+    assert len(images.read) == again
+
+
+def test_a_picture_that_cannot_be_read_is_heard_of():
+    class Damaged(Images):
+        def __getitem__(self, index):
+            if index == 5:
+                raise ValueError("5.png is damaged")
+            return super().__getitem__(index)
+
+    with pytest.raises(ValueError, match=r"5\.png is damaged"):
+        list(Pictures(Damaged(9)).batches())
+
+
+def test_leaving_off_leaves_no_thread_behind():
+    before = threading.active_count()
+    batches = Pictures(Images(5000)).batches()
+    next(batches)
+    batches.close()
+    assert threading.active_count() == before
+
+
+def plain_model():
+    """A float model of three classes, and the images it was run on."""
+    seen = []
+
+    def run(images):
+        seen.extend(numbers(images))
+        return images[:, :, 0, 0] * torch.tensor([1.0, 2.0, 3.0])
+
+    return run, seen
+
+
+def batch(start, stop):
+    return torch.arange(float(start), stop)[:, None, None, None].expand(-1, 3, 2, 2)
+
+
+def test_float_runs_once_on_each_image():
+    run, seen = plain_model()
+    plain = FloatLogits(run)
+    expected = torch.arange(10.0)[:, None] * torch.tensor([1.0, 2.0, 3.0])
+    assert torch.equal(plain.of(2, batch(2, 6)), expected[2:6])
+    assert torch.equal(plain.of(0, batch(0, 10)), expected)
+    assert torch.equal(plain.of(5, batch(5, 9)), expected[5:9])
+    assert sorted(seen) == list(range(10))
+    assert plain.seconds > 0
+
+
+def test_what_there_is_no_room_for_is_run_again():
+    run, seen = plain_model()
+    plain = FloatLogits(run, room=4 * 3 * 4)
+    for _ in range(2):
+        assert torch.equal(plain.of(0, batch(0, 6))[:, 0], torch.arange(6.0))
+    assert seen == [0, 1, 2, 3, 4, 5, 4, 5]
+
+
+def test_a_float_model_that_overflows_is_named():
+    with pytest.raises(ValueError, match="float gives logits that are not finite"):
+        FloatLogits(lambda images: images.flatten(1) / 0).of(0, batch(0, 2))
