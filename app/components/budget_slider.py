@@ -1,0 +1,102 @@
+"""A slider over precomputed budgets, drawn in the browser; Python hears where it is let go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from app.charts import DARK_BITS, LIGHT_BITS
+from app.components.budget_table import BudgetTable
+from quant.allocation import MENU
+
+
+def _text(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+_mount = st.components.v2.component(
+    "bitlens.budget_slider",
+    html=_text("budget_slider.html"),
+    css=_text("budget_slider.css"),
+    js=_text("budget_parts.js") + _text("budget_slider.js"),
+)
+
+
+def budget_slider(
+    table: BudgetTable,
+    row: int,
+    locks: Collection[str],
+    chosen: str | None,
+    key: str,
+    on_commit: Callable[[int], None],
+    on_move: Callable[[], None],
+    on_lock: Callable[[str], None],
+    on_choose: Callable[[str], None],
+    dark: bool,
+) -> None:
+    """Show the budgets of a table at `row`, and let the user move along them.
+
+    Args:
+        locks: names of the layers whose bits are fixed; their bars are marked.
+        chosen: the layer whose bar is outlined.
+        on_commit: hears the row at which the slider is let go. It may come without `on_move`.
+        on_move: hears that the slider is being dragged, once a drag.
+        on_lock: hears a layer's name at a click: it is to be locked, or unlocked.
+        on_choose: hears a layer's name at a click with Shift.
+    """
+
+    def heard() -> None:
+        sent = row_sent(st.session_state[key].row, len(table.values))
+        if sent is not None:
+            on_commit(sent)
+
+    def to_layer(event: str, on_layer: Callable[[str], None]) -> Callable[[], None]:
+        def told() -> None:
+            name = st.session_state[key][event]
+            if isinstance(name, str) and name in table.names:
+                on_layer(name)
+
+        return told
+
+    _mount(
+        key=key,
+        data={
+            "table": table.wire,
+            "row": row,
+            "turn": turn_sent(st.session_state.get(key, {}).get("row")),
+            "locked": [index for index, name in enumerate(table.names) if name in locks],
+            "chosen": table.names.index(chosen) if chosen in table.names else None,
+            "colours": painted(DARK_BITS if dark else LIGHT_BITS),
+        },
+        on_row_change=heard,
+        on_moved_change=on_move,
+        on_lock_change=to_layer("lock", on_lock),
+        on_chosen_change=to_layer("chosen", on_choose),
+    )
+
+
+def row_sent(sent: object, rows: int) -> int | None:
+    """Return the row that the browser commits, of [row, turn]; None where it sent anything else."""
+    row = sent[0] if isinstance(sent, list) and len(sent) == 2 else None
+    return row if type(row) is int and 0 <= row < rows else None
+
+
+def turn_sent(sent: object) -> int | None:
+    """Return which commit of the browser this is, so that it can tell answers to it apart."""
+    turn = sent[1] if isinstance(sent, list) and len(sent) == 2 else None
+    return turn if type(turn) is int else None
+
+
+def painted(colours: Sequence[str]) -> list[tuple[int, str, str]]:
+    """Return (bits, the colour of its bar, the colour of text on it) for each width."""
+    return [(bits, fill, _ink(fill)) for bits, fill in zip(MENU, colours, strict=True)]
+
+
+def _ink(fill: str) -> str:
+    """Return black or white, whichever stands out more (WCAG 2 contrast)."""
+    parts = [int(fill[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#fff" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else "#000"

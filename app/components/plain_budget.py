@@ -1,0 +1,59 @@
+"""The budget slider without a script of ours in the browser: Streamlit's own widgets instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import pandas as pd
+import streamlit as st
+
+from app.components.budget_table import BudgetTable
+
+
+def plain_budget_slider(
+    table: BudgetTable,
+    row: int,
+    locks: Collection[str],
+    chosen: str | None,
+    key: str,
+    on_commit: Callable[[int], None],
+    on_move: Callable[[], None],
+    on_lock: Callable[[str], None],
+    on_choose: Callable[[str], None],
+) -> None:
+    """Show what `budget_slider` shows, as a slider and tables; the callbacks are the same.
+
+    `on_move` comes right before `on_commit`: this slider is heard when it is let go.
+    """
+
+    def moved() -> None:
+        on_move()
+        on_commit(st.session_state[key])
+
+    def locked() -> None:
+        for name in sorted(set(st.session_state[f"{key}-locks"]) ^ set(locks)):
+            on_lock(name)
+
+    def picked() -> None:
+        on_choose(st.session_state[f"{key}-layer"])
+
+    st.session_state[key] = row
+    st.session_state[f"{key}-locks"] = [name for name in table.names if name in locks]
+    st.session_state[f"{key}-layer"] = chosen if chosen in table.names else table.names[0]
+    rows = range(len(table.values))
+    st.select_slider(table.label, rows, format_func=table.text, key=key, on_change=moved)
+    st.dataframe(pd.DataFrame(table.figures(row)), hide_index=True, alt="what the budget buys")
+    st.caption(f"Latest bought: {table.steps[row]}")
+    st.dataframe(_bits(table, row), hide_index=True, alt="bits of each layer")
+    st.multiselect("Locked layers", table.names, key=f"{key}-locks", on_change=locked)
+    st.selectbox("Chosen layer", table.names, key=f"{key}-layer", on_change=picked)
+
+
+def _bits(table: BudgetTable, row: int) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "layer": table.names,
+            "weights": list(table.weight[row]),
+            "activations": list(table.activation[row]),
+        }
+    )

@@ -1,0 +1,28 @@
+"""A page with nothing but the budget slider: `streamlit run bench/slider_page.py -- [busy] ...`.
+
+Of the arguments, "busy" keeps torch multiplying matrices beside it, "separate" gives weights and
+activations bits of their own, and "large" takes 36 blocks instead of 12.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from app.appearance import dark
+from app.components.budget_slider import budget_slider
+from bench.made_up import LIVE, budget_table, keep_busy
+
+if "busy" in sys.argv:
+    keep_busy()
+budget_slider(
+    budget_table(36 if "large" in sys.argv else 12, "separate" in sys.argv),
+    LIVE.row,
+    LIVE.locked,
+    LIVE.chosen,
+    "budget",
+    on_commit=LIVE.commit,
+    on_move=lambda: None,
+    on_lock=LIVE.lock,
+    on_choose=LIVE.choose,
+    dark=dark(),
+)
