@@ -1,0 +1,63 @@
+"""Made-up recipes and answers; as a program, a process that writes them into a history.
+
+`python -m tests.quant.history FILE NAME CHUNKS` appends ten answers at a time to the run whose
+preset's clip is NAME, and says how many are kept after each time.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from quant.allocation import LayerBits
+from quant.answers import Answers
+from quant.recipe import Recipe
+from quant.runs import Runs
+
+RECIPE = Recipe(
+    model="digits-vit",
+    checkpoint=None,
+    model_key="digits-vit-0123",
+    data=None,
+    images_key="digits-validation",
+    images=500,
+    seed=0,
+    preset="bitlens",
+    calibration_key="digits-calibration",
+    calibration_images=32,
+    allocation={"patch_embed.proj": LayerBits(8, 8), "head": LayerBits(3, 5)},
+    objective="lrp",
+    budget="4 bits",
+    device="cpu",
+    versions={"torch": "2.0"},
+)
+
+
+def recipe(**changes: Any) -> Recipe:
+    """The made-up recipe, with changes."""
+    return replace(RECIPE, **changes)
+
+
+def answers(start: int, stop: int) -> Answers:
+    """Answers that follow from the position alone: three of four are right, float always."""
+    places = np.arange(start, stop)
+    labels = (places % 10).astype(np.int32)
+    predicted = np.where(places % 4 == 3, (labels + 1) % 10, labels).astype(np.int32)
+    return Answers(labels, predicted, labels, places % 8 != 7, places.astype(np.float32) / 100)
+
+
+def main(path: str, clip: str, chunks: str) -> None:
+    runs = Runs(path)
+    run = runs.begin(recipe(preset=f"bitlens:clip={clip}"))
+    first = run.counts.images
+    for start in range(first, first + 10 * int(chunks), 10):
+        runs.append(run.id, answers(start, start + 10), 0.5, start)
+        print(run.id, start + 10, flush=True)
+    runs.finish(run.id)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
