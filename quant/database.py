@@ -65,7 +65,10 @@ def prepare(path: Path) -> None:
             f"{path.parent} cannot be made: choose another BITLENS_HOME ({error})"
         ) from error
     with _connected(path) as connection:
-        if _version(connection, path) == VERSION:
+        connection.execute("BEGIN")
+        version = _version(connection, path)
+        connection.execute("COMMIT")
+        if version == VERSION:
             return
         # Readers go on while one process writes. The file keeps this mode.
         connection.execute("PRAGMA journal_mode = WAL")
@@ -125,7 +128,7 @@ def damaged(path: Path, why: str) -> ValueError:
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
-    """Return the file's version, 0 for a new file."""
+    """Return the file's version, 0 for a new file; within a transaction."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > VERSION:
         raise ValueError(

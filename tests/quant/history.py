@@ -1,13 +1,9 @@
-"""Made-up recipes and answers; as a program, a process that writes them into a history.
-
-`python -m tests.quant.history FILE NAME CHUNKS` appends ten answers at a time to the run whose
-preset's clip is NAME, and says how many are kept after each time.
-"""
+"""Made-up recipes and answers, and processes that write them into a history."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
@@ -49,15 +45,17 @@ def answers(start: int, stop: int) -> Answers:
     return Answers(labels, predicted, labels, places % 8 != 7, places.astype(np.float32) / 100)
 
 
-def main(path: str, clip: str, chunks: str) -> None:
+def write(path: str, clip: int, chunks: int, pipe: Connection) -> None:
+    """Append ten answers at a time to the run whose preset clips at `clip`.
+
+    Says that it is ready, waits to be told, then says (run, answers kept) after each time.
+    """
+    pipe.send("ready")
+    pipe.recv()
     runs = Runs(path)
     run = runs.begin(recipe(preset=f"bitlens:clip={clip}"))
     first = run.counts.images
-    for start in range(first, first + 10 * int(chunks), 10):
+    for start in range(first, first + 10 * chunks, 10):
         runs.append(run.id, answers(start, start + 10), 0.5, start)
-        print(run.id, start + 10, flush=True)
+        pipe.send((run.id, start + 10))
     runs.finish(run.id)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,4 +1,5 @@
 import dataclasses
+import multiprocessing
 import os
 import sqlite3
 import subprocess
@@ -16,7 +17,9 @@ from quant.allocation import LayerBits
 from quant.answers import Answers, Counts
 from quant.recipe import Recipe, versions
 from quant.runs import Runs
-from tests.quant.history import answers, recipe
+from tests.quant.history import answers, recipe, write
+
+posix = pytest.mark.skipif(os.name != "posix", reason="processes are forked and killed")
 
 
 @pytest.fixture
@@ -210,24 +213,51 @@ def test_a_run_of_another_machine_is_judged_by_its_silence(history, monkeypatch)
     assert history.get(run).state == "running"
 
 
-def writer(repository, path, *arguments):
-    line = [sys.executable, "-m", "tests.quant.history", str(path), *map(str, arguments)]
-    return subprocess.Popen(line, cwd=repository, stdout=subprocess.PIPE, text=True)
+@pytest.fixture(scope="module")
+def processes():
+    """A way to make processes that have not inherited this one's threads, but its imports."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.quant.history"])
+    return context
 
 
-def test_processes_write_at_once(repository, path):
-    """Two write the same run, one its own, into a file that none of them found."""
-    processes = [writer(repository, path, clip, 40) for clip in (1, 1, 2)]
-    assert [process.wait(60) for process in processes] == [0] * 3
-    for process in processes:
-        process.stdout.close()
+def begin_together(processes, path, clips, chunks):
+    """Begin one writing process for each clip, all at once; return them with their pipes."""
+    begun = []
+    for clip in clips:
+        here, there = processes.Pipe()
+        process = processes.Process(target=write, args=(str(path), clip, chunks, there))
+        process.start()
+        there.close()
+        begun.append((process, here))
+    for _, pipe in begun:
+        assert pipe.recv() == "ready"
+    for _, pipe in begun:
+        pipe.send("go")
+    return begun
+
+
+def kept_rightly(run):
+    counts, expected = run.counts, answers(0, run.counts.images).counts()
+    assert counts.divergence == pytest.approx(expected.divergence)
+    assert dataclasses.replace(counts, divergence=0) == dataclasses.replace(expected, divergence=0)
+    assert same(run.answers, answers(0, counts.images))
+
+
+@posix
+def test_processes_write_at_once(processes, path):
+    """Two write the same run, two their own, into a file that none of them found."""
+    begun = begin_together(processes, path, (1, 1, 2, 3), 40)
+    for process, pipe in begun:
+        process.join(60)
+        assert process.exitcode == 0
+        pipe.close()
     found = Runs(path).listed()
-    assert len(found) == 2
+    assert len(found) == 3
     for run in found:
         assert run.state == "done"
-        assert same(run.answers, answers(0, run.counts.images))
         assert run.counts.images >= 400
-        assert run.counts.correct == run.counts.images * 3 // 4
+        kept_rightly(run)
 
 
 def test_threads_write_at_once(history):
@@ -244,22 +274,20 @@ def test_threads_write_at_once(history):
     assert [len(run.answers) for run in history.listed()] == [200, 200]
 
 
-def test_a_killed_process_loses_nothing_it_had_kept(repository, path):
-    for round_ in (1, 2):
-        process = writer(repository, path, 1, 100_000)
+@posix
+def test_a_killed_process_loses_nothing_it_had_kept(processes, path):
+    for round_ in (1, 2, 3):
+        ((process, pipe),) = begin_together(processes, path, [1], 100_000)
         for _ in range(20):
-            run, kept = map(int, process.stdout.readline().split())
+            run, kept = pipe.recv()
         assert Runs(path).get(run).state == "running"
         process.kill()
-        process.wait()
-        process.stdout.close()
+        process.join()
+        pipe.close()
         found = Runs(path).get(run)
         assert found.state == "stopped"
         assert found.counts.images >= kept >= 200 * round_
-        assert same(found.answers, answers(0, found.counts.images))
-        assert dataclasses.replace(found.counts, divergence=0) == dataclasses.replace(
-            found.answers.counts(), divergence=0
-        )
+        kept_rightly(found)
     assert execute(path, "PRAGMA integrity_check") == [("ok",)]
 
 
