@@ -74,7 +74,7 @@ class Trace(Interpreter):
         return tuple(t.view_as(t) for t in tensors)
 
     def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        return self._weighted(F.linear, input, weight, bias, bias)
+        return self.weigh(self.layer_name(weight), F.linear, input, weight, bias)
 
     def conv2d(
         self, input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
@@ -82,25 +82,24 @@ class Trace(Interpreter):
         def convolve(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
             return F.conv2d(x, w, b, *args, **kwargs)
 
-        spread = None if bias is None else bias[:, None, None]
-        y = self._weighted(convolve, input, weight, bias, spread)
+        y = self.weigh(self.layer_name(weight), convolve, input, weight, bias)
         if not block_of(self.scope.current):
             self.grids[""] = (y.shape[-2], y.shape[-1])
         return y
 
-    def _weighted(
-        self, apply: Any, input: Tensor, weight: Tensor, bias: Tensor | None, spread: Tensor | None
+    def weigh(
+        self, name: str, apply: Any, input: Tensor, weight: Tensor, bias: Tensor | None
     ) -> Tensor:
-        """Apply a layer with weights under its rule; `spread` is the bias, broadcastable."""
+        """Apply the layer with weights called `name` under its rule."""
         if not input.requires_grad:
             return apply(input, weight, bias)
-        name = self.layer_name(weight)
         (x,) = self.operands[name] = self._operand(input)
         y = apply(x, weight, bias)
         gamma = self._gamma(name, weight)
         if self.rules.linear == "epsilon" or (self.rules.linear == "gamma" and not gamma):
             return attribute(y, y, self.rules.epsilon) if self.rules.epsilon else y
         magnitudes = apply(magnitude(x), weight.abs())
+        spread = None if bias is None else bias.view(-1, *[1] * (weight.dim() - 2))
         if self.rules.linear == "gamma":
             return favour(y, magnitudes, spread, gamma)
         alpha = self.rules.alpha if self.rules.linear == "alpha-beta" else 1.0
@@ -112,7 +111,10 @@ class Trace(Interpreter):
         return self.rules.gamma_attention if "attn" in name else self.rules.gamma
 
     def matmul(self, input: Tensor, other: Tensor) -> Tensor:
-        name = self.scope.next_product()
+        return self.multiply(self.scope.next_product(), input, other)
+
+    def multiply(self, name: str, input: Tensor, other: Tensor) -> Tensor:
+        """Apply the attention product called `name` under its rule."""
         if not (_varies(input) and _varies(other)):
             return torch.matmul(input, other)
         a, b = self.operands[name] = self._operand(input, other)

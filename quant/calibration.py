@@ -18,7 +18,7 @@ from lrp.progress import Progress, check
 from quant.allocation import MENU, Allocation, LayerBits
 from quant.cache import Cache
 from quant.equivalent import Affine, Survey, rewrite
-from quant.layers import QuantizedProduct
+from quant.layers import QuantizedLinear, QuantizedProduct
 from quant.passes import Plan, Solver
 from quant.presets import Preset
 from quant.qparams import check_bits
@@ -121,13 +121,20 @@ class Calibration:
         return self._ready.get((name, bits), lambda: self._make(name, bits))
 
     def _make(self, name: str, bits: LayerBits) -> Layer:
+        found = self.found(name, bits)
+        if isinstance(found, QuantizedProduct):
+            return RunningProduct(found)
+        return RunningLinear(found, self._integers)
+
+    def found(self, name: str, bits: LayerBits) -> QuantizedLinear | QuantizedProduct:
+        """Return what calibration found for a layer; as `layer`, and raises the same."""
         stored = self.stored(bits.activation)
         if name in stored.products:
             second = self.stored(bits.weight).operand(name, 1)
-            return RunningProduct(QuantizedProduct(stored.operand(name, 0), second))
+            return QuantizedProduct(stored.operand(name, 0), second)
         if name not in stored.linear:
             raise ValueError(f"no layer {name!r} in this model: check the allocation")
-        return RunningLinear(stored.solved(name, bits.weight).at(bits.weight), self._integers)
+        return stored.solved(name, bits.weight).at(bits.weight)
 
     def untouched(self, allocation: Allocation) -> dict[str, Affine]:
         """Return the rewritten weights of the layers that a non-empty `allocation` leaves in float.

@@ -21,7 +21,11 @@ class Transform(Protocol):
 
     def __call__(self, x: Tensor) -> Tensor: ...
 
+    def inverse(self, x: Tensor) -> Tensor: ...
+
     def weight(self, weight: Tensor) -> Tensor: ...
+
+    def original(self, weight: Tensor) -> Tensor: ...
 
     def bias(self, weight: Tensor, bias: Tensor) -> Tensor: ...
 
@@ -31,6 +35,14 @@ def transformed(
 ) -> tuple[Tensor, Tensor]:
     """Return the weight (K, C) and bias (K,) that take the transformed input; None changes none."""
     return affine if transform is None else (transform.weight(affine[0]), transform.bias(*affine))
+
+
+def restored(transform: Transform | None, affine: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the weight and bias that take the input where `affine` takes the transformed one."""
+    if transform is None:
+        return affine
+    weight, bias = transform.original(affine[0]), affine[1]
+    return weight, bias - transform.bias(weight, torch.zeros_like(bias))
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +64,17 @@ class Rotation:
     def __call__(self, x: Tensor) -> Tensor:
         return rotate((x - self.centre).mul_(self.diagonal))
 
+    def inverse(self, x: Tensor) -> Tensor:
+        """Return x for x'."""
+        return rotate_back(x).div_(self.diagonal).add_(self.centre)
+
     def weight(self, weight: Tensor) -> Tensor:
         """Return W diagonal^-1 H for a weight (K, C)."""
         return rotate(weight / self.diagonal)
+
+    def original(self, weight: Tensor) -> Tensor:
+        """Return the weight (K, C) that `weight` made this of."""
+        return rotate_back(weight).mul_(self.diagonal)
 
     def bias(self, weight: Tensor, bias: Tensor) -> Tensor:
         """Return bias + W centre, with the weight (K, C) before `weight` changed it."""
@@ -72,9 +92,15 @@ class Equalisation(Rotation):
     def __call__(self, x: Tensor) -> Tensor:
         return rotate(rotate(x - self.centre).mul_(self.diagonal))
 
+    def inverse(self, x: Tensor) -> Tensor:
+        return rotate_back(rotate_back(x).div_(self.diagonal)).add_(self.centre)
+
     def weight(self, weight: Tensor) -> Tensor:
         """Return W H diagonal^-1 H for a weight (K, C)."""
         return rotate(rotate(weight) / self.diagonal)
+
+    def original(self, weight: Tensor) -> Tensor:
+        return rotate_back(rotate_back(weight).mul_(self.diagonal))
 
 
 def equalise(rows: Tensor, weight: Tensor, flips: Tensor) -> Equalisation:
@@ -100,9 +126,17 @@ class Rescaling:
     def __call__(self, x: Tensor) -> Tensor:
         return (x + self.shift) / self.factor
 
+    def inverse(self, x: Tensor) -> Tensor:
+        """Return x for x'."""
+        return x * self.factor - self.shift
+
     def weight(self, weight: Tensor) -> Tensor:
         """Return W factor for a weight (K, C)."""
         return weight * self.factor
+
+    def original(self, weight: Tensor) -> Tensor:
+        """Return the weight (K, C) that `weight` made this of."""
+        return weight / self.factor
 
     def bias(self, weight: Tensor, bias: Tensor) -> Tensor:
         """Return bias - W shift, with the weight (K, C) before `weight` changed it."""
@@ -112,6 +146,16 @@ class Rescaling:
 def rotate(x: Tensor) -> Tensor:
     """Return x H for x (..., C): H is the Kronecker product of two small matrices, never formed."""
     outer, inner = (factor.to(x) for factor in orthogonal(x.shape[-1]))
+    return _kronecker(x, outer, inner)
+
+
+def rotate_back(x: Tensor) -> Tensor:
+    """Return x H^T for x (..., C): what `rotate` made it of."""
+    outer, inner = (factor.to(x) for factor in orthogonal(x.shape[-1]))
+    return _kronecker(x, outer.T, inner.T)
+
+
+def _kronecker(x: Tensor, outer: Tensor, inner: Tensor) -> Tensor:
     cells = x.reshape(-1, len(outer), len(inner))
     return (outer.T @ (cells @ inner)).view(x.shape)
 

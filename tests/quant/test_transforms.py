@@ -16,8 +16,11 @@ from quant.transforms import (
     equalise,
     gain,
     orthogonal,
+    restored,
     rotate,
+    rotate_back,
     signs,
+    transformed,
 )
 
 SIZES = [1, 2, 3, 8, 15, 32, 48, 96, 192, 384, 768, 1000]
@@ -63,6 +66,35 @@ def test_transformed_input_times_transformed_weight_is_the_layer(size: int, kind
     found = F.linear(transform(x), transform.weight(weight), transform.bias(weight, bias))
     torch.testing.assert_close(found, F.linear(x, weight, bias), rtol=1e-5, atol=1e-5)
     assert torch.equal(x, kept)
+
+
+@pytest.mark.parametrize("size", [3, 32, 48])
+def test_rotating_back_is_the_product_with_the_transposed_matrix(size: int) -> None:
+    x = torch.randn(2, 5, size, generator=torch.Generator().manual_seed(size)).double()
+    torch.testing.assert_close(rotate_back(x), torch.einsum("bnc,dc->bnd", x, whole(size)))
+
+
+@pytest.mark.parametrize("size", [3, 32, 48])
+@pytest.mark.parametrize("kind", [0, 1, 2])
+def test_the_inverse_takes_inputs_weights_and_biases_back(size: int, kind: int) -> None:
+    transform = linear_maps(size)[kind]
+    generator = torch.Generator().manual_seed(2)
+    x, weight = (torch.randn(n, size, generator=generator).double() for n in (20, 7))
+    bias = torch.randn(7, generator=generator).double()
+    moved = transform(x)
+    affine = transformed(transform, (weight, bias))
+    kept = moved.clone(), affine[0].clone()
+    torch.testing.assert_close(transform.inverse(moved), x, rtol=1e-5, atol=1e-5)
+    for found, wanted in zip(restored(transform, affine), (weight, bias), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+    assert torch.equal(moved, kept[0])
+    assert torch.equal(affine[0], kept[1])
+
+
+def test_no_transform_changes_nothing() -> None:
+    affine = torch.randn(3, 4), torch.randn(3)
+    assert transformed(None, affine) is affine
+    assert restored(None, affine) is affine
 
 
 def test_signs_are_the_same_at_every_call() -> None:
