@@ -26,7 +26,7 @@ class Board {
     this.sent = -1 // the row that Python sent last, or was sent
     this.turn = null // the commit that Python has not answered yet
     this.gesture = "" // "pointer" or "key" while one is down
-    this.moved = false
+    this.moved = 0 // when a gesture first moved the slider; 0: it has not yet
     this.under = -1 // the layer under the pointer, or in focus
     put(this.find(".help"), HELP)
     this.listenToSlider()
@@ -168,8 +168,7 @@ class Board {
   listenToSlider() {
     const { slider } = this
     slider.oninput = () => {
-      if (this.gesture && !this.moved) this.tell("moved", true)
-      this.moved = Boolean(this.gesture)
+      if (this.gesture && !this.moved) this.tell("moved", this.moved = Date.now())
       this.draw(Number(slider.value))
     }
     slider.onpointerdown = () => {
@@ -189,12 +188,12 @@ class Board {
   }
 
   release() {
-    const told = this.moved
+    const { moved } = this
     this.gesture = ""
-    this.moved = false
-    if (!told && this.row === this.sent) return
+    this.moved = 0
+    if (!moved && this.row === this.sent) return
     this.sent = this.row
-    this.turn = Date.now() // else Python would not hear of a row that it heard of last
+    this.turn = moved || Date.now() // else a row that Python heard of last would be no news
     this.setState("row", [this.row, this.turn])
     put(this.find(".said"), `${this.spoken()}. Latest bought: ${this.table.steps[this.row]}`)
   }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -41,40 +42,55 @@ def budget_slider(
     Args:
         locks: names of the layers whose bits are fixed; their bars are marked.
         chosen: the layer whose bar is outlined.
-        on_commit: hears the row at which the slider is let go. It may come without `on_move`.
-        on_move: hears that the slider is being dragged, once a drag.
+        on_move: hears that the slider is being moved, once a gesture and before its `on_commit`.
+        on_commit: hears the row at which the slider is let go.
         on_lock: hears a layer's name at a click: it is to be locked, or unlocked.
         on_choose: hears a layer's name at a click with Shift.
     """
-
-    def heard() -> None:
-        sent = row_sent(st.session_state[key].row, len(table.values))
-        if sent is not None:
-            on_commit(sent)
-
-    def to_layer(event: str, on_layer: Callable[[str], None]) -> Callable[[], None]:
-        def told() -> None:
-            name = st.session_state[key][event]
-            if isinstance(name, str) and name in table.names:
-                on_layer(name)
-
-        return told
 
     _mount(
         key=key,
         data={
             "table": table.wire,
             "row": row,
-            "turn": turn_sent(st.session_state.get(key, {}).get("row")),
+            "turn": turn_sent(_heard(key).get("row")),
             "locked": [index for index, name in enumerate(table.names) if name in locks],
             "chosen": table.names.index(chosen) if chosen in table.names else None,
             "colours": painted(DARK_BITS if dark else LIGHT_BITS),
         },
-        on_row_change=heard,
-        on_moved_change=on_move,
-        on_lock_change=to_layer("lock", on_lock),
-        on_chosen_change=to_layer("chosen", on_choose),
+        on_row_change=partial(_committed, key, len(table.values), on_commit, on_move),
+        on_moved_change=partial(_moved, key, on_move),
+        on_lock_change=partial(_pressed, key, "lock", table.names, on_lock),
+        on_chosen_change=partial(_pressed, key, "chosen", table.names, on_choose),
     )
+
+
+def _heard(key: str) -> Mapping[str, object]:
+    return st.session_state.get(key) or {}
+
+
+def _committed(
+    key: str, rows: int, on_commit: Callable[[int], None], on_move: Callable[[], None]
+) -> None:
+    sent = _heard(key).get("row")
+    row = row_sent(sent, rows)
+    if row is None:
+        return
+    # What a busy server gets at once, it hears in any order.
+    if turn_sent(sent) == _heard(key).get("moved"):
+        on_move()
+    on_commit(row)
+
+
+def _moved(key: str, on_move: Callable[[], None]) -> None:
+    if turn_sent(_heard(key).get("row")) != _heard(key).get("moved"):
+        on_move()
+
+
+def _pressed(key: str, event: str, names: Collection[str], on_layer: Callable[[str], None]) -> None:
+    name = _heard(key).get(event)
+    if isinstance(name, str) and name in names:
+        on_layer(name)
 
 
 def row_sent(sent: object, rows: int) -> int | None:
