@@ -40,6 +40,7 @@ def stream(
     name: str = "the quantized model",
     known: Answers | None = None,
     precision: float | None = None,
+    limit: int | None = None,
     largest: int = LARGEST,
     cancel: threading.Event | None = None,
 ) -> Iterator[Step]:
@@ -52,6 +53,7 @@ def stream(
         plain: the float model's logits on these images.
         known: answers to the first images, from an evaluation that was cut off.
         precision: stop once the difference to float is known to +- this share; None: all images.
+        limit: stop after so many images; None: all.
         largest: images of a batch, after the first few.
 
     Raises:
@@ -66,15 +68,19 @@ def stream(
         yield Step(answers, Answers.none(), len(answers), 0.0)
     if settled(answers, precision):
         return
-    for images, labels in pictures.batches(len(answers), largest):
+    stop = len(pictures) if limit is None else min(limit, len(pictures))
+    for images, labels in pictures.batches(len(answers), stop, largest):
         check(cancel)
-        clock, start = batched or plain, len(answers)
-        before = clock.seconds
+        start, before = len(answers), 0.0 if batched is None else batched.seconds
         reference = plain.of(start, images)
         logits = reference if batched is None else batched(images)
         new = Answers.of(logits, labels, reference)
         answers = Answers.joined([answers, new])
-        yield Step(answers, new, start, clock.seconds - before)
+        if batched is None:
+            seconds = plain.seconds(start, len(answers))
+        else:
+            seconds = batched.seconds - before
+        yield Step(answers, new, start, seconds)
         if settled(answers, precision):
             return
 

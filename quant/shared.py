@@ -44,12 +44,14 @@ class Pictures:
     def __len__(self) -> int:
         return len(self._images)
 
-    def batches(self, start: int = 0, largest: int = LARGEST) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images (B, 3, H, W) and labels (B,) from `start` on: few at first, then more."""
+    def batches(
+        self, start: int = 0, stop: int | None = None, largest: int = LARGEST
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images (B, 3, H, W) and labels (B,), start to stop: few at first, then more."""
         pool = ThreadPoolExecutor(READERS)
         coming: deque[Iterator[tuple[Tensor, int]]] = deque()
         try:
-            for span in _spans(start, len(self), largest):
+            for span in _spans(start, len(self) if stop is None else stop, largest):
                 coming.append(pool.map(self._picture, span))
                 if len(coming) > AHEAD:
                     yield _stacked(coming.popleft())
@@ -87,9 +89,6 @@ class FloatLogits:
 
     Args:
         room: bytes of logits to keep; images beyond that are run anew each time.
-
-    Attributes:
-        seconds: spent running the float model so far.
     """
 
     def __init__(
@@ -97,11 +96,13 @@ class FloatLogits:
     ) -> None:
         self._run, self._room = Batched("float", run, device), room
         self._kept: dict[int, Tensor] = {}
+        self._spent: dict[int, float] = {}
         self._lock = threading.Lock()
 
-    @property
-    def seconds(self) -> float:
-        return self._run.seconds
+    def seconds(self, start: int, stop: int) -> float:
+        """Return what running the images start to stop took, whenever that was."""
+        with self._lock:
+            return sum(self._spent.get(place, 0.0) for place in range(start, stop))
 
     def of(self, start: int, images: Tensor) -> Tensor:
         """Return the logits (B, K) of the images that stand at `start` in the set.
@@ -114,7 +115,10 @@ class FloatLogits:
             missing = [i for i, place in enumerate(places) if place not in self._kept]
             if not missing:
                 return torch.stack([self._kept[place] for place in places])
+            before = self._run.seconds
             fresh = self._run(images if len(missing) == len(images) else images[missing])
+            each = (self._run.seconds - before) / len(missing)
+            self._spent |= {places[i]: each for i in missing}
             rows = {places[i]: row for i, row in zip(missing, fresh, strict=True)}
             rows |= {place: self._kept[place] for place in places if place not in rows}
             self._keep(rows)

@@ -174,6 +174,13 @@ def test_a_stream_stops_once_the_difference_is_known_well_enough(streamed):
     assert len(list(streamed(known=known))[-1].answers) == 20
 
 
+@pytest.mark.parametrize("limit", [1, 6, 19])
+def test_a_stream_stops_at_a_limit(data, streamed, limit):
+    whole = list(streamed())[-1].answers
+    assert same(list(streamed(limit=limit))[-1].answers, whole.part(0, limit))
+    assert len(list(streamed(limit=limit, known=whole))) == 1
+
+
 @pytest.mark.parametrize("precision", [0, -0.1, 1, 50])
 def test_a_precision_that_is_no_share_is_refused(streamed, precision):
     with pytest.raises(ValueError, match="use a share between 0 and 1"):

@@ -1,8 +1,10 @@
+import itertools
 import threading
 
 import pytest
 import torch
 
+from quant import batched
 from quant.shared import FloatLogits, Pictures
 
 
@@ -25,14 +27,22 @@ def numbers(batch):
 
 
 @pytest.mark.parametrize(
-    ("start", "largest", "sizes"),
-    [(0, 16, [4, 8, 16, 16, 6]), (0, 2, [2] * 25), (45, 16, [4, 1]), (50, 16, [])],
+    ("start", "stop", "largest", "sizes"),
+    [
+        (0, None, 16, [4, 8, 16, 16, 6]),
+        (0, 50, 2, [2] * 25),
+        (45, None, 16, [4, 1]),
+        (50, None, 16, []),
+        (10, 17, 16, [4, 3]),
+        (17, 10, 16, []),
+    ],
 )
-def test_batches_are_small_at_first_and_in_order(start, largest, sizes):
-    found = list(Pictures(Images(50)).batches(start, largest))
+def test_batches_are_small_at_first_and_in_order(start, stop, largest, sizes):
+    found = list(Pictures(Images(50)).batches(start, stop, largest))
+    expected = list(range(50))[start:stop]
     assert [len(labels) for _, labels in found] == sizes
-    assert [n for images, _ in found for n in numbers(images)] == list(range(start, 50))
-    assert [y for _, labels in found for y in labels.tolist()] == [i % 7 for i in range(start, 50)]
+    assert [n for images, _ in found for n in numbers(images)] == expected
+    assert [y for _, labels in found for y in labels.tolist()] == [i % 7 for i in expected]
 
 
 @pytest.mark.parametrize(("room", "again"), [(10**6, 0), (48 * 12, 8), (0, 20)])
@@ -88,7 +98,18 @@ def test_float_runs_once_on_each_image():
     assert torch.equal(plain.of(0, batch(0, 10)), expected)
     assert torch.equal(plain.of(5, batch(5, 9)), expected[5:9])
     assert sorted(seen) == list(range(10))
-    assert plain.seconds > 0
+
+
+def test_it_is_known_what_running_float_took(monkeypatch):
+    clock = itertools.count()  # each call takes a second, from its look at the clock to the next
+    monkeypatch.setattr(batched.time, "perf_counter", lambda: float(next(clock)))
+    plain = FloatLogits(plain_model()[0])
+    plain.of(0, batch(0, 4))
+    plain.of(2, batch(2, 10))
+    plain.of(0, batch(0, 10))
+    assert plain.seconds(0, 10) == pytest.approx(2)
+    assert plain.seconds(1, 5) == pytest.approx(3 / 4 + 1 / 6)
+    assert plain.seconds(10, 20) == 0
 
 
 def test_what_there_is_no_room_for_is_run_again():
