@@ -15,6 +15,12 @@ def interval(low: float, high: float) -> str:
     return f"{100 * low:.1f} to {100 * high:.1f} %"
 
 
+def points(value: float) -> str:
+    """A difference of shares, in percentage points: -0.0121 -> "−1.2", 0.004 -> "+0.4"."""
+    text = f"{100 * value:+.1f}".replace("-", "−")
+    return "0.0" if text in ("+0.0", "−0.0") else text
+
+
 def size(count: float) -> str:
     """Bytes in decimal units: 2304000 -> "2.30 MB"."""
     return f"{_scaled(count)}B"

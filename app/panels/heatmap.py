@@ -11,6 +11,7 @@ from PIL.Image import Image
 
 from app import heatmaps, pictures, state, units
 from app.components.divider import Side, divider
+from app.explanations import Prepared
 from app.panels import downloads
 from app.question import Question
 from lrp.pictures import enlarge, legend, overlay, veil
@@ -95,22 +96,24 @@ def look_controls() -> Look:
 
 
 def _divided(asked: Question, maps: Maps, look: Look, sides: str) -> None:
-    names = asked.names
-    before = Side("picture", ground(asked))
-    after = side(asked, maps.first, f"for {names[maps.chosen]}", look)
+    names, prepared = asked.names, asked.prepared
+    before = Side("picture", ground(prepared))
+    after = side(prepared, maps.first, f"for {names[maps.chosen]}", look)
     if sides == CLASSES:
-        before, after = after, side(asked, maps.second, f"for {names[maps.rival]}", look)
+        before, after = after, side(prepared, maps.second, f"for {names[maps.rival]}", look)
     at = 50 if sides == CLASSES else MOSTLY_MAP
-    divided(asked, before, after, look, state.DIVIDER, at)
+    divided(prepared, before, after, look, state.DIVIDER, at)
 
 
-def divided(asked: Question, before: Side, after: Side, look: Look, key: str, at: int = 50) -> None:
+def divided(
+    prepared: Prepared, before: Side, after: Side, look: Look, key: str, at: int = 50
+) -> None:
     """Let the user drag a divider between two sides of the picture."""
     divider(
         f"Divider between {before.label} and {after.label}",
         before,
         after,
-        asked.prepared.seen.size,
+        prepared.seen.size,
         look.opacity,
         key,
         state.choose_opacity,
@@ -118,16 +121,16 @@ def divided(asked: Question, before: Side, after: Side, look: Look, key: str, at
     )
 
 
-def side(asked: Question, values: np.ndarray, label: str, look: Look) -> Side:
+def side(prepared: Prepared, values: np.ndarray, label: str, look: Look) -> Side:
     """Make one side of a divider: a map over the grey picture."""
-    size = enlarge(asked.prepared.seen).size
+    size = enlarge(prepared.seen).size
     drawn_veil = veil(heatmaps.scaled(values, look.supporting), size, look.smooth)
-    return Side(label, ground(asked, grey=True), pictures.data_url(drawn_veil))
+    return Side(label, ground(prepared, grey=True), pictures.data_url(drawn_veil))
 
 
-def ground(asked: Question, grey: bool = False) -> str:
+def ground(prepared: Prepared, grey: bool = False) -> str:
     """Return the picture that maps are laid on, as a URL."""
-    return _ground(asked.prepared.seen, asked.prepared.key, grey)
+    return _ground(prepared.seen, prepared.key, grey)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)

@@ -215,7 +215,7 @@ def _divided(asked: Question, compared: Sequence[Compared], look: Look) -> None:
         other = _method("Right", state.RIGHT, compared, 1)
     with left:
         before, after = _side(asked, one, look), _side(asked, other, look)
-        divided(asked, before, after, look, state.METHOD_DIVIDER)
+        divided(asked.prepared, before, after, look, state.METHOD_DIVIDER)
 
 
 def _method(label: str, key: str, compared: Sequence[Compared], first: int) -> Compared:
@@ -233,8 +233,8 @@ def _side(asked: Question, one: Compared, look: Look) -> Side:
     """Make a side of the divider: the grey picture alone while there is no map."""
     found, label = one.map.get(), question.label(one.name)
     if found is None:
-        return Side(f"{label}: {_why(one.map)}", ground(asked, grey=True))
-    return side(asked, found.values, label, look)
+        return Side(f"{label}: {_why(one.map)}", ground(asked.prepared, grey=True))
+    return side(asked.prepared, found.values, label, look)
 
 
 def _measurements(asked: Question, chosen: int, compared: Sequence[Compared]) -> None:
