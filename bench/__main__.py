@@ -1,16 +1,17 @@
-"""Run every measurement: `python -m bench [relevance] [families] [quantization] [allocation]`."""
+"""Run every measurement: `python -m bench [relevance] [families] [quantization] [allocation] [slider]`."""
 
 from __future__ import annotations
 
 import sys
 
-from bench import allocation, families, quantization, relevance
+from bench import allocation, families, quantization, relevance, slider
 
 SUITES = {
     "relevance": relevance.main,
     "families": families.main,
     "quantization": quantization.main,
     "allocation": allocation.main,
+    "slider": slider.main,
 }
 
 
