@@ -1,4 +1,4 @@
-"""Run every measurement: `python -m bench [relevance] [families] [quantization] [allocation] [slider]`."""
+"""Run every measurement, or those named: `python -m bench [relevance] [quantization] ...`."""
 
 from __future__ import annotations
 
