@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from assets.architectures import RECIPES
 from assets.errors import InputError
@@ -81,28 +82,36 @@ def write_json(payload: dict[str, Any], target: str | None) -> None:
         ) from error
 
 
-def print_progress(what: str) -> Callable[[int, int], None]:
+class Reporter(Protocol):
+    """Told what is done of how much, and what there is to say of it."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None: ...
+
+
+def print_progress(what: str, known: int = 0) -> Reporter:
     """Return a callback (done, total) that prints progress and time left to stderr.
 
     On a terminal one line is written over and over, elsewhere one line for each tenth.
-    """
-    started, shown = time.monotonic(), [-1]
 
-    def progress(done: int, total: int) -> None:
+    Args:
+        known: how many were done before, and took no time.
+    """
+    started, shown, width = time.monotonic(), -1, 0
+
+    def progress(done: int, total: int, note: str = "") -> None:
+        nonlocal shown, width
         steps = 100 if sys.stderr.isatty() else 10
         reached = steps * done // max(total, 1)
-        if reached == shown[0]:
+        if reached == shown:
             return
-        shown[0] = reached
-        left = (time.monotonic() - started) / max(done, 1) * (total - done)
+        shown = reached
+        left = (time.monotonic() - started) / max(done - known, 1) * (total - done)
         start, end = ("\r", "" if done < total else "\n") if sys.stderr.isatty() else ("", "\n")
-        text = f"{what}: {done} of {total}, {_duration(left)} left"
-        print(
-            f"{start}{text:<60}".rstrip() if end else f"{start}{text:<60}",
-            end=end,
-            file=sys.stderr,
-            flush=True,
-        )
+        text = f"{what}: {done} of {total}{note and ', '}{note}, {_duration(left)} left"
+        if start:  # one line of the terminal, that covers the one before
+            text = text[: shutil.get_terminal_size().columns - 1]
+            width = max(width, len(text))
+        print(f"{start}{text:<{width}}", end=end, file=sys.stderr, flush=True)
 
     return progress
 

@@ -79,16 +79,12 @@ class Runs:
 
     def begin(self, recipe: Recipe) -> Run:
         """Return the run of a recipe, now running: a new one, or the one there is to go on with."""
-        key, now = recipe.key, time.time()
+        key = recipe.key
         with transaction(self.path, write=True) as connection:
-            connection.execute(
-                "INSERT INTO runs (key, created, model_key, images_key, recipe, state, host, pid,"
-                " beat) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
-                " state = excluded.state, host = excluded.host, pid = excluded.pid,"
-                " beat = excluded.beat",
-                (key, now, recipe.model_key, recipe.images_key, recipe.to_json(), *_here()),
-            )
-            return self._run(_row(connection, "SELECT * FROM runs WHERE key = ?", key))
+            found = _row(connection, "SELECT id FROM runs WHERE key = ?", key)
+            number = _new(connection, key, recipe) if found is None else int(found["id"])
+            _mark(connection, number)
+            return self._run(self._of(connection, number))
 
     def append(self, run: int, answers: Answers, seconds: float, start: int | None = None) -> None:
         """Keep answers that took so many seconds.
@@ -196,6 +192,16 @@ class Runs:
 
 def _row(connection: sqlite3.Connection, statement: str, value: object) -> sqlite3.Row:
     return connection.execute(statement, (value,)).fetchone()
+
+
+def _new(connection: sqlite3.Connection, key: str, recipe: Recipe) -> int:
+    names = (recipe.model_key, recipe.images_key, recipe.to_json())
+    cursor = connection.execute(
+        "INSERT INTO runs (key, created, model_key, images_key, recipe, state, host, pid, beat)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (key, time.time(), *names, *_here()),
+    )
+    return int(cursor.lastrowid or 0)
 
 
 def _insert(connection: sqlite3.Connection, run: int, start: int, answers: Answers) -> None:

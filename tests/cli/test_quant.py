@@ -7,6 +7,7 @@ import pytest
 from assets.command_line import run
 from quant import calibration
 from quant.__main__ import main
+from quant.fakequant import QuantizedModel
 from quant.presets import PRESETS
 
 W4A4 = ["--weight-bits", "4", "--activation-bits", "4"]
@@ -61,7 +62,8 @@ def test_a_second_run_reads_the_calibration_back(capsys, passes, tmp_path, monke
     assert first["preset"] == "repq-vit"
     assert passes == [4]
     files = [p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file()]
-    assert [(p.parts[0], p.name) for p in files] == [("calibrations", "a4.safetensors")]
+    kept = [("calibrations", "a4.safetensors"), ("runs.sqlite3", "runs.sqlite3")]
+    assert sorted((p.parts[0], p.name) for p in files) == kept
     second, _ = evaluated(capsys, *bits)
     assert passes == [4]
     assert second["quantized"] == first["quantized"]
@@ -83,6 +85,166 @@ def test_a_spoilt_calibration_is_named_with_what_to_do(capsys, tmp_path, monkeyp
     captured = capsys.readouterr()
     assert captured.out == ""
     assert f"bitlens: {file} is no calibration: delete it" in captured.err
+
+
+REPQ = ["--preset", "repq-vit", *W4A4]
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """How many images each quantized batch had."""
+    sizes = []
+    run = QuantizedModel.run
+
+    def counted(self, images):
+        sizes.append(len(images))
+        return run(self, images)
+
+    monkeypatch.setattr(QuantizedModel, "run", counted)
+    return sizes
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("BITLENS_HOME", str(tmp_path))
+    return tmp_path
+
+
+def history(capsys, *arguments):
+    assert main(["runs", *arguments, "--json", "-"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_evaluate_stops_when_the_difference_is_known_and_goes_on_when_asked(capsys, home, ran):
+    early, progress = evaluated(capsys, *REPQ, "--precision", "45")
+    assert early["images"] == sum(ran) < early["images_in_all"] == 24
+    width = early["quantized"]["difference_high"] - early["quantized"]["difference_low"]
+    assert width / 2 <= 0.45
+    assert f"evaluation: {early['images']} of 24, top-1 " in progress
+    assert " points (" in progress
+    kept = [(r["id"], r["state"], r["evaluation"]["images"]) for r in history(capsys)["runs"]]
+    assert kept == [(2, "done", early["images"]), (1, "done", early["images"])]
+    whole, _ = evaluated(capsys, *REPQ)
+    assert (whole["run"], whole["images"], sum(ran)) == (early["run"], 24, 24)
+    again, _ = evaluated(capsys, *REPQ)
+    assert sum(ran) == 24  # nothing is run again
+    assert again["quantized"] == whole["quantized"]
+    apart, _ = evaluated(capsys, *REPQ, "--no-history")
+    assert sum(ran) == 48
+    assert apart["run"] is None
+    assert apart["float"] == whole["float"]
+    assert apart["quantized"] == pytest.approx(whole["quantized"], rel=1e-4)
+    assert len(history(capsys)["runs"]) == 2
+
+
+def test_what_was_measured_before_an_interrupt_is_kept(capsys, home, ran, monkeypatch):
+    counted = QuantizedModel.run
+
+    def interrupted(self, images):
+        if sum(ran) >= 12:
+            raise KeyboardInterrupt
+        return counted(self, images)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(QuantizedModel, "run", interrupted)
+        assert run(main, [*EVALUATE, "--model", "digits-vit", *REPQ]) == 130
+    assert capsys.readouterr().err.endswith("bitlens: stopped\n")
+    (kept,) = history(capsys)["runs"]
+    assert (kept["state"], kept["evaluation"]["images"]) == ("stopped", 12)
+    evaluated(capsys, *REPQ)
+    assert sum(ran) == 24
+    assert history(capsys, "show", "1")["state"] == "done"
+
+
+def test_the_history_lists_shows_and_compares(capsys, home):
+    assert main(["runs"]) == 0
+    assert "there are no runs yet" in capsys.readouterr().out
+    four, _ = evaluated(capsys, *REPQ)
+    other = ["--preset", "repq-vit", "--weight-bits", "2", "--activation-bits", "4"]
+    two, _ = evaluated(capsys, *other)
+    assert main(["runs"]) == 0
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert heading.split()[:3] == ["run", "when", "state"]
+    assert [line.split()[0] for line in lines] == ["3", "2", "1"]  # float once for both
+    assert all(name in line for name, line in zip(("W2A4", "float", "W4A4"), lines, strict=True))
+    assert history(capsys, "--model", "digits-swin") == {"runs": []}
+    shown = history(capsys, "show", str(four["run"]))
+    assert shown["recipe"]["model_key"] == four["weights"]
+    for name in ("top1", "difference", "difference_low", "divergence"):
+        assert shown["evaluation"][name] == four["quantized"][name]
+    assert main(["runs", "show", str(two["run"])]) == 0
+    assert "W2 A4" in capsys.readouterr().out
+
+
+def test_a_run_of_the_history_can_be_repeated(capsys, home, ran):
+    first, _ = evaluated(capsys, *REPQ)
+    path = home / "run.json"
+    assert main(["runs", "--json", str(path), "show", str(first["run"])]) == 0
+    assert "W4 A4" in capsys.readouterr().out
+    ran.clear()
+    again, _ = evaluated(capsys, "--preset", "repq-vit", "--allocation", str(path))
+    assert (again["run"], ran) == (first["run"], [])
+    assert again["quantized"] == first["quantized"]
+
+
+def test_two_runs_are_compared_on_their_images(capsys, home):
+    for bits in ("2", "8"):
+        width = ["--weight-bits", bits, "--activation-bits", "8"]
+        evaluated(capsys, "--preset", "repq-vit", *width)
+    low, plain, high = (history(capsys, "show", number)["evaluation"] for number in "123")
+    found = history(capsys, "compare", "1", "3")
+    assert found["images"] == 24
+    assert found["difference"] == pytest.approx(low["top1"] - high["top1"])
+    assert found["difference_low"] < found["difference"] < found["difference_high"]
+    right = sum((c["one"] == c["label"]) - (c["other"] == c["label"]) for c in found["changed"])
+    assert right == round(24 * found["difference"])
+    assert sum(c["images"] for c in found["classes"]) == 24
+    mine = sum(c["images"] * c["top1"] for c in found["classes"])
+    assert mine == pytest.approx(24 * low["top1"])
+    beside_float = history(capsys, "compare", "1", "2")
+    assert beside_float["difference"] == pytest.approx(low["difference"])
+    assert beside_float["difference_high"] == pytest.approx(low["difference_high"])
+    assert plain["difference"] == 0
+    assert main(["runs", "compare", "1", "3"]) == 0
+    out = capsys.readouterr().out
+    assert f"{len(found['changed'])} images changed their answer" in out
+    worst = min(found["classes"], key=lambda c: (c["top1"] - c["other"], c["label"]))
+    assert f"class {worst['label']}: {worst['top1']:.1%} in run 1" in out
+
+
+def test_runs_on_other_images_are_not_compared(capsys, home):
+    evaluated(capsys, *REPQ)
+    assert main([*EVALUATE[:-4], "--limit", "8", "--model", "digits-vit", *REPQ]) == 0
+    capsys.readouterr()
+    assert run(main, ["runs", "compare", "1", "3"]) == 2
+    assert "runs 1 and 3 measured different images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["show", "7"], "there is no run 7"),
+        (["compare", "7", "8"], "there is no run 7"),
+    ],
+)
+def test_a_run_that_is_not_there_is_one_sentence(arguments, sentence, capsys, home):
+    assert run(main, ["runs", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.strip().splitlines()) == 1
+    assert sentence in captured.err
+
+
+def test_a_damaged_history_is_said_before_any_work(capsys, home, passes):
+    (home / "runs.sqlite3").write_text("no database " * 50)
+    for arguments in (["runs"], [*EVALUATE, "--model", "digits-vit", *REPQ]):
+        assert run(main, arguments) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert "runs.sqlite3 is damaged" in captured.err
+        assert len(captured.err.strip().splitlines()) == 1
+    assert passes == []
+    evaluated(capsys, *REPQ, "--no-history")  # works without
 
 
 @pytest.mark.parametrize("name", [*PRESETS, "bitlens:gelu=uniform,bias=off"])
@@ -139,6 +301,8 @@ def test_an_allocation_goes_from_one_command_to_the_other(tmp_path, capsys):
         ([*W4A4, "--limit", "0"], "0 images"),
         ([*W4A4, "--data", "nowhere"], "nowhere"),
         ([*W4A4, "--calibration-images", "0"], "0 images"),
+        ([*W4A4, "--precision", "0"], "--precision 0: use points between 0 and 100"),
+        ([*W4A4, "--precision", "nan"], "--precision nan: use points"),
     ],
 )
 def test_wrong_input_is_one_sentence_and_exit_code_two(arguments, sentence, capsys):
@@ -188,6 +352,9 @@ def test_a_budget_that_cannot_be_is_refused_before_any_work(arguments, sentence,
         ([], "the following arguments are required: command"),
         (["allocate", "--model", "digits-vit", "--average-bits", "four"], "'four'"),
         (["evaluate", "--model", "digits-vit", "--bits", "4"], "--bits"),
+        (["runs", "show"], "the following arguments are required: ID"),
+        (["runs", "compare", "1", "two"], "'two'"),
+        (["runs", "forget", "1"], "'forget'"),
     ],
 )
 def test_arguments_that_cannot_be_read_are_one_sentence_too(arguments, sentence, capsys):

@@ -1,0 +1,76 @@
+"""`python -m quant compare`: presets at several widths, on several draws of calibration images."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from assets.command_line import print_progress, write_json
+from assets.data import ImageSet
+from assets.selection import batches, pictures
+from quant.allocation import uniform
+from quant.calibration import calibrate
+from quant.commands.arguments import Subject, add_images, images, subject
+from quant.compare import FLOAT, Width, read_width, summarise, table
+from quant.evaluation import Run, evaluate
+from quant.fakequant import QuantizedModel
+from quant.presets import PRESETS, Preset, preset
+
+SAYS = "presets and widths over several draws"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Ask for presets, widths and draws."""
+    add_images(parser)
+    parser.add_argument(
+        "--presets",
+        nargs="+",
+        default=list(PRESETS),
+        metavar="PRESET",
+        help=f"{', '.join(PRESETS)}; varied: bitlens:gelu=uniform,bias=off (default: all)",
+    )
+    parser.add_argument("--widths", nargs="+", default=["W4A4"], help="such as W4A8 W6A6")
+    parser.add_argument("--draws", type=int, default=5, help="of calibration images (default: 5)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure presets at several widths on several draws of calibration images."""
+    model = subject(options)
+    widths = [read_width(text) for text in options.widths]
+    presets = [preset(name) for name in options.presets]
+    if options.draws < 1:
+        raise ValueError(f"{options.draws} draws: use 1 or more")
+    draws = []
+    for draw in range(options.draws):
+        calibration, measured = images(options, model.loaded, draw)
+        runs = _configurations(model, calibration, presets, widths, options.ends)
+        report = print_progress(f"draw {draw + 1} of {options.draws}")
+        draws.append(
+            evaluate(runs, batches(measured), len(measured), model.device, progress=report)
+        )
+    found = summarise(draws)
+    named = {name: asdict(comparison) for name, comparison in found.items()}
+    payload = {"model": model.loaded.name, "weights": model.loaded.key, "configurations": named}
+    write_json(payload, options.json)
+    if options.json != "-":
+        print(table(found))
+    return 0
+
+
+def _configurations(
+    subject: Subject,
+    calibration: ImageSet,
+    presets: Sequence[Preset],
+    widths: Sequence[Width],
+    ends: int | None,
+) -> dict[str, Run]:
+    """Name every preset at every width, and float."""
+    model = subject.loaded.model
+    runs: dict[str, Run] = {FLOAT: model}
+    for chosen in presets:
+        calibrated = calibrate(model, pictures(calibration), chosen, subject.device)
+        for width in widths:
+            allocation = uniform(subject.layers, width.weight, width.activation, ends)
+            runs[f"{chosen.name} {width}"] = QuantizedModel(model, calibrated, allocation).run
+    return runs
