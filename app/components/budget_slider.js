@@ -68,7 +68,10 @@ class Board {
   buildFigures(table) {
     const labels = table.columns.map(column => column.label)
     const cells = labels.concat(table.top1).map(label => make("th", "", label))
-    cells.forEach(cell => { cell.scope = "col" })
+    cells.forEach((cell, index) => {
+      cell.scope = "col"
+      cell.title = table.columns[index]?.help ?? ""
+    })
     const scale = make("td", "scale"), ends = make("div")
     ends.append(...(table.scale ?? []).map(end => make("span", "", end + " %")))
     scale.append(ends)

@@ -20,7 +20,13 @@ from quant.allocation import MENU
 Band = tuple[float, float, float]  # a predicted accuracy: low, middle, high, of 1
 FLOAT_BITS = "32"
 TOP1 = "Accuracy (top-1)"
-LABELS = ("Size", "BitOps", "Weight bits", "Activation bits", "Gap to bound")
+COLUMNS = {  # of the table of figures, and what each is
+    "Size": "The model's file: weights at their bits, everything else in float32.",
+    "BitOps": "Bit operations for one image: multiply-accumulates x weight bits x activation bits.",
+    "Weight bits": "The average over all weights.",
+    "Activation bits": "The average over all multiply-accumulates.",
+    "Gap to bound": "The expected loss is at most this much above the least there can be.",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +37,7 @@ class Figures:
         size: bytes, (T,).
         bitops: of one image, (T,).
         weight_bits: average over weights, (T,).
-        activation_bits: average over activations, (T,).
+        activation_bits: average over multiply-accumulates, (T,).
         predicted: top-1 with its band, (T,); None where nothing predicts it.
     """
 
@@ -55,7 +61,7 @@ class Line(NamedTuple):
     """A line of the table of figures: texts that hold for every budget, or one a budget."""
 
     title: str
-    cells: list[str | list[str]]  # in the order of LABELS
+    cells: list[str | list[str]]  # in the order of COLUMNS
     top1: str | list[str] | None  # percent: "measured" or "low predicted high"
 
 
@@ -129,7 +135,9 @@ class BudgetTable:
             "blocks": blocks,
             "weight": weight,
             "activation": None if activation == weight else activation,
-            "columns": [{"label": name, "said": _said(name)} for name in LABELS],
+            "columns": [
+                {"label": name, "help": text, "said": _said(name)} for name, text in COLUMNS.items()
+            ],
             "top1": TOP1,
             "lines": {name: line._asdict() for name, line in self._lines().items()},
             "scale": self._scale(),
@@ -144,7 +152,7 @@ class BudgetTable:
         for line in self._lines().values():
             cells = [cell if isinstance(cell, str) else cell[row] for cell in line.cells]
             top1 = line.top1[row] if isinstance(line.top1, list) else line.top1
-            costs = dict(zip(LABELS, cells, strict=True))
+            costs = dict(zip(COLUMNS, cells, strict=True))
             found.append({"": line.title, **costs, TOP1: _accuracy(top1)})
         return found
 
