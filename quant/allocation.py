@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from lrp.layers import Layer
 from quant.qparams import MAX_BITS, MIN_BITS, check_bits
+
+if TYPE_CHECKING:
+    from quant.budget import Limits
 
 MENU = tuple(range(MIN_BITS, MAX_BITS + 1))
 OBJECTIVES = ("lrp",)
@@ -32,13 +36,30 @@ class Solution:
     """An allocation and how good it is known to be.
 
     Attributes:
-        gap: relative distance between its value and the best bound; 0 is proven optimal.
+        objective: what the losses are made of.
+        average_bits: the greatest uniform width that is within the limits, whole or not.
+        limits: the budget.
+        loss: what the allocation is expected to cost.
+        bound: no allocation within the limits, of the same choices, has less.
     """
 
     allocation: Allocation
     objective: str
     average_bits: float
-    gap: float
+    limits: Limits
+    loss: float
+    bound: float
+
+    @property
+    def gap(self) -> float:
+        """How far the loss may be above the least, relative to it; 0 is proven best."""
+        return float(relative_gap(np.array(self.loss), np.array(self.bound)))
+
+
+def relative_gap(loss: np.ndarray, bound: np.ndarray) -> np.ndarray:
+    """Return (loss - bound) / |loss|, 0 where they are equal."""
+    above = loss - bound
+    return np.divide(above, np.abs(loss), out=np.zeros_like(above), where=above > 0)
 
 
 def uniform(
@@ -93,13 +114,17 @@ def allocate(
         ValueError: bad scores, an unknown lock, a budget outside 2 to 8, or one that the locks
             and the menu cannot meet.
     """
+    from quant import budget
+
     choices = check_budget(layers, average_bits, menu, locks)
     for layer in layers:
         if not (math.isfinite(scores.get(layer.name, math.nan)) and scores[layer.name] >= 0):
             raise ValueError(f"no usable score for {layer.name!r}: it must be finite and >= 0")
     chosen, gap = _solve(layers, scores, average_bits, choices)
     allocation = {la.name: LayerBits(b, b) for la, b in zip(layers, chosen, strict=True)}
-    return Solution(allocation, "lrp", average_bits, gap)
+    loss = sum(scores[la.name] * 4.0**-b for la, b in zip(layers, chosen, strict=True))
+    limits = budget.from_average(layers, average_bits)
+    return Solution(allocation, "lrp", average_bits, limits, loss, loss * (1 - gap))
 
 
 def check_budget(

@@ -4,6 +4,7 @@ import pytest
 
 from lrp.layers import list_layers
 from quant.allocation import LayerBits, Solution, uniform
+from quant.budget import Limits, from_average
 from quant.cost import uniform_cost
 from quant.files import from_json, read_allocation, to_json
 from tests.models import SIZE, build
@@ -14,11 +15,17 @@ def layers():
     return list_layers(build("vit"), SIZE)
 
 
+def described(layers, limits=None):
+    allocation = uniform(layers, 3, 6) | {"head": LayerBits(8, 2)}
+    limits = limits or from_average(layers, 4)
+    solution = Solution(allocation, "sensitivity", 4.0, limits, loss=2.0, bound=1.5)
+    cost = uniform_cost(layers, 4, 0)
+    return json.loads(json.dumps(to_json("m", solution, cost, cost, "bitlens"), allow_nan=False))
+
+
 @pytest.fixture
 def payload(layers):
-    allocation = uniform(layers, 3, 6) | {"head": LayerBits(8, 2)}
-    cost = uniform_cost(layers, 4, 0)
-    return json.loads(json.dumps(to_json("m", Solution(allocation, "lrp", 4, 0.0), cost, cost)))
+    return described(layers)
 
 
 def test_what_is_written_is_read_back(layers, payload, tmp_path):
@@ -28,18 +35,37 @@ def test_what_is_written_is_read_back(layers, payload, tmp_path):
     assert list(found) == [layer.name for layer in layers]
 
 
-def broken(payload, change):
-    change(payload)
-    return payload
+def test_it_says_how_the_bits_were_chosen(layers, payload):
+    assert payload["schema"] == 2
+    assert (payload["model"], payload["preset"]) == ("m", "bitlens")
+    assert (payload["objective"], payload["average_bits"]) == ("sensitivity", 4.0)
+    assert payload["limits"] == {
+        "weight_bits": 4 * sum(layer.parameters for layer in layers),
+        "bitops": 16 * sum(layer.macs for layer in layers),
+    }
+    assert (payload["loss"], payload["bound"], payload["gap"]) == (2.0, 1.5, 0.25)
+
+
+def test_no_limit_is_written_as_null(layers):
+    assert described(layers, Limits(bitops=7))["limits"] == {"weight_bits": None, "bitops": 7}
+
+
+def test_the_first_schema_is_still_read(layers, payload):
+    old = payload | {"schema": 1}
+    for key in ("preset", "limits", "loss", "bound"):
+        del old[key]
+    assert from_json(old, layers) == from_json(payload, layers)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda p: p.update(schema=2), '"schema": 1'),
+        (lambda p: p.pop("schema"), '"schema": 2'),
+        (lambda p: p.update(schema=3), "schema is 3: this version reads 1 and 2"),
+        (lambda p: p.update(schema="2"), "schema is '2'"),
         (lambda p: p.pop("layers"), 'no "layers"'),
         (lambda p: p["layers"].pop("head"), "lacks the layer 'head'"),
-        (lambda p: p["layers"].update(tail={}), "no layer 'tail'"),
+        (lambda p: p["layers"].update(tail={}), r"another model \(m\): it has no layer 'tail'"),
         (lambda p: p["layers"].update(head=4), 'head needs "weight" and "activation"'),
         (lambda p: p["layers"]["head"].pop("weight"), 'head needs "weight"'),
         (lambda p: p["layers"]["head"].update(weight=9), "head: 9 bits"),
