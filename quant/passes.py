@@ -49,6 +49,13 @@ class Plan:
             return "patches"
         return "gelu" if name in self.activated else "plain"
 
+    def affine(self, name: str, weight: Tensor, bias: Tensor | None) -> Affine:
+        """Return a layer's weight (K, C) and bias (K,), rewritten where they are."""
+        if name in self.weights:
+            return self.weights[name]
+        rows = weight.detach().flatten(1)
+        return rows, rows.new_zeros(len(rows)) if bias is None else bias.detach()
+
 
 @dataclass(eq=False)
 class Pass:
@@ -129,7 +136,7 @@ class Solver(Interpreter):
         name = self.layer_name(weight)
         if name not in self.wanted:
             return F.linear(input, weight, bias)
-        affine = self.plan.weights.get(name) or _affine(weight, bias)
+        affine = self.plan.affine(name, weight, bias)
         plain, quantized = self._halves(input)
         solved = self._solve(name, quantized, affine)
         output = F.linear(plain, *affine)
@@ -141,7 +148,7 @@ class Solver(Interpreter):
         name = self.layer_name(weight)
         if name not in self.wanted:
             return F.conv2d(input, weight, bias, *args, **kwargs)
-        affine = self.plan.weights.get(name) or _affine(weight, bias)
+        affine = self.plan.affine(name, weight, bias)
         plain, quantized = self._halves(input)
         kernel = weight.shape[2:]
         rows = patches(quantized, kernel, *args, **kwargs)
@@ -191,8 +198,3 @@ class Solver(Interpreter):
         count = max(6, PRODUCT_ROWS // first.shape[-2])
         chosen = torch.randperm(len(first), generator=self.generator)[:count]
         return chosen.to(first.device)
-
-
-def _affine(weight: Tensor, bias: Tensor | None) -> Affine:
-    rows = weight.detach().flatten(1)
-    return rows, rows.new_zeros(len(rows)) if bias is None else bias.detach()

@@ -1,0 +1,105 @@
+"""What bits are spent by: what each width of each layer is expected to cost.
+
+An allocation is the choice of widths with the least sum of these losses within the limits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from quant.allocation import MENU, Allocation
+from quant.sensitivity import Sensitivity
+
+LRP, SENSITIVITY, PRODUCT = "lrp", "sensitivity", "lrp-x-sensitivity"
+OBJECTIVES = (SENSITIVITY, PRODUCT, LRP)
+UNIFORM, REVERSED, RANDOM = "uniform", "reversed", "random"
+CONTROLS = (UNIFORM, REVERSED, RANDOM)
+
+
+@dataclass(frozen=True, eq=False)
+class Losses:
+    """What each width of each layer is expected to cost.
+
+    The loss of a layer at (w, a) is `weight` at w plus `activation` at a: the errors of the two
+    operands of a product are all but independent, so their squares add up.
+
+    Attributes:
+        names: the L layers, in order.
+        widths: the W widths, ascending.
+        weight: (L, W), of the weights alone; for an attention product, of its second operand.
+        activation: (L, W), of the input alone.
+        objective: what they are made of: one of `OBJECTIVES`, "reversed" or "random-3".
+    """
+
+    names: tuple[str, ...]
+    widths: tuple[int, ...]
+    weight: np.ndarray
+    activation: np.ndarray
+    objective: str
+
+    def of(self, allocation: Allocation) -> float:
+        """Return the expected loss of an allocation of these layers."""
+        column = {width: index for index, width in enumerate(self.widths)}
+        return float(
+            sum(
+                self.weight[row, column[allocation[name].weight]]
+                + self.activation[row, column[allocation[name].activation]]
+                for row, name in enumerate(self.names)
+            )
+        )
+
+
+def by_scores(scores: Mapping[str, float], objective: str = LRP) -> Losses:
+    """Weigh how a quantizer's squared error falls, Omega_i (4^-w + 4^-a), by scores Omega_i.
+
+    Our reading of LRP-QViT, whose formula is not public.
+
+    Raises:
+        ValueError: a score is not finite, or negative (its layer is named).
+    """
+    for name, score in scores.items():
+        if not (math.isfinite(score) and score >= 0):
+            raise ValueError(f"no usable score for {name!r}: it must be finite and >= 0")
+    column = np.array(list(scores.values()))[:, None]
+    loss = column * 4.0 ** -np.array(MENU)
+    return Losses(tuple(scores), MENU, loss, loss, objective)
+
+
+def by_sensitivity(sensitivity: Sensitivity) -> Losses:
+    """Take the divergence, in nats, that each width of each layer costs (`quant.sensitivity`)."""
+    s = sensitivity
+    return Losses(s.names, s.widths, s.weight, s.activation, SENSITIVITY)
+
+
+def by_product(sensitivity: Sensitivity, scores: Mapping[str, float]) -> Losses:
+    """Weigh sensitivities by contribution scores, as Mix-QViT does (arXiv:2501.06357).
+
+    The product L Omega_i Lambda_i(b) is our reading; L scores of one average keep it in nats.
+    """
+    plain = by_sensitivity(sensitivity)
+    column = np.array([[scores[name]] for name in plain.names])
+    column = column / column.mean()
+    return replace(
+        plain,
+        weight=column * plain.weight,
+        activation=column * plain.activation,
+        objective=PRODUCT,
+    )
+
+
+def reversed_losses(losses: Losses) -> Losses:
+    """Hand each layer the losses of the one that ranks as far from the other end: a control."""
+    order = (losses.weight + losses.activation).mean(1).argsort()
+    weight, activation = np.empty_like(losses.weight), np.empty_like(losses.activation)
+    weight[order], activation[order] = losses.weight[order[::-1]], losses.activation[order[::-1]]
+    return replace(losses, weight=weight, activation=activation, objective=REVERSED)
+
+
+def random_losses(names: tuple[str, ...], seed: int) -> Losses:
+    """Score layers by chance: a control, whose spread over seeds says what luck is worth."""
+    drawn = np.random.default_rng(seed).random(len(names))
+    return by_scores(dict(zip(names, drawn.tolist(), strict=True)), f"{RANDOM}-{seed}")
