@@ -89,6 +89,8 @@ def transaction(path: Path, write: bool = False) -> Iterator[sqlite3.Connection]
     Raises:
         ValueError: the file cannot be used; what to do about it is said.
     """
+    if not path.exists():  # someone moved it away to begin anew
+        prepare(path)
     with _connected(path) as connection:
         connection.execute("PRAGMA foreign_keys = ON")
         # With the write-ahead log no kill damages the file; only a power cut may lose the last

@@ -90,3 +90,29 @@ def test_progress_ends_with_the_total_and_keeps_off_stdout(
     lines = printed.err.splitlines()
     assert printed.out == "" and len(lines) <= 12
     assert lines[-1].startswith("calibrate: 200 of 200, 0 s left")
+
+
+def test_progress_says_what_there_is_to_say_and_counts_what_was_known_as_free(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_line.time, "monotonic", iter([0.0, 0.0, 20.0]).__next__)
+    progress = command_line.print_progress("evaluate", known=80)
+    progress(80, 100, "half of them right")
+    progress(90, 100)
+    assert capsys.readouterr().err.splitlines() == [
+        "evaluate: 80 of 100, half of them right, 0 s left",
+        "evaluate: 90 of 100, 20 s left",
+    ]
+
+
+def test_on_a_terminal_one_line_covers_the_one_before(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_line.sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    progress = command_line.print_progress("evaluate")
+    progress(50, 100, "much to be said " * 4)
+    progress(100, 100)
+    first, second = capsys.readouterr().err.removeprefix("\r").split("\r")
+    assert first == "evaluate: 50 of 100, much to be said mu"
+    assert second == f"{'evaluate: 100 of 100, 0 s left':<39}\n"

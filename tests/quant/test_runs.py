@@ -381,6 +381,14 @@ def test_a_damaged_file_is_named_with_what_to_do(history, path):
     assert path.read_bytes() == content
 
 
+def test_a_file_moved_away_makes_room_for_a_new_history(history, path):
+    history.begin(recipe())
+    path.rename(path.with_suffix(".old"))
+    assert history.listed() == []
+    assert history.begin(recipe()).id == 1
+    assert len(Runs(path.with_suffix(".old")).listed()) == 1
+
+
 @pytest.mark.parametrize(
     ("spoil", "what"),
     [
