@@ -37,6 +37,12 @@ page = st.navigation(
             icon=":material/query_stats:",
             help="Measure what a budget costs in accuracy, against float and uniform bits.",
         ),
+        st.Page(
+            "app/views/runs.py",
+            title="Runs",
+            icon=":material/history:",
+            help="Find what was measured, and compare two runs down to single images.",
+        ),
     ]
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import quantizer_state, state
+from app import quantizer_state, run_state, state
 
 
 def show() -> None:
@@ -18,6 +18,7 @@ def show() -> None:
         state.LAYER_PARAMETER: state.layer(),
         state.BITS_PARAMETER: None if average == state.DEFAULT_BITS else f"{average:.1f}",
         **quantizer_state.in_address(),
+        **run_state.in_address(),
     }
     for name, value in shown.items():
         text = None if value is None else str(value)

@@ -45,7 +45,7 @@ def open_selection(choice: ModelChoice, device: str) -> Selected:
 
 def _choice() -> ModelChoice:
     own = state.own_choice()
-    options = [*BUNDLED, *([own.label] if own else [])]
+    options = list(dict.fromkeys([*BUNDLED, *([own.label] if own else [])]))
     label = st.selectbox(
         "Model",
         options,

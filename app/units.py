@@ -21,6 +21,11 @@ def points(value: float) -> str:
     return "0.0" if text in ("+0.0", "−0.0") else text
 
 
+def points_between(low: float, high: float) -> str:
+    """An interval of such a difference: -0.056, 0.004 -> "−5.6 to +0.4"."""
+    return f"{points(low)} to {points(high)}"
+
+
 def size(count: float) -> str:
     """Bytes in decimal units: 2304000 -> "2.30 MB"."""
     return f"{_scaled(count)}B"

@@ -24,6 +24,8 @@ _CSS = """
 .strip span {
   max-width: var(--width); overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
 }
+.strip.wrapped span { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 3;
+  max-width: 100%; white-space: normal; overflow-wrap: anywhere; text-align: center; }
 .strip button:hover { background: var(--st-secondary-background-color); }
 .strip button[aria-pressed="true"] {
   border-color: var(--st-primary-color); background: var(--st-secondary-background-color);

@@ -24,6 +24,7 @@ from app import units
         (units.points(-0.0121), "−1.2"),
         (units.points(0.004), "+0.4"),
         (units.points(-0.0004), "0.0"),
+        (units.points_between(-0.056, 0.004), "−5.6 to +0.4"),
         (units.factor(7.96), "8.0×"),
         (units.bits(4), "4.0 bit"),
         (units.duration(0.2), "1 s"),

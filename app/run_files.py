@@ -1,0 +1,33 @@
+"""A run as a file: its allocation, what it found, and all that is needed to repeat it. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from quant.cost import Cost
+from quant.files import SCHEMA
+from quant.runs import Run
+
+
+def run_to_json(run: Run, spent: Cost | None) -> dict[str, Any]:
+    """Describe a run; of one with an allocation, `quant.files.from_json` reads the bits."""
+    recipe, found = run.recipe, run.evaluation
+    told = {
+        "model": recipe.model,
+        "run": run.id,
+        "created": run.created.isoformat(timespec="seconds"),
+        "state": run.state,
+        "note": run.note,
+        "evaluation": None if found is None else asdict(found),
+        "recipe": {k: v for k, v in json.loads(recipe.to_json()).items() if k != "allocation"},
+    }
+    if spent is not None:
+        told |= {"size_bytes": spent.size_bytes, "bitops": spent.bitops}
+        told |= {"average_bits": spent.average_bits}
+    if recipe.allocation is None:
+        return told
+    layers = {layer: asdict(bits) for layer, bits in recipe.allocation.items()}
+    how = {"preset": recipe.preset, "objective": recipe.objective}
+    return {"schema": SCHEMA, **told, **how, "layers": layers}

@@ -1,0 +1,71 @@
+"""The page of everything that was measured: to find, to compare, to look into."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app import compute, run_history, run_state
+from app.panels import runs_changed, runs_chosen, runs_compare, runs_heatmap, runs_list
+from app.run_pair import Comparison, compared, why_not
+from assets.data import class_names
+from lrp.interpreter import UnsupportedOperation
+from quant.runs import Run
+
+
+def main() -> None:
+    st.header("What was measured?")
+    try:
+        runs = run_history.history().listed()
+    except ValueError as error:
+        st.error(f"{str(error).capitalize()}.")
+        return
+    if not runs:
+        st.info("Nothing yet: let go of the slider on the Budget page, and what it buys is kept.")
+        return
+    runs_list.show(runs)
+    chosen = next((run for run in runs if run.id == run_state.run()), None)
+    if chosen is not None:
+        runs_chosen.show(chosen, runs)
+    _compare(runs)
+
+
+def _compare(runs: Sequence[Run]) -> None:
+    pins = runs_list.pinned(runs)
+    found = compared(pins)
+    if found is None:
+        st.caption(
+            "Float is pinned: pin a quantized run to compare it with."
+            if pins
+            else "Pin a run to compare it with float, or two to compare them with each other."
+        )
+        return
+    reason = why_not(found)
+    if reason:
+        st.warning(f"{reason} Pin two runs on the same images.")
+        return
+    try:
+        compare(found)
+    except UnsupportedOperation as error:
+        st.error(f"This model's heatmaps cannot be compared: {error}.")
+    except ValueError as error:
+        st.error(f"This cannot be compared: {error}.")
+
+
+def compare(found: Comparison) -> None:
+    """Compare two runs, from the whole to one image."""
+    runs_compare.show(found)
+    selected = runs_compare.in_use(found)
+    if selected is None:
+        runs_compare.classes(found, ())
+        return
+    runs_compare.bits(found, compute.layers_of(selected.loaded))
+    runs_compare.classes(found, class_names(selected.loaded))
+    change = runs_changed.show(found, selected)
+    if change is not None:
+        runs_heatmap.show(found, change, selected)
+
+
+if __name__ == "__main__":
+    main()
