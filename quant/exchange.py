@@ -17,7 +17,7 @@ from quant.knapsack import Knapsack
 from quant.prices import Priced
 
 CHANGES, AT_ONCE = 24, 3  # looked at for each budget, and made together
-ROUNDS = 8
+ROUNDS = 40
 RAISES, FIRST_RAISE = 40, 0.005  # of prices, by twice as much each time
 
 
