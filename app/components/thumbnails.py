@@ -24,7 +24,7 @@ _CSS = """
 .strip span {
   max-width: var(--width); overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
 }
-.strip.wrapped span { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 3;
+.strip.wrapped span { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 4;
   max-width: 100%; white-space: normal; overflow-wrap: anywhere; text-align: center; }
 .strip button:hover { background: var(--st-secondary-background-color); }
 .strip button[aria-pressed="true"] {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 from PIL import Image
 
-from app import pictures, run_maps, run_state, units
+from app import pictures, run_maps, run_state, state, units
 from app.components.thumbnails import Thumbnail, thumbnails
 from app.run_pair import NEITHER, ONLY_ONE, ONLY_OTHER, Comparison, kind
 from app.sidebar import Selected
@@ -55,12 +55,13 @@ def _kinds(found: Comparison) -> str:
     kinds = [kind(change) for change in found.changes]
     counts = {ALL: len(kinds)} | {k: kinds.count(k) for k in (ONLY_ONE, ONLY_OTHER, NEITHER)}
     options = [k for k, count in counts.items() if count]
+    state.offer(run_state.CHANGES, options)
     chosen = st.segmented_control(
         "Who is right",
         options,
         default=ALL,
         required=True,
-        key=f"{run_state.CHANGES}-{found.key}",
+        key=run_state.CHANGES,
         format_func=lambda k: f"{k} ({units.count(counts[k])})",
         label_visibility="collapsed",
     )

@@ -70,7 +70,7 @@ def _use(recipe: Recipe) -> None:
         help="Go on with these bits on the Budget page.",
     ):
         use_allocation(recipe)
-        st.switch_page(BUDGET_PAGE)
+        st.switch_page(BUDGET_PAGE, query_params={})  # widgets put theirs back
 
 
 def use_allocation(recipe: Recipe) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 import torch
 
-from app import explanations, run_maps, run_state, units
+from app import explanations, run_maps, run_state, state, units
 from app.explanations import Prepared
 from app.job_panel import result
 from app.layer_data import passes_of
@@ -20,6 +20,7 @@ from lrp.likeness import Likeness, chance_overlap, likeness
 from quant.answers import Change
 from quant.calibration import needed
 
+THEIRS, OURS, TRUE = "B's answer", "A's answer", "its class"
 ALIKE, RATHER = 0.9, 0.6  # rank correlations from which maps are called so
 
 
@@ -39,7 +40,7 @@ def show(found: Comparison, change: Change, selected: Selected) -> None:
     prepared = explanations.prepare(selected.loaded, images.picture(change.index))
     st.subheader("Does the explanation survive?")
     with st.container(horizontal=True, vertical_alignment="center"):
-        target = _target(found, change, images.classes)
+        target = _target(change, images.classes)
         look = look_controls()
     one, other = (_explained(s, selected, prepared, target) for s in found.sides)
     seen = Seen(change, target, images.classes, (one, other))
@@ -51,23 +52,22 @@ def show(found: Comparison, change: Change, selected: Selected) -> None:
         scale(look.supporting)
 
 
-def _target(found: Comparison, change: Change, names: tuple[str, ...]) -> int:
-    """Let the user choose whose answer is explained."""
-    said = {change.other: "B's answer", change.one: "A's answer"}
-    if change.label not in said:
-        said[change.label] = "its class"
-    options = sorted(said, key=lambda k: list(said.values()).index(said[k]))
+def _target(change: Change, names: tuple[str, ...]) -> int:
+    """Let the user choose whose answer is explained; it stays so for other images."""
+    said = {THEIRS: change.other, OURS: change.one}
+    if change.label not in said.values():
+        said[TRUE] = change.label
+    state.offer(run_state.EXPLAINED, said)
     chosen = st.segmented_control(
         "Explain",
-        options,
-        default=options[0],
+        list(said),
+        default=THEIRS,
         required=True,
-        key=f"{run_state.EXPLAINED}-{found.key}-{change.index}",
-        format_func=lambda k: f"{names[k]} ({said[k]})",
-        help="The class whose relevance both maps show.",
+        key=run_state.EXPLAINED,
+        format_func=lambda whose: f"{names[said[whose]]} ({whose})",
         label_visibility="collapsed",
     )
-    return options[0] if chosen is None else chosen
+    return said[chosen or THEIRS]
 
 
 def _explained(
