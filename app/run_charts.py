@@ -173,46 +173,47 @@ def class_points(table: pd.DataFrame) -> pd.DataFrame:
     return long.assign(order=long["class"].map({c: i for i, c in enumerate(shown["class"])}))
 
 
-def class_spec(count: int, dark: bool) -> dict[str, Any]:
-    """Specify a line from A's to B's accuracy for each of `count` classes."""
-    colours = {"domain": [FIRST, SECOND], "range": list(side_colours(dark))}
-    shapes = {"domain": [FIRST, SECOND], "range": ["circle", "diamond"]}
-    rows = {
+_CLASS_PLACES: dict[str, Any] = {
+    "x": {
+        "field": "accuracy",
+        "type": "quantitative",
+        "title": "top-1 within the class (%)",
+        "scale": {"zero": False, "nice": True},
+    },
+    "y": {
         "field": "class",
         "type": "nominal",
         "sort": {"field": "order"},
         "title": None,
         "axis": {"labelOverlap": False, "grid": True, "gridOpacity": 0.3},
-    }
-    x = {
-        "field": "accuracy",
-        "type": "quantitative",
-        "title": "top-1 within the class (%)",
-        "scale": {"zero": False, "nice": True},
-    }
-    tooltip = [
-        {"field": "class", "type": "nominal"},
-        {"field": "side", "type": "nominal"},
-        {"field": "accuracy", "type": "quantitative", "format": ".1f"},
-        {"field": "change", "type": "quantitative", "format": "+.1f"},
-        {"field": "images", "type": "quantitative"},
-    ]
+    },
+}
+
+_CLASS_TOLD = [
+    {"field": "class", "type": "nominal"},
+    {"field": "side", "type": "nominal"},
+    {"field": "accuracy", "type": "quantitative", "format": ".1f"},
+    {"field": "change", "type": "quantitative", "format": "+.1f"},
+    {"field": "images", "type": "quantitative"},
+]
+
+
+def class_spec(count: int, dark: bool) -> dict[str, Any]:
+    """Specify a line from A's to B's accuracy for each of `count` classes."""
+    colours = {"domain": [FIRST, SECOND], "range": list(side_colours(dark))}
+    shapes = {"domain": [FIRST, SECOND], "range": ["circle", "diamond"]}
+    legend = {"orient": "top", "title": None}
     lines = {
         "mark": {"type": "line", "strokeWidth": 2, "opacity": 0.5, "color": ink(dark)},
-        "encoding": {"x": x, "y": rows, "detail": {"field": "class"}},
+        "encoding": {**_CLASS_PLACES, "detail": {"field": "class"}},
     }
     points = {
         "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
         "encoding": {
-            "x": x,
-            "y": rows,
-            "color": {
-                "field": "side",
-                "scale": colours,
-                "legend": {"orient": "top", "title": None},
-            },
+            **_CLASS_PLACES,
+            "color": {"field": "side", "scale": colours, "legend": legend},
             "shape": {"field": "side", "scale": shapes},
-            "tooltip": tooltip,
+            "tooltip": _CLASS_TOLD,
         },
     }
     return {"height": CLASS_MARGIN + CLASS_HEIGHT * count, "layer": [lines, points]}
