@@ -23,19 +23,13 @@ page = st.navigation(
             "app/views/budget.py",
             title="Budget",
             icon=":material/tune:",
-            help="Spend an average number of bits over the layers by their contribution.",
+            help="Spend bits where they matter, and watch what that gives.",
         ),
         st.Page(
             "app/views/layers.py",
             title="Layers",
             icon=":material/stairs:",
             help="Look inside a quantized layer: its grid, its error, what clipping changes.",
-        ),
-        st.Page(
-            "app/views/accuracy.py",
-            title="Accuracy",
-            icon=":material/query_stats:",
-            help="Measure what a budget costs in accuracy, against float and uniform bits.",
         ),
         st.Page(
             "app/views/runs.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import quantizer_state, run_state, state
+from app import budget_state, quantizer_state, run_state, state
 
 
 def show() -> None:
@@ -16,8 +16,9 @@ def show() -> None:
         state.RIVAL_PARAMETER: state.rival(),
         state.DEPTH_PARAMETER: state.depth(),
         state.LAYER_PARAMETER: state.layer(),
-        state.BITS_PARAMETER: None if average == state.DEFAULT_BITS else f"{average:.1f}",
+        state.BITS_PARAMETER: None if average == state.DEFAULT_BITS else f"{average:g}",
         **quantizer_state.in_address(),
+        **budget_state.in_address(),
         **run_state.in_address(),
     }
     for name, value in shown.items():

@@ -8,17 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
-from app import units
-from app.tasks import Measured
 from lrp.layers import Layer
-from quant.allocation import MENU, Allocation
 
 KINDS = {"linear": "linear layer", "matmul": "attention product", "conv2d": "convolution"}
 # Cividis, cut where it would melt into the page: ordered for every kind of colour vision.
@@ -61,22 +56,16 @@ def score_table(
     return table
 
 
-def bits_table(
-    layers: Sequence[Layer],
-    allocation: Allocation,
-    locks: Mapping[str, int],
-    chosen: str | None = None,
-) -> pd.DataFrame:
-    """Add each layer's bits, what is printed on its bar, and whether it is locked."""
-    table = layer_table(layers, chosen)
-    bits = [allocation[name] for name in table["layer"]]
-    table["bits"] = [b.weight for b in bits]
-    table["printed"] = [
-        str(b.weight) if b.weight == b.activation else f"{b.weight}/{b.activation}" for b in bits
-    ]
-    table["fixed"] = ["by hand" if name in locks else "by score" for name in table["layer"]]
-    table["mark"] = ["▾" if name in locks else "" for name in table["layer"]]
-    return table
+def sensitivity_table(layers: Sequence[Layer], rows: pd.DataFrame) -> pd.DataFrame:
+    """Lay weights and activations of each layer out as two bars, one upon the other."""
+    table = layer_table(layers, None)
+    parts = []
+    for side in ("weights", "activations"):
+        part = table.assign(what=side, loss=rows[side], above=rows[side])
+        part["below"] = 0.0 if side == "weights" else rows["weights"]
+        part["above"] = part["below"] + rows[side]
+        parts.append(part)
+    return pd.concat(parts)
 
 
 def blocks_of(layers: Sequence[Layer]) -> list[tuple[str, int, int]]:
@@ -124,33 +113,25 @@ def score_spec(layers: Sequence[Layer], dark: bool) -> dict[str, Any]:
     return spec(layers, [bars, errors], 240, dark)
 
 
-def bits_spec(layers: Sequence[Layer], dark: bool) -> dict[str, Any]:
-    """Specify bars of each layer's bits with the number printed, outlined where locked."""
-    scale = {"domain": list(MENU), "range": DARK_BITS if dark else LIGHT_BITS}
+def sensitivity_spec(layers: Sequence[Layer], dark: bool) -> dict[str, Any]:
+    """Specify bars of sensitivities, weights below and activations on top."""
+    scale = {
+        "domain": ["weights", "activations"],
+        "range": (DARK_KINDS if dark else LIGHT_KINDS)[:2],
+    }
+    legend = {"orient": "top", "title": None, "offset": 0, "symbolStrokeWidth": 0}
+    height = _height("above", "divergence (0.001 nats)", {"nice": True})
     bars = {
-        "mark": {"type": "bar", "cornerRadiusEnd": 2, "stroke": ink(dark)},
+        "mark": {"type": "bar"},
         "encoding": {
             **span(layers),
-            **_height("bits", "bits", {"domain": [0, 9], "nice": False}),
-            "color": {"field": "bits", "type": "ordinal", "scale": scale, "legend": None},
-            "strokeWidth": _outline("datum.chosen"),
-            "tooltip": _tooltip("layer", "kind", "printed", "fixed"),
+            **height,
+            "y2": {"field": "below"},
+            "color": {"field": "what", "type": "nominal", "scale": scale, "legend": legend},
+            "tooltip": _tooltip("layer", "what", loss=".3f"),
         },
     }
-    size = 12 if len(layers) < MANY_LAYERS else 8
-    numbers: dict[str, Any] = {
-        "mark": {"type": "text", "dy": -8, "fontSize": size, "color": ink(dark)},
-        "encoding": {
-            "x": {"field": "middle", "type": "quantitative"},
-            "y": {"field": "bits", "type": "quantitative"},
-            "text": {"field": "printed"},
-        },
-    }
-    locked = {
-        "mark": {"type": "text", "dy": -20, "fontSize": size, "color": ink(dark)},
-        "encoding": {**numbers["encoding"], "text": {"field": "mark"}},
-    }
-    return spec(layers, [bars, numbers, locked], 220, dark)
+    return spec(layers, [bars], 240, dark)
 
 
 def _outline(test: str) -> dict[str, Any]:
@@ -206,67 +187,3 @@ def spec(
         "encoding": {"x": {"field": "edge", "type": "quantitative"}},
     }
     return {"height": height, "layer": [*marks, lines]}
-
-
-@dataclass(frozen=True)
-class Look:
-    """How one kind of configuration is drawn: a symbol, a colour by theme, a step sideways."""
-
-    symbol: str
-    light: str
-    dark: str
-    step: float
-
-
-LOOKS = {
-    "float": Look("diamond", "#5c6673", "#9aa5b1", 0.0),
-    "uniform": Look("square", "#b87a00", "#e69f00", -0.012),
-    "mixed": Look("circle", "#0072b2", "#56b4e9", 0.012),
-    "random": Look("x", "#b8609a", "#cc79a7", 0.036),
-}
-
-
-def trade_off(measured: Sequence[Measured], axis: str, dark: bool) -> go.Figure:
-    """Plot accuracy with its 95 % interval against "size" (MB) or "BitOps" (G)."""
-    figure = go.Figure()
-    for kind, look in LOOKS.items():
-        rows = [m for m in measured if m.configuration.kind == kind]
-        rows.sort(key=lambda row: _cost(row, axis))
-        if rows:
-            figure.add_trace(_points(kind, look, rows, axis, dark))
-    title = "model size (MB)" if axis == "size" else "BitOps per image (G)"
-    figure.update_layout(height=420, margin=MARGIN, legend={"orientation": "h", "y": 1.1})
-    figure.update_xaxes(title=title, type="log", tickformat=".3~g")
-    figure.update_yaxes(title="top-1 accuracy (%)")
-    return figure
-
-
-def _cost(row: Measured, axis: str) -> float:
-    cost = row.configuration.cost
-    return cost.size_bytes / 1e6 if axis == "size" else cost.bitops / 1e9
-
-
-def _points(kind: str, look: Look, rows: Sequence[Measured], axis: str, dark: bool) -> go.Scatter:
-    found = [row.evaluation for row in rows]
-    texts = [
-        f"{' '.join((row.configuration.name, row.preset)).strip()}, "
-        f"{units.count(row.evaluation.images)} images<br>"
-        f"{_cost(row, axis):.3g} {'MB' if axis == 'size' else 'G BitOps'}"
-        for row in rows
-    ]
-    return go.Scatter(
-        name=kind,
-        x=[_cost(row, axis) * 10**look.step for row in rows],
-        y=[100 * e.top1 for e in found],
-        error_y={
-            "type": "data",
-            "array": [100 * (e.top1_high - e.top1) for e in found],
-            "arrayminus": [100 * (e.top1 - e.top1_low) for e in found],
-            "thickness": 1.5,
-            "width": 4,
-        },
-        mode="markers",
-        marker={"size": 11, "symbol": look.symbol, "color": look.dark if dark else look.light},
-        text=texts,
-        hovertemplate="%{text}<br>top-1 %{y:.1f} %<extra></extra>",
-    )

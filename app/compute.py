@@ -1,15 +1,13 @@
-"""What all pages share: sessions, job queues, models, images, scores, allocations, measurements.
+"""What all pages share: sessions, job queues, models, images, scores, calibrations.
 
-Pages hold nothing themselves; `app.explanations` keeps what belongs to one picture. All caches are
-bounded.
+Pages hold nothing themselves; `app.explanations` keeps what belongs to one picture, `app.spending`
+what belongs to a budget. All caches are bounded.
 """
 
 from __future__ import annotations
 
 import atexit
 import gc
-import hashlib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -27,7 +25,6 @@ from assets.selection import divide, take
 from lrp.device import resolve_device
 from lrp.layers import Layer, list_layers
 from lrp.scores import ContributionScores
-from quant import allocation as bits
 from quant.calibration import Calibration
 from quant.cost import other_parameters
 from quant.presets import preset
@@ -160,43 +157,10 @@ def scores_of(loaded: LoadedModel, scoring: Scoring) -> ContributionScores | Non
     return job.result if job is not None and job.state == "done" else None
 
 
-@st.cache_data(max_entries=512, show_spinner=False)
-def _allocate(
-    _layers: Sequence[Layer],
-    _scores: Mapping[str, float],
-    key: tuple[str, ...],
-    average: float,
-    locks: tuple[tuple[str, int], ...],
-) -> bits.Solution:
-    return bits.allocate(_layers, _scores, average, locks=dict(locks))
-
-
-def allocate(
-    loaded: LoadedModel, scoring: Scoring, average: float, locks: Mapping[str, int]
-) -> bits.Solution:
-    """Spend a budget by the scores; ValueError where there is no way."""
-    scores = scores_of(loaded, scoring)
-    if scores is None:
-        raise ValueError("there are no scores yet: compute them first")
-    key = score_key(loaded, scoring)
-    return _allocate(layers_of(loaded), scores.mean, key, average, tuple(sorted(locks.items())))
-
-
 def calibrating(loaded: LoadedModel, folder: str | None, preset_name: str) -> Calibrating:
     """Say how a model is calibrated: on the first images drawn, under a preset."""
     images = calibration_set(loaded, folder, CALIBRATION_IMAGES)
     return Calibrating(loaded, images, preset(preset_name))
-
-
-def start_measurement(
-    chosen: Calibrating, images: ImageSet, configurations: Sequence[tasks.Configuration]
-) -> Job:
-    """Evaluate configurations in the background."""
-    named = repr([(c.name, c.allocation) for c in configurations])
-    key = ("accuracy", *chosen.key, images.key, hashlib.sha256(named.encode()).hexdigest())
-    title = f"Measuring on {len(images)} images"
-    work = tasks.measure(chosen, images, configurations, calibrations())
-    return jobs().submit(key, title, work, owner().name)
 
 
 def devices() -> list[str]:

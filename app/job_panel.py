@@ -77,11 +77,12 @@ def _offer_again(wanted: Wanted[T]) -> None:
 
 def _progress(job: Job, queue: JobQueue, cancel: Callable[[], None]) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        st.progress(job.share, text=_text(job, queue))
+        st.progress(job.share, text=progress_text(job, queue))
         st.button("Cancel", key=f"cancel-{id(job)}", icon=":material/close:", on_click=cancel)
 
 
-def _text(job: Job, queue: JobQueue) -> str:
+def progress_text(job: Job, queue: JobQueue) -> str:
+    """Say how far a job is, or how many are before it."""
     if job.state == WAITING:
         ahead = queue.place(job)
         jobs = "1 job" if ahead == 1 else f"{ahead} jobs"

@@ -18,9 +18,12 @@ from lrp.progress import Cancelled
 
 
 class Report(Protocol):
-    """Hears how far work is; `what` names what is counted, where a job has several stages."""
+    """Hears how far work is: `what` names what is counted, where a job has several stages, and
+    `so_far` is what is found already."""
 
-    def __call__(self, done: int, total: int, what: str = "") -> None: ...
+    def __call__(
+        self, done: int, total: int, what: str = "", so_far: object | None = None
+    ) -> None: ...
 
 
 Work = Callable[[Report, threading.Event], Any]
@@ -46,6 +49,7 @@ class Job:
     done: int = 0
     total: int = 0
     what: str = ""
+    so_far: Any = None
     started: float = 0.0
     seconds: float = 0.0
     result: Any = None
@@ -75,10 +79,12 @@ class Job:
         """Return for how many seconds it has been running."""
         return time.monotonic() - self.started if self.state == RUNNING else 0.0
 
-    def report(self, done: int, total: int, what: str = "") -> None:
+    def report(self, done: int, total: int, what: str = "", so_far: object | None = None) -> None:
         """Take note of progress; another stage has another pace."""
         if what != self.what:
             self.marks.clear()
+        if so_far is not None:
+            self.so_far = so_far
         self.done, self.total, self.what = done, total, what
         self.marks.append((time.monotonic(), done))
 

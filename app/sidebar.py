@@ -14,11 +14,13 @@ from assets.models import BUNDLED, LoadedModel
 
 @dataclass(frozen=True, eq=False)
 class Selected:
-    """The model in use, its images (None: only uploads), and the folder they are in."""
+    """The model in use, its images (None: only uploads), the folder they are in, and the file
+    that the weights are from."""
 
     loaded: LoadedModel
     images: ImageSet | None
     folder: str | None
+    checkpoint: str | None = None
 
 
 def show() -> None:
@@ -40,7 +42,7 @@ def open_selection(choice: ModelChoice, device: str) -> Selected:
     loaded = compute.load(choice, device)
     folder = choice.folder
     images = compute.images_of(loaded, folder) if folder or has_digits(loaded) else None
-    return Selected(loaded, images, folder)
+    return Selected(loaded, images, folder, choice.checkpoint)
 
 
 def _choice() -> ModelChoice:

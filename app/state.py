@@ -1,9 +1,9 @@
-"""The shared selection of a session. It and `app.quantizer_state` alone spell session keys."""
+"""The shared selection of a session. Only this file and the `*_state` files spell session keys."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,8 @@ TARGET_CHOICE, COMPARE, SMOOTH = "target_choice", "compare", "smooth"
 DEPTH_CHOICE, LAYER_CHOICE = "depth_choice", "layer_choice"
 SCORE_RULES, SCORE_IMAGES, SCORE_STATISTIC = "score_rules", "score_images", "score_statistic"
 LOCK_LAYERS, LOCK_BITS = "lock_layers", "lock_bits"
-EVALUATION_IMAGES, EVALUATION_RUNS, COST_AXIS = "evaluation_images", "evaluation_runs", "cost_axis"
 OWN_NAME, OWN_CHECKPOINT, OWN_FOLDER = "own_name", "own_checkpoint", "own_folder"
-GALLERY, BUDGET_SLIDER, SCORE_CHART = "gallery", "budget_slider", "score_chart"
+GALLERY, SCORE_CHART = "gallery", "score_chart"
 PASTE, DIVIDER, METHOD_DIVIDER, BLOCKS = "paste", "divider", "method_divider", "block_strip"
 
 # Plain entries of the session.
@@ -28,8 +27,7 @@ _IMAGE, _TARGET, _RIVAL, _OPACITY = "_image", "_target", "_rival", "_opacity"
 _DEPTH, _LAYER = "_depth", "_layer"
 _OWN, _PENDING, _PICTURES, _UPLOADED = "_own", "_pending", "_pictures", "_uploaded"
 _DECLINED = "_declined"
-_LOCKS, _SOLUTIONS, _HISTORY, _CURRENT = "_locks", "_solutions", "_history", "_current"
-_MEASUREMENT, _BITS = "_measurement", "_bits"
+_LOCKS, _CURRENT, _BITS = "_locks", "_current", "_bits"
 
 IMAGE_PARAMETER, TARGET_PARAMETER, RIVAL_PARAMETER = "image", "class", "against"
 DEPTH_PARAMETER, LAYER_PARAMETER, BITS_PARAMETER = "depth", "layer", "bits"
@@ -189,29 +187,14 @@ def apply_pending() -> None:
         st.session_state[MODEL] = st.session_state.pop(_PENDING)
 
 
-def locks(model_key: str) -> dict[str, int]:
-    """Return the bits fixed by hand, by layer name."""
+def locks(model_key: str) -> dict[str, Any]:
+    """Return the bits fixed by hand (`quant.allocation.LayerBits`), by layer name."""
     return dict(st.session_state.get(_LOCKS, {}).get(model_key, {}))
 
 
-def set_locks(model_key: str, fixed: dict[str, int]) -> None:
+def set_locks(model_key: str, fixed: Mapping[str, Any]) -> None:
     """Replace the bits fixed by hand."""
     st.session_state.setdefault(_LOCKS, {})[model_key] = dict(fixed)
-
-
-def last_solution(model_key: str) -> Any:
-    """Return the last allocation that could be had for a model, or None."""
-    return st.session_state.get(_SOLUTIONS, {}).get(model_key)
-
-
-def keep_solution(model_key: str, solution: Any) -> None:
-    """Remember an allocation, to show while the next one cannot be had."""
-    st.session_state.setdefault(_SOLUTIONS, {})[model_key] = solution
-
-
-def history(model_key: str, data_key: str) -> list[Any]:
-    """Return this session's evaluations of a model on some data; the list may be added to."""
-    return st.session_state.setdefault(_HISTORY, {}).setdefault((model_key, data_key), [])
 
 
 def budget() -> float:
@@ -222,13 +205,13 @@ def budget() -> float:
 
 
 def choose_budget(average: float) -> None:
-    """Choose the average bits, in tenths."""
-    st.session_state[_BITS] = round(average, 1)
+    """Choose the average bits, in twentieths."""
+    st.session_state[_BITS] = round(average, 2)
 
 
 def _bits_asked(text: str) -> float:
     try:
-        asked = round(float(text), 1)
+        asked = round(float(text), 2)
     except ValueError:
         return DEFAULT_BITS
     return asked if LOWEST_BITS <= asked <= HIGHEST_BITS else DEFAULT_BITS
@@ -255,13 +238,3 @@ def decline(keys: Iterable[Hashable]) -> None:
 def ask_again(keys: Iterable[Hashable]) -> None:
     """Allow cancelled work to start again."""
     st.session_state.setdefault(_DECLINED, set()).difference_update(keys)
-
-
-def measurement() -> Hashable | None:
-    """Return the key of the measurement whose rows are not kept yet, if any."""
-    return st.session_state.get(_MEASUREMENT)
-
-
-def keep_measurement(key: Hashable | None) -> None:
-    """Remember the key of the measurement that was started, or None once its rows are kept."""
-    st.session_state[_MEASUREMENT] = key

@@ -1,10 +1,10 @@
-"""The long work of the dashboard, as jobs: methods' maps, scores, accuracy. Runs in a worker."""
+"""The dashboard's long work, as jobs: methods' maps, scores, sensitivities. Runs in a worker."""
 
 from __future__ import annotations
 
 import pathlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,50 +16,21 @@ from app.recent import Recent
 from assets.data import ImageSet
 from assets.home import home
 from assets.models import LoadedModel
-from assets.selection import batches, pictures
+from assets.selection import pictures
 from lrp.clock import forward_backward, timed
 from lrp.deletion import STEPS, curves, deleted, grid
 from lrp.methods import Method
 from lrp.progress import check
 from lrp.rules import PRESETS
 from lrp.scores import ContributionScores, contribution_scores
-from quant.allocation import Allocation
-from quant.calibration import Calibration, calibrate, calibration_folder, needed
-from quant.cost import Cost
-from quant.evaluation import Evaluation, Run, evaluate
-from quant.fakequant import QuantizedModel
+from quant.calibration import Calibration, calibrate, calibration_folder
 from quant.presets import Preset
-from quant.runtime import Path
+from quant.sensitivity import MEASURED, Sensitivity, estimate, measure
 
-SEED = 0
 SCORE_BATCH = 8  # relevance keeps every layer's operands
-FLOAT = "float"
+MEASURED_IMAGES = 16  # of the calibration's: each layer and width is a run of the model
 BRIEF = 0.5  # seconds: maps made this fast are made again, as the first time is no measure
 REPEATS = 5
-
-
-@dataclass(frozen=True, eq=False)
-class Configuration:
-    """One way to run the model: its bits (None is float) and what that costs.
-
-    `kind` is "float", "uniform", "mixed" or "random".
-    """
-
-    kind: str
-    name: str
-    allocation: Allocation | None
-    cost: Cost
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """One row of the accuracy page; a float model has neither preset nor path."""
-
-    configuration: Configuration
-    evaluation: Evaluation
-    calibration_images: int
-    preset: str = ""
-    path: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +152,10 @@ class Calibrating:
         """Where its passes are kept."""
         return calibration_folder(home(), (self.loaded.key, self.images.key), self.preset)
 
+    def sensitivities(self, how: str) -> pathlib.Path:
+        """Where its layers' sensitivities are kept."""
+        return self.folder / f"sensitivity-{how}.json"
+
     def obtain(self, kept: Recent[Calibration]) -> Calibration:
         """Return the calibration, whose passes may still have to be solved."""
         batches, device = pictures(self.images), device_of(self.loaded)
@@ -190,50 +165,21 @@ class Calibrating:
         )
 
 
-def measure(
-    calibrating: Calibrating,
-    images: ImageSet,
-    configurations: Sequence[Configuration],
-    calibrations: Recent[Calibration],
-) -> Work:
-    """Make the job that evaluates `configurations` on all of `images`, with their float model."""
-    loaded, wanted = calibrating.loaded, [c.allocation for c in configurations if c.allocation]
+def sense(
+    calibrating: Calibrating, how: str, calibrations: Recent[Calibration]
+) -> Callable[[Report, threading.Event], Sensitivity]:
+    """Make the job that finds each layer's sensitivity at each width, and keeps it in a file."""
 
-    def work(report: Report, cancel: threading.Event) -> list[Measured]:
-        report(0, len(images), "image")
+    def work(report: Report, cancel: threading.Event) -> Sensitivity:
         calibration = calibrating.obtain(calibrations)
-        widths = set().union(*map(needed, wanted))
-        calibration.solve(widths, lambda d, n: report(d, n, "calibrating, layer"), cancel)
-        found = evaluate(
-            _runs(loaded, calibration, configurations),
-            batches(images),
-            len(images),
-            device_of(loaded),
-            reference=FLOAT,
-            progress=lambda done, total: report(done, total, "image"),
-            cancel=cancel,
+        calibration.solve(
+            progress=lambda done, total: report(done, total, "calibrating, layer"), cancel=cancel
         )
-        return [_measured(c, found[c.name], calibration) for c in configurations]
+        images = calibration.images[: MEASURED_IMAGES if how == MEASURED else None]
+        found = (measure if how == MEASURED else estimate)(
+            calibration, images, lambda done, total: report(done, total, "layer"), cancel
+        )
+        found.write(calibrating.sensitivities(how))
+        return found
 
     return work
-
-
-def _measured(
-    configuration: Configuration, evaluation: Evaluation, calibration: Calibration
-) -> Measured:
-    count, allocation = len(calibration.images), configuration.allocation
-    if allocation is None:
-        return Measured(configuration, evaluation, count)
-    path = Path.of(calibration.layer(name, bits) for name, bits in allocation.items())
-    return Measured(configuration, evaluation, count, calibration.preset.name, path)
-
-
-def _runs(
-    loaded: LoadedModel, calibration: Calibration, configurations: Sequence[Configuration]
-) -> dict[str, Run]:
-    runs: dict[str, Run] = {FLOAT: loaded.model}  # always run: agreement is with it
-    for configuration in configurations:
-        if configuration.allocation is not None:
-            quantized = QuantizedModel(loaded.model, calibration, configuration.allocation)
-            runs[configuration.name] = quantized.run
-    return runs

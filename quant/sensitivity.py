@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,10 +17,13 @@ from lrp.progress import Progress, check
 from quant.calibration import WIDTHS, Calibration
 from quant.errors import errors_of
 from quant.replay import Replay, laid, rows_of
+from quant.store import Stored
 
 ESTIMATED, MEASURED = "estimated", "measured"
-LABELS = 4  # classes drawn an image
-BATCH = 8  # images whose operands and gradients are held at once
+HOW = (ESTIMATED, MEASURED)
+LABELS = 8  # classes drawn an image
+BATCH = 4  # images whose operands and gradients are held at once
+SCHEMA = 1  # of the file
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +47,39 @@ class Sensitivity:
     how: str
     images: int
 
+    def write(self, path: Path) -> None:
+        """Write a JSON file, in one step; ValueError where it cannot be written."""
+        part = path.with_suffix(f".{os.getpid()}.part")
+        facts = {"schema": SCHEMA, "how": self.how, "images": self.images, "widths": self.widths}
+        rows = zip(self.names, self.weight.tolist(), self.activation.tolist(), strict=True)
+        layers = {name: {"weight": w, "activation": a} for name, w, a in rows}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps({**facts, "layers": layers}), encoding="utf-8")
+            part.replace(path)
+        except OSError as error:
+            raise ValueError(f"{path} cannot be written: make room or rights for it") from error
 
-Loss = Callable[[str, Tensor], float]  # of an error of a layer's output, summed over images
+    @classmethod
+    def read(cls, path: Path) -> Sensitivity:
+        """Read what `write` wrote; ValueError for a file that is none, or of another version."""
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            layers = facts["layers"]
+            weight, activation = (
+                np.array([layer[side] for layer in layers.values()], dtype=float)
+                for side in ("weight", "activation")
+            )
+            version, names, widths = facts["schema"], tuple(layers), tuple(facts["widths"])
+            found = cls(names, widths, weight, activation, facts["how"], facts["images"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} holds no sensitivities: delete it ({error})") from None
+        if version != SCHEMA or weight.shape != activation.shape != (len(names), len(widths)):
+            raise ValueError(f"{path} holds sensitivities of another version: delete it")
+        return found
+
+
+Losses = Callable[[str, list[Tensor]], list[float]]  # of errors of a layer's output, by image
 
 
 def estimate(
@@ -51,13 +88,12 @@ def estimate(
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
 ) -> Sensitivity:
-    """Estimate Lambda_i(b) of all layers at all widths from one forward and backward pass.
+    """Estimate Lambda_i(b) of all layers at all widths from one forward pass and its gradients.
 
-    To second order KL(p || p') = 1/2 E_y~p (sum dL_y/dY_i (Y_i^(b) - Y_i))^2, with L_y the loss of
-    class y: the Fisher information along the error a quantizer really makes. The expectation is
-    over `LABELS` classes drawn from the model's own answer, each a backward pass of its own.
-    The sum stands inside the square: errors of one layer's elements go together (our reading; the
-    sum of squares, as often written, ranks inputs far worse).
+    To second order KL(p || p') = 1/2 E_y~p (sum dL_y/dY_i (Y_i^(b) - Y_i))^2, with L_y = -log p(y):
+    the Fisher information along the error that a quantizer really makes. The sum stands inside the
+    square, as errors of one layer's elements go together (our reading; the sum of squares, as
+    often written, ranks inputs far worse). The expectation is over `LABELS` classes an image.
 
     Args:
         images: (B, 3, H, W); those of the calibration by default.
@@ -67,36 +103,39 @@ def estimate(
     """
     generator = torch.Generator().manual_seed(0)
 
-    def begin(part: Tensor) -> tuple[Replay, Loss]:
+    def begin(part: Tensor) -> tuple[Replay, Losses]:
         replay = Replay(calibration.model, calibration.plan(), part, gradients=True)
         gradients = _gradients(replay, generator)
 
-        def loss(name: str, error: Tensor) -> float:
-            return _fisher([rows_of(g[name], error) for g in gradients], error)
+        def losses(name: str, errors: list[Tensor]) -> list[float]:
+            rows = torch.stack([rows_of(g[name], errors[0]).flatten(1) for g in gradients], 1)
+            moved = rows @ torch.stack([e.reshape(len(rows), -1) for e in errors], 1).mT
+            found: list[float] = (moved.square().mean(1).sum(0) / 2).tolist()
+            return found  # (B, LABELS, M) @ (B, M, errors)
 
-        return replay, loss
+        return replay, losses
 
     return _walk(calibration, images, begin, ESTIMATED, progress, cancel)
 
 
 def _gradients(replay: Replay, generator: torch.Generator) -> list[dict[str, Tensor]]:
-    """Return dL_y/dY_i by layer for each of `LABELS` classes y drawn an image."""
+    """Return weighted dL_y/dY_i by layer for each of `LABELS` classes y drawn an image.
+
+    Drawn by q(y) ~ p(y) (1 - p(y)) and weighted by sqrt(p / q): the likeliest class of a sure
+    answer hardly moves, the others, seldom drawn by p, carry the expectation.
+    """
     log = replay.logits.log_softmax(1)
-    shares = log.detach().exp().cpu()
-    drawn = torch.multinomial(shares, LABELS, replacement=True, generator=generator).to(log.device)
+    p = log.detach().exp()
+    q = p * (1 - p) + torch.finfo(p.dtype).tiny
+    q = q / q.sum(1, keepdim=True)
+    drawn = torch.multinomial(q.cpu(), LABELS, replacement=True, generator=generator).to(p.device)
     outputs, found = list(replay.outputs.values()), []
     for label in drawn.split(1, dim=1):
-        gradients = torch.autograd.grad(log.gather(1, label).sum(), outputs, retain_graph=True)
+        weight = (p.gather(1, label) / q.gather(1, label)).sqrt()
+        total = (weight * log.gather(1, label)).sum()
+        gradients = torch.autograd.grad(total, outputs, retain_graph=True)
         found.append(dict(zip(replay.outputs, gradients, strict=True)))
     return found
-
-
-def _fisher(gradients: list[Tensor], error: Tensor) -> float:
-    """Return 1/2 (sum g e)^2, summed over images and averaged over the drawn classes."""
-    images = len(gradients[0])
-    flat = error.reshape(images, -1)
-    moved = [(g.reshape(images, -1) * flat).sum(1).square().sum() for g in gradients]
-    return float(torch.stack(moved).mean() / 2)
 
 
 def measure(
@@ -110,16 +149,17 @@ def measure(
     Layers before it are not computed again. As `estimate` otherwise.
     """
 
-    def begin(part: Tensor) -> tuple[Replay, Loss]:
+    def begin(part: Tensor) -> tuple[Replay, Losses]:
         replay = Replay(calibration.model, calibration.plan(), part)
         wanted = replay.logits.log_softmax(1)
 
         def loss(name: str, error: Tensor) -> float:
+            check(cancel)
             output = replay.outputs[name]
             found = replay.changed(name, output + laid(error, output)).log_softmax(1)
             return float((wanted.exp() * (wanted - found)).sum())
 
-        return replay, loss
+        return replay, lambda name, errors: [loss(name, error) for error in errors]
 
     return _walk(calibration, images, begin, MEASURED, progress, cancel)
 
@@ -127,7 +167,7 @@ def measure(
 def _walk(
     calibration: Calibration,
     images: Tensor | None,
-    begin: Callable[[Tensor], tuple[Replay, Loss]],
+    begin: Callable[[Tensor], tuple[Replay, Losses]],
     how: str,
     progress: Progress | None,
     cancel: threading.Event | None,
@@ -135,18 +175,24 @@ def _walk(
     """Add up losses over batches of images, layers and widths; `progress` counts layers."""
     images = calibration.images if images is None else images
     names, passes = tuple(calibration.plan().layers), {w: calibration.stored(w) for w in WIDTHS}
-    sums = np.zeros((2, len(names), len(WIDTHS)))
+    sums = np.zeros((len(names), 2, len(WIDTHS)))
     parts = images.split(BATCH)
     for done, part in enumerate(parts):
-        replay, loss = begin(part)
+        replay, losses = begin(part)
         for index, name in enumerate(names):
-            for column, width in enumerate(WIDTHS):
-                check(cancel)
-                with torch.no_grad():
-                    errors = errors_of(replay.seen[name], passes, width, calibration.preset.bias)
-                    found = loss(name, errors.weights()), loss(name, errors.input())
-                sums[:, index, column] += found
+            check(cancel)
+            with torch.no_grad():
+                found = losses(name, _errors(replay, name, passes, calibration.preset.bias))
+            sums[index] += np.reshape(found, (2, len(WIDTHS)))
             if progress is not None:
                 progress(done * len(names) + index + 1, len(parts) * len(names))
-    weight, activation = np.maximum(sums, 0) / len(images)
+    weight, activation = np.maximum(sums, 0).transpose(1, 0, 2) / len(images)
     return Sensitivity(names, WIDTHS, weight, activation, how, len(images))
+
+
+def _errors(
+    replay: Replay, name: str, passes: Mapping[int, Stored], corrected: bool
+) -> list[Tensor]:
+    """Return a layer's errors with its weights at each width, then with its input."""
+    errors = [errors_of(replay.seen[name], passes, width, corrected) for width in WIDTHS]
+    return [one.weights() for one in errors] + [one.input() for one in errors]

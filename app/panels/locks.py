@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import compute, state
+from app import compute, plans, state
 from app.sidebar import Selected
-from quant.allocation import MENU
+from quant.allocation import MENU, LayerBits
 
 
-def show(selected: Selected) -> dict[str, int]:
-    """Let the user lock layers; return the bits of those that are."""
+def show(selected: Selected) -> None:
+    """Let the user lock layers in other ways than by a click on a bar."""
     key = selected.loaded.key
     names = [layer.name for layer in compute.layers_of(selected.loaded)]
     fixed = state.locks(key)
-    label = f"Locked by hand: {len(fixed)}" if fixed else "Lock layers by hand"
-    with st.expander(label, icon=":material/lock:", key=f"locks-{key}"):
+    label = f"Locked by hand: {len(fixed)}" if fixed else "Lock layers"
+    with st.popover(label, icon=":material/lock:", key=f"locks-{key}"):
+        st.caption("A click on a bar locks its layer at the bits it has, another unlocks it.")
         with st.container(horizontal=True, vertical_alignment="bottom"):
             st.multiselect("Layers", names, key=state.LOCK_LAYERS, placeholder="Choose layers")
             st.selectbox("Bits", MENU, index=MENU.index(8), key=state.LOCK_BITS, width=90)
             st.button("Lock", icon=":material/lock:", on_click=_lock, args=(key,))
+        with st.container(horizontal=True):
             st.button(
                 "First and last at 8",
                 on_click=_lock_ends,
@@ -28,15 +30,24 @@ def show(selected: Selected) -> dict[str, int]:
             )
             st.button("Clear all", on_click=state.set_locks, args=(key, {}), disabled=not fixed)
         if fixed:
-            st.caption(", ".join(f"`{name}` {bits} bit" for name, bits in fixed.items()))
-    return fixed
+            st.caption(_told(fixed))
+
+
+def _told(fixed: dict[str, LayerBits]) -> str:
+    shown = [f"`{name}` {plans.lock_of(bits)}" for name, bits in list(fixed.items())[:12]]
+    more = len(fixed) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _fixed(names: list[str], width: int) -> dict[str, LayerBits]:
+    return dict.fromkeys(names, LayerBits(width, width))
 
 
 def _lock(key: str) -> None:
-    chosen = dict.fromkeys(st.session_state[state.LOCK_LAYERS], st.session_state[state.LOCK_BITS])
+    chosen = _fixed(st.session_state[state.LOCK_LAYERS], st.session_state[state.LOCK_BITS])
     state.set_locks(key, state.locks(key) | chosen)
     st.session_state[state.LOCK_LAYERS] = []
 
 
 def _lock_ends(key: str, names: list[str]) -> None:
-    state.set_locks(key, state.locks(key) | dict.fromkeys((names[0], names[-1]), MENU[-1]))
+    state.set_locks(key, state.locks(key) | _fixed([names[0], names[-1]], MENU[-1]))

@@ -1,11 +1,17 @@
-"""The page that spends bits where they matter."""
+"""The page that spends bits where they matter, and measures what that gives."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from app import state
-from app.panels import allocation, scores
+from app import compute, run_state, spending, state
+from app.evaluations import Measuring
+from app.panels import below, objective, slider
+from app.panels.objective import Chosen
+from app.panels.slider import Shown
+from app.sidebar import Selected
+from app.spending import Spending
+from quant.budget import Infeasible
 
 
 def main() -> None:
@@ -17,12 +23,75 @@ def main() -> None:
     if selected.images is None:
         st.info("Scores need images: give an image folder in the sidebar, under your own model.")
         return
-    scoring = scores.settings(selected)
-    found = scores.obtain(selected, scoring)
+    _take_over(selected)
+    chosen = objective.settings(selected)
+    found = objective.obtain(selected, chosen)
     if found is None:
         return
-    scores.show(selected, found)
-    st.fragment(allocation.show)(selected, scoring, found)
+    shown = _prepared(selected, chosen, found)
+    if shown is None:
+        return
+    _under(shown, found)
+    st.fragment(_spend)(shown)
+
+
+def _take_over(selected: Selected) -> None:
+    """Lock the layers as a run does that was handed over."""
+    recipe = run_state.handed_over()
+    if recipe is not None and recipe.allocation and recipe.model_key == selected.loaded.key:
+        state.set_locks(selected.loaded.key, recipe.allocation)
+
+
+def _prepared(selected: Selected, chosen: Chosen, found: Spending) -> Shown | None:
+    """Plan every budget; where there is no way, say what is in it and how to get it out."""
+    measuring = _measuring(selected, chosen)
+    scored = compute.scores_of(selected.loaded, chosen.scoring)
+    try:
+        return slider.prepared(selected, found, measuring, scored)
+    except Infeasible as error:
+        st.error(f"There is no such budget. {str(error)[:1].upper()}{str(error)[1:]}.")
+        key = selected.loaded.key
+        left = {name: bits for name, bits in state.locks(key).items() if name not in error.locks}
+        if error.locks:
+            st.button(f"Unlock {len(error.locks)}", on_click=state.set_locks, args=(key, left))
+    except ValueError as error:
+        st.error(f"{error}.")
+    return None
+
+
+def _measuring(selected: Selected, chosen: Chosen) -> Measuring | None:
+    """Return what budgets are measured with; None, said why, where that cannot be."""
+    most = compute.evaluation_limit(selected.loaded, selected.folder)
+    if not most:
+        st.warning(
+            f"The folder has no more than {compute.CALIBRATION_IMAGES} images, which calibrate: "
+            "add some to measure on."
+        )
+        return None
+    count = min(chosen.count, most)
+    images = compute.evaluation_set(selected.loaded, selected.folder, count)
+    try:
+        return spending.measuring(selected, chosen.calibrating, images)
+    except ValueError as error:
+        st.error(f"The history of runs cannot be used, so nothing is measured: {error}.")
+        return None
+
+
+def _under(shown: Shown, found: Spending) -> None:
+    """Say what bits are spent by, and offer to unlock where all layers are as they were loaded."""
+    key, layers = shown.selected.loaded.key, shown.plan.names
+    fixed = state.locks(key)
+    if len(fixed) == len(layers):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.info("All layers are locked, as loaded; the slider decides over unlocked ones.")
+            st.button("Unlock all", on_click=state.set_locks, args=(key, {}))
+    else:
+        st.caption(objective.said(shown.selected, found))
+
+
+def _spend(shown: Shown) -> None:
+    slider.show(shown)
+    below.show(shown)
 
 
 if __name__ == "__main__":

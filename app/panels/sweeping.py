@@ -1,0 +1,107 @@
+"""A sweep: objectives by budgets, measured one after another in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app import budget_state, compute, job_panel, spending, state
+from app.evaluations import Wish
+from app.panels import live
+from app.panels.slider import Shown
+from quant.allocation import uniform
+from quant.budget import from_average
+from quant.budget_plan import budget_plan
+from quant.objectives import (
+    CONTROLS,
+    OBJECTIVES,
+    RANDOM,
+    REVERSED,
+    UNIFORM,
+    Losses,
+    random_losses,
+    reversed_losses,
+)
+
+BUDGETS = (3, 4, 5, 6, 8)
+
+
+def show(shown: Shown) -> None:
+    """Let the user choose what to sweep over, and show how far it is."""
+    with st.container(border=True):
+        st.markdown("**Sweep**: measure objectives and controls at several average bits")
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            objectives = st.pills(
+                "Spent by", [*OBJECTIVES, *CONTROLS], selection_mode="multi",
+                default=[budget_state.objective(), UNIFORM],
+                key=budget_state.SWEEP_OBJECTIVES, persist_state="session",
+                help="Controls: uniform bits; bits spent by three random scores; losses handed "
+                "to the layers in reversed order.",
+            )  # fmt: skip
+            budgets = st.pills(
+                "Average bits", BUDGETS, selection_mode="multi", default=[3, 4, 6],
+                key=budget_state.SWEEP_BUDGETS, persist_state="session",
+            )  # fmt: skip
+            if st.button("Start", icon=":material/play_arrow:", key="start-sweep"):
+                _start(shown, objectives, sorted(budgets))
+        _follow()
+
+
+def _start(shown: Shown, objectives: Sequence[str], budgets: Sequence[int]) -> None:
+    assert shown.measuring is not None
+    wanted = wishes(shown, objectives, budgets)
+    if not wanted:
+        st.warning("Choose at least one objective that is there and one budget.")
+        return
+    job = spending.start_sweep(shown.measuring, wanted, live.precision())
+    budget_state.keep_sweep(job.key)
+
+
+def _follow() -> None:
+    key = budget_state.sweep()
+    job = None if key is None else compute.jobs().find(key)
+    if job is None:
+        return
+    if job.state == "done":
+        budget_state.keep_sweep(None)
+        st.caption(f"Done: {job.result} configurations, on the chart and on the Runs page.")
+        return
+    job_panel.follow(job)
+
+
+def wishes(shown: Shown, objectives: Sequence[str], budgets: Sequence[int]) -> list[Wish]:
+    """Say what a sweep measures: float once, then every objective at every budget."""
+    found = [Wish(None, "float", "float")]
+    for objective in objectives:
+        for losses in _losses(shown, objective):
+            found += _spent(shown, losses, budgets)
+        if objective == UNIFORM:
+            layers = compute.layers_of(shown.selected.loaded)
+            found += [Wish(uniform(layers, b, b), UNIFORM, f"{b} bit") for b in budgets]
+    return found if len(found) > 1 else []
+
+
+def _losses(shown: Shown, objective: str) -> list[Losses]:
+    """Return the losses that an objective or a control spends by; none for uniform bits."""
+    if objective == UNIFORM:
+        return []
+    if objective == RANDOM:
+        return [random_losses(shown.plan.names, seed) for seed in range(spending.RANDOM_SEEDS)]
+    if objective == REVERSED:
+        return [reversed_losses(shown.spending.expected or shown.spending.losses)]
+    made = spending.losses_of(objective, shown.scores, shown.spending.sensitivity)
+    return [] if made is None else [made]
+
+
+def _spent(shown: Shown, losses: Losses, budgets: Sequence[int]) -> list[Wish]:
+    layers, loaded = compute.layers_of(shown.selected.loaded), shown.selected.loaded
+    choices = spending.choices_of(loaded, shown.spending, state.locks(loaded.key))
+    feasible = [b for b in budgets if b >= choices.least_average]
+    if not feasible:
+        return []
+    plan = budget_plan(choices, losses, [from_average(layers, b) for b in feasible], nested=False)
+    return [
+        Wish(plan.allocation(row), losses.objective, shown.words(f"{b} bit"))
+        for row, b in enumerate(feasible)
+    ]

@@ -1,0 +1,199 @@
+"""How bits are spent and what that gives: losses, plans, evaluations. Cached for all sessions."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from app import compute, evaluations, plans, run_history, tasks
+from app.evaluations import Measuring, Wish
+from app.jobs import Job
+from app.recent import Recent
+from app.sidebar import Selected
+from app.tasks import Calibrating
+from assets.data import ImageSet
+from assets.models import LoadedModel
+from lrp.scores import ContributionScores
+from quant.allocation import LayerBits
+from quant.budget import Choices, Limits, offer
+from quant.budget_plan import BudgetPlan, budget_plan
+from quant.objectives import LRP, SENSITIVITY, Losses, by_product, by_scores, by_sensitivity
+from quant.prediction import Point, Prediction, predict
+from quant.runs import Run
+from quant.sensitivity import Sensitivity
+from quant.shared import FloatLogits, Pictures
+
+RANDOM_SEEDS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """This process's bounded memory of budgets."""
+
+    sensitivities: Recent[Sensitivity]
+    plans: Recent[tuple[plans.Axis, BudgetPlan]]
+    shared: Recent[tuple[Pictures, FloatLogits]]
+
+
+@st.cache_resource(show_spinner=False)
+def _kept() -> _Kept:
+    return _Kept(Recent(max_entries=8), Recent(max_entries=32), Recent(max_entries=2))
+
+
+@dataclass(frozen=True, eq=False)
+class Spending:
+    """How bits are spent: by which losses, on which widths, within what besides the budget.
+
+    Attributes:
+        losses: of the objective.
+        sensitivity: what allocations are expected to lose, in nats; None before it is known.
+        key: names the losses.
+        other: limits that hold besides the slider's.
+    """
+
+    losses: Losses
+    sensitivity: Sensitivity | None
+    key: Hashable
+    unit: str
+    menu: tuple[int, ...]
+    tied: bool
+    other: Limits
+
+    @property
+    def expected(self) -> Losses | None:
+        """Losses in nats, whatever bits are spent by."""
+        return None if self.sensitivity is None else by_sensitivity(self.sensitivity)
+
+
+def losses_of(
+    objective: str, scores: ContributionScores | None, sensitivity: Sensitivity | None
+) -> Losses | None:
+    """Return the losses of an objective, or None where what they are made of is not there yet."""
+    if objective == LRP:
+        return None if scores is None else by_scores(scores.mean)
+    if sensitivity is None:
+        return None
+    if objective == SENSITIVITY:
+        return by_sensitivity(sensitivity)
+    return None if scores is None else by_product(sensitivity, scores.mean)
+
+
+def _sensitivity_key(chosen: Calibrating, how: str) -> tuple[str, ...]:
+    return "sensitivity", how, *chosen.key
+
+
+def sensitivity_of(chosen: Calibrating, how: str) -> Sensitivity | None:
+    """Return the sensitivities if they were found before, in this process or another."""
+    key, path = _sensitivity_key(chosen, how), chosen.sensitivities(how)
+    found = _kept().sensitivities.peek(key)
+    if found is None and path.exists():
+        found = _kept().sensitivities.get(key, lambda: Sensitivity.read(path))
+    return found
+
+
+def sensitivity_job(chosen: Calibrating, how: str) -> Job | None:
+    """Return the job that finds sensitivities, if there is one."""
+    return compute.jobs().find(_sensitivity_key(chosen, how))
+
+
+def start_sensitivity(chosen: Calibrating, how: str) -> Job:
+    """Find sensitivities in the background."""
+    title = f"Finding how sensitive the layers of {chosen.loaded.name} are"
+    work = tasks.sense(chosen, how, compute.calibrations())
+    key = _sensitivity_key(chosen, how)
+    return compute.jobs().submit(key, title, work, compute.owner().name)
+
+
+def choices_of(loaded: LoadedModel, spending: Spending, locks: dict[str, LayerBits]) -> Choices:
+    """Return the widths each layer may take; ValueError for a lock that this model has not."""
+    return offer(compute.layers_of(loaded), spending.menu, locks, spending.tied)
+
+
+def plan_of(
+    loaded: LoadedModel, spending: Spending, locks: dict[str, LayerBits]
+) -> tuple[plans.Axis, BudgetPlan]:
+    """Spend every budget of the slider; Infeasible where the other limits leave no way."""
+    key = (
+        spending.key,
+        spending.unit,
+        spending.menu,
+        spending.tied,
+        spending.other,
+        tuple(sorted((name, bits.weight, bits.activation) for name, bits in locks.items())),
+    )
+
+    def make() -> tuple[plans.Axis, BudgetPlan]:
+        layers = compute.layers_of(loaded)
+        choices = choices_of(loaded, spending, locks)
+        axis = plans.axis_of(layers, choices, spending.unit, spending.other)
+        return axis, budget_plan(choices, spending.losses, axis.limits)
+
+    return _kept().plans.get(key, make)
+
+
+def measuring(selected: Selected, chosen: Calibrating, images: ImageSet) -> Measuring:
+    """Say what configurations are measured with; the history's ValueError where it is damaged."""
+    loaded, device = selected.loaded, tasks.device_of(selected.loaded)
+    pictures, plain = _kept().shared.get(
+        (loaded.key, str(device), images.key),
+        lambda: (Pictures(images), FloatLogits(loaded.model, device)),
+    )
+    return Measuring(
+        calibrating=chosen,
+        images=images,
+        checkpoint=selected.checkpoint,
+        folder=selected.folder,
+        pictures=pictures,
+        plain=plain,
+        calibrations=compute.calibrations(),
+        history=run_history.history(),
+    )
+
+
+def start_evaluation(measuring: Measuring, wish: Wish, precision: float | None) -> Job:
+    """Evaluate a configuration in the background."""
+    key = ("evaluation", measuring.recipe(wish).key, precision)
+    title = f"Measuring {wish.objective} {wish.budget}"
+    work = evaluations.evaluate(measuring, wish, precision)
+    return compute.jobs().submit(key, title, work, compute.owner().name)
+
+
+def start_sweep(measuring: Measuring, wishes: Sequence[Wish], precision: float | None) -> Job:
+    """Evaluate configurations one after another in the background."""
+    named = repr([measuring.recipe(wish).key for wish in wishes])
+    key = ("sweep", hashlib.sha256(named.encode()).hexdigest(), precision)
+    title = f"Sweep over {len(wishes)} configurations"
+    work = evaluations.sweep(measuring, wishes, precision)
+    return compute.jobs().submit(key, title, work, compute.owner().name)
+
+
+def float_top1(runs: Sequence[Run]) -> float | None:
+    """Return the float model's accuracy, as the run on the most images knows it."""
+    best = max(runs, key=lambda run: run.counts.images, default=None)
+    return None if best is None else best.counts.plain / best.counts.images
+
+
+def prediction_of(runs: Sequence[Run], expected: Losses | None) -> Prediction | None:
+    """Predict accuracies from what was measured of this model; None while that is too little."""
+    if expected is None:
+        return None
+    points = [_point(run, expected) for run in runs if run.recipe.allocation is not None]
+    return predict([point for point in points[::-1] if point is not None])
+
+
+def _point(run: Run, expected: Losses) -> Point | None:
+    found, allocation = run.evaluation, run.recipe.allocation
+    if found is None or allocation is None or not run.counts.plain:
+        return None
+    plain = run.counts.plain / run.counts.images
+    error = found.half_width / 1.96 / plain
+    return Point(expected.of(allocation), 1 + found.difference / plain, error)
+
+
+def same_place(one: str | None, other: str | None) -> bool:
+    """Say whether two folders are one."""
+    return one == other or (one is not None and other is not None and os.path.samefile(one, other))
