@@ -1,11 +1,18 @@
-"""Command line: `python -m quant evaluate`, `compare`, `allocate` and `runs`."""
+"""Command line: `python -m quant sensitivity`, `allocate`, `evaluate`, `sweep` and others."""
 
 from __future__ import annotations
 
 from assets.command_line import Parser, start
-from quant.commands import allocate, compare, evaluate, runs
+from quant.commands import allocate, compare, evaluate, runs, sensitivity, sweep
 
-COMMANDS = {"evaluate": evaluate, "compare": compare, "allocate": allocate, "runs": runs}
+COMMANDS = {
+    "evaluate": evaluate,
+    "compare": compare,
+    "sensitivity": sensitivity,
+    "allocate": allocate,
+    "sweep": sweep,
+    "runs": runs,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -4,75 +4,130 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
-from assets.command_line import print_progress, write_json
-from assets.data import load_images
-from assets.selection import pictures, take
-from lrp.rules import LRP_QVIT, PRESETS, preset
-from lrp.scores import STATISTICS, contribution_scores
-from quant.allocation import OBJECTIVES, allocate, check_budget
-from quant.commands.arguments import Subject, add_model, subject
+import numpy as np
+
+from assets.command_line import write_json
+from lrp.layers import Layer
+from quant.allocation import Solution
+from quant.budget import Choices, Limits, combine, from_average, from_size
+from quant.budget_plan import budget_plan
+from quant.commands.arguments import (
+    Subject,
+    add_calibration,
+    add_preset,
+    add_widths,
+    calibration_images,
+    choices,
+    subject,
+)
+from quant.commands.calibrating import Calibrating
+from quant.commands.losses import Scoring, add_scoring
+from quant.commands.words import beside, certificate
 from quant.cost import cost, other_parameters, uniform_cost
+from quant.exact import exact
 from quant.files import to_json
+from quant.objectives import LRP, OBJECTIVES, Losses
+from quant.plan_file import to_csv
+from quant.presets import preset
+from quant.qparams import MAX_BITS
 
 SAYS = "spend a bit budget over the layers"
+ROWS = 121  # of a plan: 0.05 bits apart from 2 to 8
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Ask for a budget, and how layers are scored."""
-    add_model(parser)
-    parser.add_argument("--average-bits", type=float, required=True, help="the budget, 2 to 8")
-    parser.add_argument("--objective", default="lrp", choices=OBJECTIVES, help="default: lrp")
+    """Ask for a budget, what it is spent by, and on which widths."""
+    add_calibration(parser)
+    add_preset(parser)
+    parser.add_argument("--average-bits", type=float, help="at most uniform B bits' size, BitOps")
+    parser.add_argument("--size-mb", type=float, metavar="MB", help="of the layers' weights")
+    parser.add_argument("--gbitops", type=float, metavar="G", help="10^9 bit operations an image")
     parser.add_argument(
-        "--statistic", default=STATISTICS[0], choices=STATISTICS, help="of relevance"
+        "--objective", default=OBJECTIVES[0], choices=OBJECTIVES, help=f"default: {OBJECTIVES[0]}"
     )
-    parser.add_argument("--rules", default=LRP_QVIT.name, help=f"{', '.join(PRESETS)}")
-    parser.add_argument("--images", type=int, default=32, help="images to score on (default: 32)")
+    add_scoring(parser)
+    add_widths(parser)
     parser.add_argument(
-        "--lock", action="extend", nargs="+", default=[], metavar="LAYER=BITS", help="fix layers"
+        "--plan",
+        metavar="FILE.csv",
+        help=f"write {ROWS} budgets from the lowest to {MAX_BITS} bits; other limits hold in all",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Score the layers, spend the budget, and write the allocation."""
+    """Score the layers, spend the budget, and write the allocation and the plan."""
     model = subject(options)
-    layers, locks = model.layers, _locks(options.lock)
-    check_budget(layers, options.average_bits, locks=locks)
-    solution = allocate(layers, _scores(options, model), options.average_bits, locks=locks)
-    others = other_parameters(model.loaded.model, layers)
-    spent = cost(layers, solution.allocation, others)
-    reference = uniform_cost(layers, options.average_bits, others)
-    payload = to_json(model.loaded.name, solution, spent, reference)
-    write_json(payload, options.json)
-    if options.json != "-":
-        for name, bits in solution.allocation.items():
-            print(f"{name:<40} W{bits.weight} A{bits.activation}")
-        print(
-            f"{spent.size_bytes / 1e6:.3f} MB and {spent.bitops / 1e9:.3f} GBitOps; uniform "
-            f"{reference.size_bytes / 1e6:.3f} MB and {reference.bitops / 1e9:.3f} GBitOps; "
-            f"gap {solution.gap:.2%}"
-        )
+    offered = choices(options, model.layers, options.tied)
+    limits, other = _limits(options, model.layers), _other(options)
+    for one in (limits, other):
+        offered.check(one)  # before any work
+    calibrating = Calibrating(
+        model, calibration_images(options, model.loaded), preset(options.preset)
+    )
+    losses = Scoring.of(options, calibrating).losses(options.objective)
+    if options.plan is not None:
+        _plan(options.plan, model, offered, losses, other)
+    if limits != Limits():
+        _solve(options, model, offered, losses, limits)
     return 0
 
 
-def _scores(options: argparse.Namespace, model: Subject) -> dict[str, float]:
-    images = take(load_images(options.data, model.loaded, "calibration"), options.images)
-    return contribution_scores(
-        model.loaded.model,
-        pictures(images, 8),
-        len(images),
-        preset(options.rules),
-        options.statistic,
-        model.device,
-        print_progress("contribution scores"),
-    ).mean
+def _other(options: argparse.Namespace) -> Limits:
+    """Return the limits that hold besides average bits."""
+    found = Limits()
+    for name in ("size_mb", "gbitops"):
+        amount = getattr(options, name)
+        if amount is not None and not amount > 0:
+            raise ValueError(f"--{name.replace('_', '-')} {amount:g}: use more than 0")
+    if options.size_mb is not None:
+        found = combine(found, from_size(1e6 * options.size_mb))
+    if options.gbitops is not None:
+        found = combine(found, Limits(bitops=1e9 * options.gbitops))
+    return found
 
 
-def _locks(texts: Sequence[str]) -> dict[str, int]:
-    locks: dict[str, int] = {}
-    for text in texts:
-        name, separator, bits = text.rpartition("=")
-        if not separator or not bits.isdecimal():
-            raise ValueError(f"--lock {text}: use LAYER=BITS, such as head=8")
-        locks[name] = int(bits)
-    return locks
+def _limits(options: argparse.Namespace, layers: Sequence[Layer]) -> Limits:
+    """Return the budget: all limits that were asked for together."""
+    found = _other(options)
+    if options.average_bits is not None:
+        found = combine(found, from_average(layers, options.average_bits))
+    if found == Limits() and options.plan is None:
+        raise ValueError("no budget: give --average-bits, --size-mb or --gbitops, or --plan")
+    return found
+
+
+def _plan(path: str, model: Subject, offered: Choices, losses: Losses, other: Limits) -> None:
+    """Write the path of budgets."""
+    averages = np.linspace(min(offered.least_average, MAX_BITS), MAX_BITS, ROWS)
+    limits = [combine(from_average(model.layers, float(one)), other) for one in averages]
+    found = budget_plan(offered, losses, limits)
+    text = to_csv(found, model.layers, other_parameters(model.loaded.model, model.layers))
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError:
+        raise ValueError(f"{path} cannot be written: give a file in an existing folder") from None
+
+
+def _solve(
+    options: argparse.Namespace, model: Subject, offered: Choices, losses: Losses, limits: Limits
+) -> None:
+    """Spend one budget, and say what it buys."""
+    solution = exact(offered, losses, limits)
+    others = other_parameters(model.loaded.model, model.layers)
+    spent = cost(model.layers, solution.allocation, others)
+    even = uniform_cost(model.layers, solution.average_bits, others)
+    quantizer = None if options.objective == LRP else preset(options.preset).name
+    write_json(to_json(model.loaded.name, solution, spent, even, quantizer), options.json)
+    if options.json != "-":
+        print(_said(solution))
+        print(certificate(solution))
+        print(beside(spent, even))
+
+
+def _said(solution: Solution) -> str:
+    return "\n".join(
+        f"{name:<40} W{bits.weight} A{bits.activation}"
+        for name, bits in solution.allocation.items()
+    )

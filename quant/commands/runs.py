@@ -11,7 +11,7 @@ from typing import Any
 from assets.command_line import write_json
 from assets.home import home
 from quant.answers import Change, ClassAccuracy, Evaluation, by_class, changed, paired
-from quant.commands.words import accuracy, points, to_float
+from quant.commands.words import accuracy, aligned, points, to_float
 from quant.files import SCHEMA
 from quant.recipe import Recipe
 from quant.runs import FILE, Run, Runs
@@ -50,12 +50,7 @@ def _list(options: argparse.Namespace, history: Runs) -> tuple[dict[str, Any], s
     if options.model is not None:
         found = [run for run in found if run.recipe.model == options.model]
     rows = [COLUMNS, *map(_cells, found)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
-    text = "\n".join(lines) if found else f"there are no runs yet in {history.path}"
+    text = aligned(rows) if found else f"there are no runs yet in {history.path}"
     return {"runs": [_described(run) for run in found]}, text
 
 

@@ -1,8 +1,15 @@
-"""Say accuracies and differences the same way in every command."""
+"""Say accuracies, differences and allocations, and lay out tables, the same way in all commands."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from quant.allocation import Solution
 from quant.answers import Evaluation
+from quant.cost import Cost
+from quant.objectives import LRP
+
+PROVEN = 1e-6  # a gap not above this is rounding: HiGHS stops there
 
 
 def accuracy(found: Evaluation) -> str:
@@ -19,3 +26,43 @@ def to_float(found: Evaluation) -> str:
     """Say how much better than float it is on the same images."""
     bounds = (found.difference_low, found.difference_high)
     return f"{points(found.difference, *bounds)} to float"
+
+
+def certificate(solution: Solution) -> str:
+    """Say what an allocation is expected to lose, and how far that may be above the least."""
+    unit = "" if solution.objective == LRP else " nats"
+    proof = (
+        "proven best" if solution.gap <= PROVEN else f"at most {solution.gap:.2%} above the best"
+    )
+    return (
+        f"expected loss {solution.loss:.4g}{unit}, bound {solution.bound:.4g}{unit}, "
+        f"gap {solution.gap:.2%}: {proof}"
+    )
+
+
+def beside(spent: Cost, uniform: Cost) -> str:
+    """Say what an allocation costs, beside the same budget spent uniformly."""
+    return (
+        f"{_cost(spent)}, {spent.average_bits:.2f} bits a weight; "
+        f"uniform {uniform.average_bits:.4g} bits: {_cost(uniform)}"
+    )
+
+
+def _cost(found: Cost) -> str:
+    return f"{found.size_bytes / 1e6:.3f} MB and {found.bitops / 1e9:.3f} GBitOps"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Lay rows of equal length out in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+    return "\n".join(lines)
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Lay rows out as a Markdown table; the first is its head."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])

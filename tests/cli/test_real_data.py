@@ -100,11 +100,13 @@ def test_its_maps_are_faithful(command, folder):
 
 
 def test_it_is_allocated_and_evaluated(command, folder, tmp_path):
-    allocation = command("quant", "allocate", "--data", folder, "--images", 8, "--average-bits", 6)
+    calibrated = ("--data", folder, "--calibration-images", 8)
+    allocation = command("quant", "allocate", *calibrated, "--average-bits", 6)
+    assert allocation["gap"] == pytest.approx(0, abs=1e-6)
     assert allocation["size_bytes"] <= allocation["uniform"]["size_bytes"]
     assert allocation["bitops"] <= allocation["uniform"]["bitops"]
     (tmp_path / "a.json").write_text(json.dumps(allocation))
-    images = ("--data", folder, "--limit", 120)
+    images = (*calibrated, "--limit", 120)
     mixed = command("quant", "evaluate", *images, "--allocation", tmp_path / "a.json")
     eight, four = (
         command("quant", "evaluate", *images, "--weight-bits", b, "--activation-bits", b)

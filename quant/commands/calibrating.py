@@ -1,0 +1,67 @@
+"""A calibration as commands need it: where it is kept, and what its layers are sensitive to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from assets.command_line import print_progress
+from assets.data import ImageSet
+from assets.home import home
+from assets.selection import pictures
+from quant.calibration import Calibration, calibrate, calibration_folder
+from quant.commands.arguments import Subject
+from quant.presets import Preset
+from quant.sensitivity import MEASURED, Sensitivity, estimate, measure
+
+MEASURED_IMAGES = 16  # of the calibration's: each layer and width is a run of the model
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrating:
+    """On which images a model is calibrated, and how."""
+
+    subject: Subject
+    images: ImageSet
+    preset: Preset
+
+    @property
+    def folder(self) -> Path:
+        """Where its passes are kept."""
+        keys = (self.subject.loaded.key, self.images.key)
+        return calibration_folder(home(), keys, self.preset)
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The calibration, whose passes may still have to be solved."""
+        model, device = self.subject.loaded.model, self.subject.device
+        return calibrate(model, pictures(self.images), self.preset, device, self.folder)
+
+    def sensitivity(self, how: str, images: int | None = None) -> Sensitivity:
+        """Return the layers' sensitivities: kept beside the passes, or found and kept now.
+
+        Args:
+            images: how many of the calibration's; None is all to estimate, 16 to measure.
+
+        Raises:
+            ValueError: more images than there are, or a file that holds no sensitivities.
+        """
+        default = MEASURED_IMAGES if how == MEASURED else len(self.images)
+        count = len(self.first(min(default, len(self.images)) if images is None else images))
+        path = self.folder / f"sensitivity-{how}{'' if images is None else f'-{count}'}.json"
+        if path.exists():
+            return Sensitivity.read(path)
+        self.calibration.solve(progress=print_progress("calibration, layer"))
+        report = print_progress(f"sensitivities, {how}, layer")
+        find = measure if how == MEASURED else estimate
+        found = find(self.calibration, self.calibration.images[:count], report)
+        found.write(path)
+        return found
+
+    def first(self, images: int) -> ImageSet:
+        """Return the first calibration images; ValueError where there are not so many."""
+        there = len(self.images)
+        if not 0 < images <= there:
+            raise ValueError(f"--images {images} of {there} calibration images: use 1 to {there}")
+        return self.images.subset(range(images))

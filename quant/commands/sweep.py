@@ -1,0 +1,193 @@
+"""`python -m quant sweep`: objectives and controls at several budgets, on the same images."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+import numpy as np
+
+from assets.command_line import write_json
+from quant.allocation import MENU
+from quant.budget import Choices, from_average
+from quant.commands.arguments import (
+    Subject,
+    add_calibration,
+    add_limit,
+    add_preset,
+    add_widths,
+    choices,
+    drawn_images,
+    subject,
+)
+from quant.commands.calibrating import Calibrating
+from quant.commands.losses import Scoring, add_scoring
+from quant.commands.measuring import Measuring, add_history, history, precision
+from quant.commands.swept import Swept, described, said
+from quant.objectives import (
+    CONTROLS,
+    OBJECTIVES,
+    RANDOM,
+    REVERSED,
+    UNIFORM,
+    Losses,
+    by_sensitivity,
+    random_losses,
+    reversed_losses,
+)
+from quant.pooled import Answered
+from quant.presets import preset
+from quant.runs import Runs
+from quant.trials import Configuration, Trial, by_chance, configurations
+
+SAYS = "accuracy of objectives and controls at several budgets"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Ask what to try, at which budgets, on which images."""
+    add_calibration(parser)
+    add_limit(parser)
+    parser.add_argument(
+        "--skip", type=int, default=0, metavar="N", help="leave out the first N images to measure"
+    )
+    add_preset(parser)
+    _add_trials(parser)
+    add_scoring(parser)
+    add_widths(parser)
+    add_history(parser)
+
+
+def _add_trials(parser: argparse.ArgumentParser) -> None:
+    every, controls = list(OBJECTIVES), list(CONTROLS)
+    parser.add_argument(
+        "--objectives", nargs="+", default=every, choices=OBJECTIVES, help="default: all"
+    )
+    parser.add_argument(
+        "--budgets", type=float, nargs="+", default=[3, 4, 5, 6], help="average bits: 3 4 5 6"
+    )
+    parser.add_argument(
+        "--controls", nargs="*", default=controls, choices=CONTROLS, help="default: all"
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="of the random control (default: 3)")
+    parser.add_argument("--draws", type=int, default=1, help="of calibration images (default: 1)")
+    parser.add_argument(
+        "--random-allocations",
+        type=int,
+        default=0,
+        metavar="N",
+        help="also measure N random allocations, to check predicted accuracies on (default: 0)",
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What to try, whatever the draw.
+
+    Attributes:
+        offered: the widths of each layer, untied and tied.
+    """
+
+    options: argparse.Namespace
+    model: Subject
+    offered: tuple[Choices, Choices]
+    history: Runs | None
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Wanted:
+        """Read the options.
+
+        Raises:
+            ValueError: there are no such budgets, draws or seeds; Infeasible: a budget too low.
+        """
+        for name, least in (("draws", 1), ("seeds", 1), ("random_allocations", 0)):
+            if getattr(options, name) < least:
+                given = f"--{name.replace('_', '-')} {getattr(options, name)}"
+                raise ValueError(f"{given}: use {least} or more")
+        precision(options)
+        model = subject(options)
+        offered = choices(options, model.layers, False), choices(options, model.layers, True)
+        for budget in options.budgets:
+            offered[0].check(from_average(model.layers, budget))
+        return cls(options, model, offered, history(options))
+
+    def losses(self, scoring: Scoring) -> list[Losses]:
+        """Return what bits are spent by: the objectives, then the controls."""
+        found = [scoring.losses(name) for name in dict.fromkeys(self.options.objectives)]
+        names, controls = found[0].names, self.options.controls
+        if REVERSED in controls:
+            found.append(reversed_losses(by_sensitivity(scoring.sensitivity)))
+        if RANDOM in controls:
+            found += [random_losses(names, seed) for seed in range(self.options.seeds)]
+        return found
+
+    def configurations(self, scoring: Scoring) -> list[Configuration]:
+        """Spend the budgets."""
+        budgets = list(dict.fromkeys(self.options.budgets))
+        expected, even = by_sensitivity(scoring.sensitivity), UNIFORM in self.options.controls
+        offered = self.offered[self.options.tied]
+        losses = self.losses(scoring)
+        return configurations(self.model.layers, offered, budgets, losses, expected, even)
+
+    def by_chance(self, scoring: Scoring) -> list[Configuration]:
+        """Spend budgets by random scores."""
+        span = min(self.options.budgets), max(self.options.budgets)
+        count, expected = self.options.random_allocations, by_sensitivity(scoring.sensitivity)
+        return by_chance(self.model.layers, self.offered, span, count, expected)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Try objectives and controls at several budgets, over draws of calibration images."""
+    wanted = Wanted.of(options)
+    found = Swept(wanted.model, preset(options.preset).name, options.draws)
+    for draw in range(options.draws):
+        _draw(wanted, draw, found)
+    write_json(described(found), options.json)
+    if options.json != "-":
+        print(said(found))
+    return 0
+
+
+def _draw(wanted: Wanted, draw: int, found: Swept) -> None:
+    """Try all on one draw of calibration images."""
+    options, model = wanted.options, wanted.model
+    calibration, measured = drawn_images(options, model.loaded, draw)
+    calibrating = Calibrating(model, calibration, preset(options.preset))
+    measuring = Measuring.of(options, calibrating, measured, wanted.history)
+    scoring = Scoring.of(options, calibrating)
+    planned = wanted.configurations(scoring)
+    chance = wanted.by_chance(scoring) if draw == 0 else []
+    tried = [
+        _trial(wanted, measuring, one, draw, f"{number} of {len(planned) + len(chance)}")
+        for number, one in enumerate([*planned, *chance], 1)
+    ]
+    found.trials.extend(tried[: len(planned)])
+    found.chance.extend(tried[len(planned) :])
+    most = max(len(one.answered.answers) for one in tried)
+    plain = measuring.measure_float(most).answers.part(0, most)
+    found.plain.append(Answered(plain, _places(measuring)))
+
+
+def _trial(
+    wanted: Wanted, measuring: Measuring, one: Configuration, draw: int, place: str
+) -> Trial:
+    recipe = measuring.recipe(one.allocation, one.objective, _budget(wanted, one))
+    run = measuring.quantized(one.allocation).run
+    state = measuring.measure(recipe, run, f"draw {draw + 1}, {place}, {one}")
+    return Trial(one, draw, Answered(state.answers, _places(measuring)), state.run)
+
+
+def _budget(wanted: Wanted, one: Configuration) -> str:
+    """Say a budget with what else decided the bits."""
+    if one.objective == UNIFORM:
+        return f"W{one.budget:g}A{one.budget:g}"
+    offered = wanted.offered[0]
+    free = [bits for name, bits in one.allocation.items() if name not in offered.locks]
+    tied = all(bits.weight == bits.activation for bits in free)
+    menu = "" if offered.menu == MENU else f" of {' '.join(map(str, offered.menu))}"
+    locked = f", {len(offered.locks)} locked" if offered.locks else ""
+    return f"{one.budget:g} bit{menu}{' W=A' * tied}{locked}"
+
+
+def _places(measuring: Measuring) -> np.ndarray:
+    """Return what tells the measured images apart, whatever was left out of them."""
+    return np.array(measuring.images.indices)
