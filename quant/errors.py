@@ -37,6 +37,18 @@ def errors_of(seen: Seen, passes: Mapping[int, Stored], width: int, corrected: b
     return _LinearErrors(seen, passes[max(passes)], passes[width], width, corrected)
 
 
+def drift_of(seen: Seen, stored: Stored, width: int) -> Tensor:
+    """Return the mean error (K,) that a quantized input adds, which a bias can make up for.
+
+    `seen` is no attention product; `stored` is the pass of the input's width.
+    """
+    assert seen.affine is not None
+    (x,), layer = seen.operands, stored.solved(seen.name, width)
+    inputs = x if layer.transform is None else layer.transform(x)
+    lost = (layer.quantizer(inputs) - inputs).flatten(0, -2).mean(0)
+    return transformed(layer.transform, seen.affine)[0] @ lost
+
+
 class _LinearErrors:
     """Weights alone are those of the widest pass; an input alone meets the float weight."""
 

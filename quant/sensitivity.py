@@ -15,9 +15,10 @@ from torch import Tensor
 
 from lrp.progress import Progress, check
 from quant.calibration import WIDTHS, Calibration
-from quant.errors import errors_of
+from quant.errors import drift_of, errors_of
 from quant.replay import Replay, laid, rows_of
 from quant.store import Stored
+from quant.watch import Seen
 
 ESTIMATED, MEASURED = "estimated", "measured"
 HOW = (ESTIMATED, MEASURED)
@@ -72,9 +73,10 @@ class Sensitivity:
             )
             version, names, widths = facts["schema"], tuple(layers), tuple(facts["widths"])
             found = cls(names, widths, weight, activation, facts["how"], facts["images"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} holds no sensitivities: delete it ({error})") from None
-        if version != SCHEMA or weight.shape != activation.shape != (len(names), len(widths)):
+        shape = len(names), len(widths)
+        if version != SCHEMA or not weight.shape == activation.shape == shape:
             raise ValueError(f"{path} holds sensitivities of another version: delete it")
         return found
 
@@ -108,8 +110,10 @@ def estimate(
         gradients = _gradients(replay, generator)
 
         def losses(name: str, errors: list[Tensor]) -> list[float]:
-            rows = torch.stack([rows_of(g[name], errors[0]).flatten(1) for g in gradients], 1)
-            moved = rows @ torch.stack([e.reshape(len(rows), -1) for e in errors], 1).mT
+            count = len(replay.logits)  # an image's windows stand in one row
+            rows = [rows_of(g[name], errors[0]).reshape(count, -1) for g in gradients]
+            columns = [error.reshape(count, -1) for error in errors]
+            moved = torch.stack(rows, 1) @ torch.stack(columns, 1).mT
             found: list[float] = (moved.square().mean(1).sum(0) / 2).tolist()
             return found  # (B, LABELS, M) @ (B, M, errors)
 
@@ -151,17 +155,22 @@ def measure(
 
     def begin(part: Tensor) -> tuple[Replay, Losses]:
         replay = Replay(calibration.model, calibration.plan(), part)
-        wanted = replay.logits.log_softmax(1)
+        wanted = _log_probabilities(replay.logits)
 
         def loss(name: str, error: Tensor) -> float:
             check(cancel)
             output = replay.outputs[name]
-            found = replay.changed(name, output + laid(error, output)).log_softmax(1)
+            found = _log_probabilities(replay.changed(name, output + laid(error, output)))
             return float((wanted.exp() * (wanted - found)).sum())
 
         return replay, lambda name, errors: [loss(name, error) for error in errors]
 
     return _walk(calibration, images, begin, MEASURED, progress, cancel)
+
+
+def _log_probabilities(logits: Tensor) -> Tensor:
+    # In float32, rounding is as large as the divergence of a layer at 8 bits.
+    return logits.cpu().double().log_softmax(1)
 
 
 def _walk(
@@ -174,7 +183,9 @@ def _walk(
 ) -> Sensitivity:
     """Add up losses over batches of images, layers and widths; `progress` counts layers."""
     images = calibration.images if images is None else images
+    calibration.solve(cancel=cancel)
     names, passes = tuple(calibration.plan().layers), {w: calibration.stored(w) for w in WIDTHS}
+    drifts = _drifts(calibration, passes, cancel)
     sums = np.zeros((len(names), 2, len(WIDTHS)))
     parts = images.split(BATCH)
     for done, part in enumerate(parts):
@@ -182,7 +193,7 @@ def _walk(
         for index, name in enumerate(names):
             check(cancel)
             with torch.no_grad():
-                found = losses(name, _errors(replay, name, passes, calibration.preset.bias))
+                found = losses(name, _errors(replay.seen[name], passes, drifts))
             sums[index] += np.reshape(found, (2, len(WIDTHS)))
             if progress is not None:
                 progress(done * len(names) + index + 1, len(parts) * len(names))
@@ -190,9 +201,27 @@ def _walk(
     return Sensitivity(names, WIDTHS, weight, activation, how, len(images))
 
 
-def _errors(
-    replay: Replay, name: str, passes: Mapping[int, Stored], corrected: bool
-) -> list[Tensor]:
+@torch.no_grad()
+def _drifts(
+    calibration: Calibration, passes: Mapping[int, Stored], cancel: threading.Event | None
+) -> dict[str, Tensor]:
+    """Return the mean error (W, K) that an input adds at each width, by layer with a bias for it.
+
+    That of all calibration images: a mean over fewer would take errors off that biases leave.
+    """
+    images, found = calibration.images, dict[str, Tensor]()
+    for part in images.split(BATCH) if calibration.preset.bias else ():
+        for name, seen in Replay(calibration.model, calibration.plan(), part).seen.items():
+            check(cancel)
+            if seen.affine is not None:
+                means = torch.stack([drift_of(seen, passes[width], width) for width in WIDTHS])
+                found[name] = found.get(name, 0) + means * (len(part) / len(images))
+    return found
+
+
+def _errors(seen: Seen, passes: Mapping[int, Stored], drifts: Mapping[str, Tensor]) -> list[Tensor]:
     """Return a layer's errors with its weights at each width, then with its input."""
-    errors = [errors_of(replay.seen[name], passes, width, corrected) for width in WIDTHS]
-    return [one.weights() for one in errors] + [one.input() for one in errors]
+    errors = [errors_of(seen, passes, width, corrected=False) for width in WIDTHS]
+    drift = drifts.get(seen.name, [0.0] * len(WIDTHS))
+    inputs = [one.input() - mean for one, mean in zip(errors, drift, strict=True)]
+    return [one.weights() for one in errors] + inputs
