@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app import units
+from app.budget_state import UNITS
 from app.charts import DARK_BITS, LIGHT_BITS, MARGIN, ink
 from app.components.budget_table import BudgetTable
 from app.plans import Axis
@@ -155,9 +156,14 @@ def path(
         )
     )  # fmt: skip
     figure.add_vline(x=axis.values[row], line={"color": "#d55e00", "width": 2})
-    names = list(plan.names)
-    starts = [n for i, n in enumerate(names) if i == 0 or labels[n] != labels[names[i - 1]]]
-    figure.update_yaxes(autorange="reversed", tickvals=starts, ticktext=[
-        f"block {labels[n]}" if labels[n] else n for n in starts])  # fmt: skip
+    names, blocks = list(plan.names), [labels[name] for name in plan.names]
+    inside = [
+        names[round(blocks.index(b) + (blocks.count(b) - 1) / 2)]
+        for b in dict.fromkeys(blocks)
+        if b
+    ]
+    texts = [f"block {labels[name]}" for name in inside]
+    figure.update_yaxes(autorange="reversed", tickvals=inside, ticktext=texts)
+    figure.update_xaxes(title=UNITS[axis.unit])
     figure.update_layout(height=max(320, 7 * len(names)), margin=MARGIN)
     return figure

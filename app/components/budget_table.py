@@ -24,8 +24,8 @@ COLUMNS = {  # of the table of figures, and what each is
     "Size": "The model's file: weights at their bits, everything else in float32.",
     "BitOps": "Bit operations for one image: multiply-accumulates x weight bits x activation bits.",
     "Weight bits": "The average over all weights.",
-    "Activation bits": "The average over all multiply-accumulates.",
-    "Gap to bound": "The expected loss is at most this much above the least there can be.",
+    "Act. bits": "Of activations: the average over all multiply-accumulates.",
+    "Gap": "The expected loss is at most this much above the least there can be.",
 }
 
 
