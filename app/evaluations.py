@@ -13,7 +13,7 @@ from app.tasks import Calibrating, device_of
 from assets.data import ImageSet
 from quant.allocation import Allocation
 from quant.answers import Answers, Evaluation
-from quant.calibration import Calibration, needed
+from quant.calibration import Calibration, file_of, needed
 from quant.evaluation import Step, stream
 from quant.fakequant import QuantizedModel
 from quant.recipe import Recipe
@@ -120,6 +120,25 @@ def evaluate(measuring: Measuring, wish: Wish, precision: float | None) -> Work:
             report(found.evaluation.images, found.wanted, "image", found)
         assert found is not None  # there is at least one image
         return found
+
+    return work
+
+
+def warm(measuring: Measuring, wish: Wish) -> Work:
+    """Make the job that gets ready what a first evaluation needs, where it is calibrated already.
+
+    Reading images and weights, and choosing kernels, would cost the first release a second or two.
+    """
+
+    def work(report: Report, cancel: threading.Event) -> bool:
+        folder = measuring.calibrating.folder
+        widths = needed(wish.allocation or {})
+        if not all(file_of(folder, width).exists() for width in widths):
+            return False
+        run, _ = _ready(measuring, wish, report, cancel)
+        device = device_of(measuring.calibrating.loaded)
+        next(stream(run, measuring.pictures, measuring.plain, device, cancel=cancel))
+        return True
 
     return work
 

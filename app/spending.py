@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -162,6 +161,14 @@ def start_evaluation(measuring: Measuring, wish: Wish, precision: float | None) 
     return compute.jobs().submit(key, title, work, compute.owner().name)
 
 
+def warm(measuring: Measuring, wish: Wish) -> None:
+    """Get ready, in the background, what the first evaluation needs; once for all sessions."""
+    key = ("warm", *measuring.calibrating.key, measuring.images.key)
+    if compute.quick_jobs().find(key) is None:
+        work = evaluations.warm(measuring, wish)
+        compute.quick_jobs().submit(key, "Getting ready to measure", work, compute.owner().name)
+
+
 def start_sweep(measuring: Measuring, wishes: Sequence[Wish], precision: float | None) -> Job:
     """Evaluate configurations one after another in the background."""
     named = repr([measuring.recipe(wish).key for wish in wishes])
@@ -193,7 +200,3 @@ def _point(run: Run, expected: Losses) -> Point | None:
     error = found.half_width / 1.96 / plain
     return Point(expected.of(allocation), 1 + found.difference / plain, error)
 
-
-def same_place(one: str | None, other: str | None) -> bool:
-    """Say whether two folders are one."""
-    return one == other or (one is not None and other is not None and os.path.samefile(one, other))

@@ -154,7 +154,7 @@ class Calibration:
         return width in self._passes
 
     def _path(self, width: int) -> Path:
-        return self._folder / f"a{width}.safetensors"
+        return file_of(self._folder, width)
 
     @torch.no_grad()
     def plan(self) -> Plan:
@@ -168,6 +168,11 @@ class Calibration:
             before = survey.gains, survey.activated, survey.convolutions
             self._plan = Plan(preset, names, weights, *before)
         return self._plan
+
+
+def file_of(folder: Path, width: int) -> Path:
+    """Return where the pass of an activation width is kept."""
+    return folder / f"a{width}.safetensors"
 
 
 def needed(allocation: Allocation) -> set[int]:

@@ -32,6 +32,8 @@ def main() -> None:
     if shown is None:
         return
     _under(shown, found)
+    if shown.measuring is not None:
+        spending.warm(shown.measuring, shown.wish(shown.row))
     st.fragment(_spend)(shown)
 
 
