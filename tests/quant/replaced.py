@@ -1,0 +1,93 @@
+"""The float model with one layer's output replaced, run from the first layer to the last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lrp.interpreter import Interpreter
+from quant.calibration import Calibration
+from quant.layers import patches
+
+Change = Callable[..., Tensor]  # from a layer's output and operands to another output
+
+
+class Replaced(Interpreter):
+    """The rewritten float model; `name` gives what `change` makes of its output and operands.
+
+    Attributes:
+        outputs, operands: of every layer, a convolution's input as the image it is.
+    """
+
+    def __init__(self, calibration: Calibration, name: str = "", change: Change | None = None):
+        super().__init__(calibration.model)
+        self.weights = calibration.plan().weights
+        self.name, self.change = name, change
+        self.outputs: dict[str, Tensor] = {}
+        self.operands: dict[str, tuple[Tensor, ...]] = {}
+
+    def given(self, name: str, output: Tensor, *operands: Tensor) -> Tensor:
+        self.operands[name] = operands
+        if name == self.name and self.change is not None:
+            output = self.change(output, *operands)
+        self.outputs[name] = output
+        return output
+
+    def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        name = self.layer_name(weight)
+        output = F.linear(input, *self.weights.get(name, (weight, bias)))
+        return self.given(name, output, input)
+
+    def conv2d(self, input: Tensor, weight: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        output = F.conv2d(input, weight, *args, **kwargs)
+        return self.given(self.layer_name(weight), output, input)
+
+    def matmul(self, input: Tensor, other: Tensor) -> Tensor:
+        return self.given(self.scope.next_product(), torch.matmul(input, other), input, other)
+
+
+def one_quantized(calibration: Calibration, name: str, side: str, width: int) -> Change:
+    """Return what quantizing one operand of a layer at `width` makes of the layer's output.
+
+    Weights are those of the widest pass. An input is quantized in the basis its pass chose and
+    brought back; the float weight reads it. What a corrected bias makes up for is not taken off.
+    """
+    if name in calibration.stored(width).products:
+        return _product(calibration, name, side, width)
+    return _linear(calibration, name, side, width)
+
+
+def _product(calibration: Calibration, name: str, side: str, width: int) -> Change:
+    first, second = (calibration.stored(width).operand(name, which) for which in (0, 1))
+
+    def change(output: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        return a @ second(b) if side == "weight" else first(a) @ b
+
+    return change
+
+
+def _linear(calibration: Calibration, name: str, side: str, width: int) -> Change:
+    layer = calibration.model.get_submodule(name)
+    weight, bias = calibration.plan().weights.get(name, (layer.weight.flatten(1), layer.bias))
+    pass_width = 8 if side == "weight" else width
+    solved = calibration.stored(pass_width).solved(name, width)
+    turned, rounded = solved.transform, solved.weights[width]
+
+    def change(output: Tensor, x: Tensor) -> Tensor:
+        rows = x
+        if output.shape[2:] != x.shape[2:] and weight.shape != layer.weight.shape:
+            rows = patches(x, layer.kernel_size, layer.stride)
+        moved = rows if turned is None else turned(rows)
+        if side == "weight":
+            found = moved @ (rounded.codes * rounded.scale[:, None]).T + rounded.bias
+        else:
+            coded = solved.quantizer(moved)
+            back = coded if turned is None else turned.inverse(coded)
+            found = back @ weight.T + (0 if bias is None else bias)
+        return found if rows is x else found.transpose(1, 2).reshape(output.shape)
+
+    return change
