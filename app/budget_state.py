@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 
 import streamlit as st
 
@@ -28,6 +29,15 @@ UNITS = {AVERAGE: "Average bits", SIZE: "Weights (MB)", BITOPS: "BitOps (G)"}
 LABELS = {SENSITIVITY: "Sensitivity", PRODUCT: "LRP × sensitivity", LRP: "LRP"}
 DEFAULT_OBJECTIVE = SENSITIVITY
 PARAMETERS = {_OBJECTIVE: "by", _UNIT: "unit", _WIDTHS: "widths", _APART: "tied"}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep of this session: how to begin it, or go on with it, and whether it made way."""
+
+    key: Hashable
+    begin: Callable[[], Hashable]
+    paused: bool = False
 
 
 def objective() -> str:
@@ -94,14 +104,14 @@ def keep_live(key: Hashable | None) -> None:
     st.session_state[_LIVE] = key
 
 
-def sweep() -> Hashable | None:
-    """Return the key of the sweep that was started, if any."""
+def sweep() -> Sweep | None:
+    """Return the sweep that was started, if any."""
     return st.session_state.get(_SWEEP)
 
 
-def keep_sweep(key: Hashable | None) -> None:
+def keep_sweep(sweep: Sweep | None) -> None:
     """Remember the sweep that was started."""
-    st.session_state[_SWEEP] = key
+    st.session_state[_SWEEP] = sweep
 
 
 def in_address() -> dict[str, str | int | None]:

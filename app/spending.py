@@ -199,4 +199,3 @@ def _point(run: Run, expected: Losses) -> Point | None:
     plain = run.counts.plain / run.counts.images
     error = found.half_width / 1.96 / plain
     return Point(expected.of(allocation), 1 + found.difference / plain, error)
-

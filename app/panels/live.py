@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from app import budget_state, compute, spending, units
@@ -27,8 +29,9 @@ def stop() -> None:
 
 
 def start(measuring: Measuring, wish: Wish) -> None:
-    """Measure what the slider was let go at; of this session's jobs it is the next."""
+    """Measure what the slider was let go at; a sweep of this session makes way meanwhile."""
     stop()
+    _pause()
     budget_state.keep_live(spending.start_evaluation(measuring, wish, precision()).key)
 
 
@@ -37,6 +40,21 @@ def show() -> None:
     job = _job()
     live = job is not None and job.live
     st.fragment(_panel, run_every=POLL_SECONDS if live else None)(live)
+
+
+def _pause() -> None:
+    sweep = budget_state.sweep()
+    job = None if sweep is None else compute.jobs().find(sweep.key)
+    if sweep is not None and job is not None and job.live:
+        budget_state.keep_sweep(replace(sweep, paused=True))
+        compute.cancel(job)
+
+
+def _resume() -> None:
+    sweep = budget_state.sweep()
+    if sweep is not None and sweep.paused:
+        sweep.begin()
+        budget_state.keep_sweep(replace(sweep, paused=False))
 
 
 def _job() -> Job | None:
@@ -50,6 +68,7 @@ def _panel(was_live: bool) -> None:
         st.caption("Let go of the slider and its budget is measured here.")
         return
     if was_live and not job.live:
+        _resume()
         st.rerun()  # the charts below have a new point
     with st.container(border=True):
         if job.state == FAILED:

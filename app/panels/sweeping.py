@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import streamlit as st
 
 from app import budget_state, compute, job_panel, spending, state
+from app.budget_state import Sweep
 from app.evaluations import Wish
+from app.jobs import DONE
 from app.panels import live
 from app.panels.slider import Shown
 from quant.allocation import uniform
@@ -54,20 +56,26 @@ def _start(shown: Shown, objectives: Sequence[str], budgets: Sequence[int]) -> N
     if not wanted:
         st.warning("Choose at least one objective that is there and one budget.")
         return
-    job = spending.start_sweep(shown.measuring, wanted, live.precision())
-    budget_state.keep_sweep(job.key)
+    measuring, precision = shown.measuring, live.precision()
+
+    def begin() -> Hashable:
+        return spending.start_sweep(measuring, wanted, precision).key
+
+    budget_state.keep_sweep(Sweep(begin(), begin))
 
 
 def _follow() -> None:
-    key = budget_state.sweep()
-    job = None if key is None else compute.jobs().find(key)
-    if job is None:
+    sweep = budget_state.sweep()
+    job = None if sweep is None else compute.jobs().find(sweep.key)
+    if sweep is None or job is None:
         return
-    if job.state == "done":
+    if sweep.paused:
+        st.caption("The sweep makes way for the slider, and goes on after it.")
+    elif job.state == DONE:
         budget_state.keep_sweep(None)
         st.caption(f"Done: {job.result} configurations, on the chart and on the Runs page.")
-        return
-    job_panel.follow(job)
+    else:
+        job_panel.follow(job)
 
 
 def wishes(shown: Shown, objectives: Sequence[str], budgets: Sequence[int]) -> list[Wish]:
