@@ -21,7 +21,7 @@ from quant.allocation import LayerBits
 from quant.budget import Choices, Limits, offer
 from quant.budget_plan import BudgetPlan, budget_plan
 from quant.objectives import LRP, SENSITIVITY, Losses, by_product, by_scores, by_sensitivity
-from quant.prediction import Point, Prediction, predict
+from quant.prediction import Prediction, point, predict
 from quant.runs import Run
 from quant.sensitivity import Sensitivity
 from quant.shared import FloatLogits, Pictures
@@ -188,14 +188,6 @@ def prediction_of(runs: Sequence[Run], expected: Losses | None) -> Prediction | 
     """Predict accuracies from what was measured of this model; None while that is too little."""
     if expected is None:
         return None
-    points = [_point(run, expected) for run in runs if run.recipe.allocation is not None]
-    return predict([point for point in points[::-1] if point is not None])
-
-
-def _point(run: Run, expected: Losses) -> Point | None:
-    found, allocation = run.evaluation, run.recipe.allocation
-    if found is None or allocation is None or not run.counts.plain:
-        return None
-    plain = run.counts.plain / run.counts.images
-    error = found.half_width / 1.96 / plain
-    return Point(expected.of(allocation), 1 + found.difference / plain, error)
+    found = [(run, run.recipe.allocation) for run in runs[::-1]]
+    points = [point(run.counts, expected.of(bits)) for run, bits in found if bits is not None]
+    return predict([one for one in points if one is not None])

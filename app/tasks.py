@@ -25,10 +25,9 @@ from lrp.rules import PRESETS
 from lrp.scores import ContributionScores, contribution_scores
 from quant.calibration import Calibration, calibrate, calibration_folder
 from quant.presets import Preset
-from quant.sensitivity import MEASURED, Sensitivity, estimate, measure
+from quant.sensitivity import Sensitivity, file_of, find
 
 SCORE_BATCH = 8  # relevance keeps every layer's operands
-MEASURED_IMAGES = 16  # of the calibration's: each layer and width is a run of the model
 BRIEF = 0.5  # seconds: maps made this fast are made again, as the first time is no measure
 REPEATS = 5
 
@@ -154,7 +153,7 @@ class Calibrating:
 
     def sensitivities(self, how: str) -> pathlib.Path:
         """Where its layers' sensitivities are kept."""
-        return self.folder / f"sensitivity-{how}.json"
+        return file_of(self.folder, how)
 
     def obtain(self, kept: Recent[Calibration]) -> Calibration:
         """Return the calibration, whose passes may still have to be solved."""
@@ -175,9 +174,8 @@ def sense(
         calibration.solve(
             progress=lambda done, total: report(done, total, "calibrating, layer"), cancel=cancel
         )
-        images = calibration.images[: MEASURED_IMAGES if how == MEASURED else None]
-        found = (measure if how == MEASURED else estimate)(
-            calibration, images, lambda done, total: report(done, total, "layer"), cancel
+        found = find(
+            calibration, how, None, lambda done, total: report(done, total, "layer"), cancel
         )
         found.write(calibrating.sensitivities(how))
         return found

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quant.answers import Answers
-from quant.intervals import Z95
 from quant.prediction import Point, predict
 
 
@@ -36,14 +34,6 @@ class Check:
     error: float
     inside: float
     foretold: tuple[Foretold, ...]
-
-
-def point(answers: Answers, loss: float) -> Point | None:
-    """Return what a run says of accuracy at an expected loss; None where float is never right."""
-    found, plain = answers.evaluation(0), answers.counts().plain / len(answers)
-    if not plain:
-        return None
-    return Point(loss, 1 + found.difference / plain, found.half_width / Z95 / plain)
 
 
 def left_out(points: Sequence[Point], float_top1: float) -> Check | None:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import least_squares
 
+from quant.answers import Counts
+from quant.intervals import Z95
+
 FEWEST = 5  # runs of different allocations: the curve has two parameters, its band a third
 LATEST = 60  # runs that are looked at
-DEVIATIONS = 1.96  # of a 95 % band
 NOISE = 0.01  # least standard error given to a measurement, so that none fixes the curve alone
 
 
@@ -22,6 +24,14 @@ class Point:
     loss: float
     kept: float
     error: float
+
+
+def point(counts: Counts, loss: float) -> Point | None:
+    """Return what a run says of accuracy at an expected loss; None where float is never right."""
+    if not counts.plain:
+        return None
+    found, plain = counts.evaluation(0), counts.plain / counts.images
+    return Point(loss, 1 + found.difference / plain, found.half_width / Z95 / plain)
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,7 @@ class Prediction:
     def bands(self, losses: np.ndarray, float_top1: float) -> np.ndarray:
         """Return low, middle and high top-1 (T, 3) of a 95 % band around the curve."""
         middle = self.kept(losses)
-        half = DEVIATIONS * np.hypot(self.floor, self.spread * (1 - middle))
+        half = Z95 * np.hypot(self.floor, self.spread * (1 - middle))
         return float_top1 * np.stack([np.maximum(0, middle - half), middle, middle + half], 1)
 
 

@@ -24,6 +24,7 @@ ESTIMATED, MEASURED = "estimated", "measured"
 HOW = (ESTIMATED, MEASURED)
 LABELS = 8  # classes drawn an image
 BATCH = 4  # images whose operands and gradients are held at once
+MEASURED_IMAGES = 16  # of the calibration's: each layer and width is a run of the model
 SCHEMA = 1  # of the file
 
 
@@ -183,7 +184,7 @@ def _walk(
 ) -> Sensitivity:
     """Add up losses over batches of images, layers and widths; `progress` counts layers."""
     images = calibration.images if images is None else images
-    calibration.solve(cancel=cancel)
+    calibration.solve(WIDTHS, cancel=cancel)
     names, passes = tuple(calibration.plan().layers), {w: calibration.stored(w) for w in WIDTHS}
     drifts = _drifts(calibration, passes, cancel)
     sums = np.zeros((len(names), 2, len(WIDTHS)))
@@ -225,3 +226,25 @@ def _errors(seen: Seen, passes: Mapping[int, Stored], drifts: Mapping[str, Tenso
     drift = drifts.get(seen.name, [0.0] * len(WIDTHS))
     inputs = [one.input() - mean for one, mean in zip(errors, drift, strict=True)]
     return [one.weights() for one in errors] + inputs
+
+
+def find(
+    calibration: Calibration,
+    how: str,
+    images: int | None = None,
+    progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+) -> Sensitivity:
+    """Estimate or measure, on the first of the calibration's images.
+
+    Args:
+        images: how many; by default all to estimate, `MEASURED_IMAGES` to measure.
+    """
+    default = MEASURED_IMAGES if how == MEASURED else None
+    chosen = calibration.images[: default if images is None else images]
+    return (measure if how == MEASURED else estimate)(calibration, chosen, progress, cancel)
+
+
+def file_of(folder: Path, how: str, images: int | None = None) -> Path:
+    """Return where sensitivities are kept beside a calibration's passes."""
+    return folder / f"sensitivity-{how}{'' if images is None else f'-{images}'}.json"

@@ -13,9 +13,7 @@ from assets.selection import pictures
 from quant.calibration import Calibration, calibrate, calibration_folder
 from quant.commands.arguments import Subject
 from quant.presets import Preset
-from quant.sensitivity import MEASURED, Sensitivity, estimate, measure
-
-MEASURED_IMAGES = 16  # of the calibration's: each layer and width is a run of the model
+from quant.sensitivity import Sensitivity, file_of, find
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,15 +45,14 @@ class Calibrating:
         Raises:
             ValueError: more images than there are, or a file that holds no sensitivities.
         """
-        default = MEASURED_IMAGES if how == MEASURED else len(self.images)
-        count = len(self.first(min(default, len(self.images)) if images is None else images))
-        path = self.folder / f"sensitivity-{how}{'' if images is None else f'-{count}'}.json"
+        if images is not None:
+            self.first(images)
+        path = file_of(self.folder, how, images)
         if path.exists():
             return Sensitivity.read(path)
         self.calibration.solve(progress=print_progress("calibration, layer"))
         report = print_progress(f"sensitivities, {how}, layer")
-        find = measure if how == MEASURED else estimate
-        found = find(self.calibration, self.calibration.images[:count], report)
+        found = find(self.calibration, how, images, report)
         found.write(path)
         return found
 

@@ -11,8 +11,9 @@ import numpy as np
 from quant.commands.arguments import Subject
 from quant.commands.words import markdown
 from quant.cost import cost, other_parameters
-from quant.left_out import Check, left_out, point
+from quant.left_out import Check, left_out
 from quant.pooled import Answered, accuracy
+from quant.prediction import point
 from quant.ranks import rank_correlation
 from quant.trial_table import cells, explained, float_cells
 from quant.trials import Row, Trial, summarise
@@ -59,7 +60,7 @@ class Swept:
         if not self.chance:
             return None
         tried = [*(one for one in self.trials if one.draw == 0), *self.chance]
-        points = [point(one.answered.answers, one.configuration.expected) for one in tried]
+        points = [point(one.answered.answers.counts(), one.configuration.expected) for one in tried]
         plain = self.plain[0].answers.evaluation(0).top1
         return left_out([one for one in points if one is not None], plain)
 

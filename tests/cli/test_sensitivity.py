@@ -8,7 +8,6 @@ from scipy.stats import spearmanr
 from assets.command_line import run
 from quant import sensitivity
 from quant.__main__ import main
-from quant.commands import calibrating
 
 LAYERS = 40  # of digits-swin
 
@@ -29,7 +28,7 @@ def found(monkeypatch):
             counts.append(len(images))
             return real(calibration, images, *others)
 
-        monkeypatch.setattr(calibrating, name, counted)
+        monkeypatch.setattr(sensitivity, name, counted)
     return counts
 
 
@@ -50,7 +49,7 @@ def test_sensitivities_are_kept_and_read_back(capsys, small, sensed, found):
 
 
 def test_a_check_compares_estimates_with_measurements(capsys, small, sensed, found, monkeypatch):
-    monkeypatch.setattr(calibrating, "MEASURED_IMAGES", 2)
+    monkeypatch.setattr(sensitivity, "MEASURED_IMAGES", 2)
     payload = asked(capsys, small, "--check")
     assert found == [2]
     check = payload["check"]

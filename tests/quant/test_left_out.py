@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from quant.left_out import left_out, point
-from quant.prediction import Point
+from quant.left_out import left_out
+from quant.prediction import Point, point
 from tests.quant.history import answers
 
 
@@ -46,6 +46,6 @@ def test_too_few_runs_say_nothing():
 
 
 def test_a_run_is_its_share_of_what_float_gets_right():
-    found = point(answers(0, 100), 0.5)  # three of four are right, float always
+    found = point(answers(0, 100).counts(), 0.5)  # three of four are right, float always
     assert (found.loss, found.kept) == pytest.approx((0.5, 0.75))
     assert found.error == pytest.approx(math.sqrt(0.75 * 0.25 / 100), rel=0.1)
