@@ -62,12 +62,17 @@ def by_scores(scores: Mapping[str, float], objective: str = LRP) -> Losses:
     Raises:
         ValueError: a score is not finite, or negative (its layer is named).
     """
-    for name, score in scores.items():
+    loss = _column(scores, tuple(scores)) * 4.0 ** -np.array(MENU)
+    return Losses(tuple(scores), MENU, loss, loss, objective)
+
+
+def _column(scores: Mapping[str, float], names: tuple[str, ...]) -> np.ndarray:
+    """Return the scores of `names` (L, 1), each finite and not negative."""
+    for name in names:
+        score = scores.get(name, math.nan)
         if not (math.isfinite(score) and score >= 0):
             raise ValueError(f"no usable score for {name!r}: it must be finite and >= 0")
-    column = np.array(list(scores.values()))[:, None]
-    loss = column * 4.0 ** -np.array(MENU)
-    return Losses(tuple(scores), MENU, loss, loss, objective)
+    return np.array([[scores[name]] for name in names])
 
 
 def by_sensitivity(sensitivity: Sensitivity) -> Losses:
@@ -103,9 +108,14 @@ def by_product(sensitivity: Sensitivity, scores: Mapping[str, float]) -> Losses:
     """Weigh sensitivities by contribution scores, as Mix-QViT does (arXiv:2501.06357).
 
     The product L Omega_i Lambda_i(b) is our reading; L scores of one average keep it in nats.
+
+    Raises:
+        ValueError: a score is missing, not finite, or negative (its layer is named); all are 0.
     """
     plain = by_sensitivity(sensitivity)
-    column = np.array([[scores[name]] for name in plain.names])
+    column = _column(scores, plain.names)
+    if not column.any():
+        raise ValueError("all scores are 0: use another objective than a product with them")
     column = column / column.mean()
     return replace(
         plain,

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from lrp.interpreter import Interpreter
 from quant.calibration import Calibration
@@ -78,9 +78,8 @@ def _linear(calibration: Calibration, name: str, side: str, width: int) -> Chang
     turned, rounded = solved.transform, solved.weights[width]
 
     def change(output: Tensor, x: Tensor) -> Tensor:
-        rows = x
-        if output.shape[2:] != x.shape[2:] and weight.shape != layer.weight.shape:
-            rows = patches(x, layer.kernel_size, layer.stride)
+        whole = isinstance(layer, nn.Conv2d)  # an image, cut into rows and put together again
+        rows = patches(x, layer.kernel_size, layer.stride) if whole else x
         moved = rows if turned is None else turned(rows)
         if side == "weight":
             found = moved @ (rounded.codes * rounded.scale[:, None]).T + rounded.bias
@@ -88,6 +87,6 @@ def _linear(calibration: Calibration, name: str, side: str, width: int) -> Chang
             coded = solved.quantizer(moved)
             back = coded if turned is None else turned.inverse(coded)
             found = back @ weight.T + (0 if bias is None else bias)
-        return found if rows is x else found.transpose(1, 2).reshape(output.shape)
+        return found.transpose(1, 2).reshape(output.shape) if whole else found
 
     return change
