@@ -23,18 +23,28 @@ def main() -> None:
     if selected.images is None:
         st.info("Scores need images: give an image folder in the sidebar, under your own model.")
         return
+    # What is above the slider comes and goes; were the slider to move with it, what the browser
+    # says of it meanwhile would be said of a fragment that is no more.
+    above, below_it = st.container(), st.container()
+    with above:
+        shown = _shown(selected)
+    if shown is None:
+        return
+    if shown.measuring is not None:
+        spending.warm(shown.measuring, shown.wish(shown.row))
+    with below_it:
+        st.fragment(_spend)(shown)
+
+
+def _shown(selected: Selected) -> Shown | None:
+    """Show the controls and return what they give; None where that is still to come."""
     _take_over(selected)
     chosen = objective.settings(selected)
     found = objective.obtain(selected, chosen)
-    if found is None:
-        return
-    shown = _prepared(selected, chosen, found)
-    if shown is None:
-        return
-    _under(shown, found)
-    if shown.measuring is not None:
-        spending.warm(shown.measuring, shown.wish(shown.row))
-    st.fragment(_spend)(shown)
+    shown = None if found is None else _prepared(selected, chosen, found)
+    if found is not None and shown is not None:
+        _under(shown, found)
+    return shown
 
 
 def _take_over(selected: Selected) -> None:
