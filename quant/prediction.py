@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import least_squares
+from scipy.special import stdtrit
 
 from quant.answers import Counts
 from quant.intervals import Z95
 
 FEWEST = 5  # runs of different allocations: the curve has two parameters, its band a third
+PARAMETERS = 2  # of the curve
 LATEST = 60  # runs that are looked at
 NOISE = 0.01  # least standard error given to a measurement, so that none fixes the curve alone
 
@@ -57,7 +59,9 @@ class Prediction:
     def bands(self, losses: np.ndarray, float_top1: float) -> np.ndarray:
         """Return low, middle and high top-1 (T, 3) of a 95 % band around the curve."""
         middle = self.kept(losses)
-        half = Z95 * np.hypot(self.floor, self.spread * (1 - middle))
+        # Student's t: few runs leave the curve and how far they lie from it uncertain as well.
+        deviations = stdtrit(self.runs - PARAMETERS, 0.975)
+        half = np.hypot(Z95 * self.floor, deviations * self.spread * (1 - middle))
         return float_top1 * np.stack([np.maximum(0, middle - half), middle, middle + half], 1)
 
 

@@ -19,7 +19,16 @@ from lrp.progress import Cancelled
 from quant import sensitivity as module
 from quant.calibration import Calibration
 from quant.presets import preset
-from quant.sensitivity import ESTIMATED, MEASURED, Sensitivity, estimate, measure
+from quant.sensitivity import (
+    ESTIMATED,
+    HOW,
+    MEASURED,
+    Sensitivity,
+    estimate,
+    file_of,
+    find,
+    measure,
+)
 from tests.models import SMALL, build, random_images
 from tests.quant.replaced import Replaced, one_quantized
 
@@ -222,6 +231,31 @@ def test_it_stops_between_layers_and_before_anything_is_solved(calibrated, tmp_p
     with pytest.raises(Cancelled):
         find(unsolved, cancel=cancel)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_first_images_are_taken_and_as_many_as_the_way_calls_for(calibrated, monkeypatch):
+    calibration, asked = calibrated("vit", "repq-vit"), []
+
+    def heard(how: str) -> Callable[..., None]:
+        return lambda found, images, *rest: asked.append((how, found, images.tolist(), rest))
+
+    monkeypatch.setattr(module, "measure", heard(MEASURED))
+    monkeypatch.setattr(module, "estimate", heard(ESTIMATED))
+    monkeypatch.setattr(module, "MEASURED_IMAGES", 2)
+    report, cancel = print, threading.Event()
+    for how, images, expected in (
+        *((MEASURED, None, 2), (MEASURED, 3, 3), (ESTIMATED, None, 3), (ESTIMATED, 1, 1)),
+    ):
+        find(calibration, how, images, report, cancel)
+        first = calibration.images[:expected].tolist()
+        assert asked.pop() == (how, calibration, first, (report, cancel))
+
+
+def test_files_are_told_apart_by_how_and_by_how_many_images(tmp_path):
+    kinds = [(how, images) for how in HOW for images in (None, 3, 16)]
+    paths = [file_of(tmp_path, *kind) for kind in kinds]
+    assert len(set(paths)) == len(kinds)
+    assert {path.parent for path in paths} == {tmp_path}
 
 
 def made_up() -> Sensitivity:
