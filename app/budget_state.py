@@ -32,6 +32,14 @@ PARAMETERS = {_OBJECTIVE: "by", _UNIT: "unit", _WIDTHS: "widths", _APART: "tied"
 
 
 @dataclass(frozen=True)
+class Started:
+    """The evaluation that the budget started: its job's key, and what names what it measures."""
+
+    key: Hashable
+    of: Hashable
+
+
+@dataclass(frozen=True)
 class Sweep:
     """A sweep of this session: how to begin it, or go on with it, and whether it made way."""
 
@@ -94,14 +102,14 @@ def choose_value(of: str, chosen: float) -> None:
     st.session_state.setdefault(_VALUES, {})[of] = chosen
 
 
-def live() -> Hashable | None:
-    """Return the key of the evaluation that the budget started last, if any."""
+def live() -> Started | None:
+    """Return the evaluation that the budget started last, if any."""
     return st.session_state.get(_LIVE)
 
 
-def keep_live(key: Hashable | None) -> None:
+def keep_live(started: Started | None) -> None:
     """Remember the evaluation that the budget started."""
-    st.session_state[_LIVE] = key
+    st.session_state[_LIVE] = started
 
 
 def sweep() -> Sweep | None:

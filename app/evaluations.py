@@ -71,6 +71,11 @@ class Measuring:
     calibrations: Recent[Calibration]
     history: Runs
 
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Name the model, how it is calibrated and what it is measured on."""
+        return *self.calibrating.key, self.images.key
+
     def recipe(self, wish: Wish) -> Recipe:
         """Say all that it takes to repeat a wish."""
         chosen, loaded = self.calibrating, self.calibrating.loaded

@@ -5,6 +5,7 @@ Nothing here knows Streamlit: pages look at a job, jobs never look at pages.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import queue
 import threading
@@ -31,6 +32,7 @@ Work = Callable[[Report, threading.Event], Any]
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
 LIVE = (WAITING, RUNNING)
 PACE = 8  # the time left is estimated from this many reports
+LAST_SECONDS = 5.0  # that work has to stop in when the process ends
 MAX_KEPT = 48  # finished jobs whose results are remembered
 
 _log = logging.getLogger(__name__)
@@ -134,10 +136,7 @@ class JobQueue:
         with self._lock:
             job.owners.discard(owner)
             if not job.owners and job.live:
-                job.cancel.set()
-                if job.state == WAITING:
-                    job.state = CANCELLED
-                    job.ended.set()
+                _stop(job)
 
     def leave_all(self, owner: str, named: Callable[[Any], bool] = lambda key: True) -> None:
         """Withdraw an owner from every job whose key is `named` so (default: from all)."""
@@ -155,6 +154,16 @@ class JobQueue:
         if self._worker is None:
             self._worker = threading.Thread(target=self._serve, name="bitlens-jobs", daemon=True)
             self._worker.start()
+            atexit.register(self.close)
+
+    def close(self) -> None:
+        """Stop everything, as native code that still runs at exit makes Python abort."""
+        with self._lock:
+            jobs = [job for job in self._jobs.values() if job.live]
+            for job in jobs:
+                _stop(job)
+        for job in jobs:
+            job.ended.wait(LAST_SECONDS)
 
     def _serve(self) -> None:
         while True:
@@ -164,6 +173,13 @@ class JobQueue:
                     continue
                 job.state, job.started = RUNNING, time.monotonic()
             _run(job)
+
+
+def _stop(job: Job) -> None:
+    job.cancel.set()
+    if job.state == WAITING:
+        job.state = CANCELLED
+        job.ended.set()
 
 
 def _run(job: Job) -> None:

@@ -55,10 +55,12 @@ def axis_of(layers: Sequence[Layer], choices: Choices, unit: str, other: Limits)
         values = values[values >= choices.least_average - 1e-9]
         found = [from_average(layers, value) for value in values]
     elif unit == SIZE:
-        values = np.linspace(least.weight_bits, most.weight_bits, ROWS) / 8e6
+        rows = ROWS if most.weight_bits > least.weight_bits else 1
+        values = np.linspace(least.weight_bits, most.weight_bits, rows) / 8e6
         found = [from_size(value * 1e6) for value in values]
     else:
-        values = np.geomspace(least.bitops, most.bitops, ROWS) / 1e9
+        rows = ROWS if most.bitops > least.bitops else 1
+        values = np.geomspace(least.bitops, most.bitops, rows) / 1e9
         found = [Limits(bitops=value * 1e9) for value in values]
     return Axis(unit, tuple(values.tolist()), tuple(combine(one, other) for one in found))
 
@@ -99,7 +101,7 @@ def table_of(
     return BudgetTable(
         label={AVERAGE: "Average bits", SIZE: "Weights", BITOPS: "BitOps"}[axis.unit],
         unit={AVERAGE: " bit", SIZE: " MB", BITOPS: " G"}[axis.unit],
-        digits=2 if axis.unit == AVERAGE or axis.values[-1] < 100 else 1,
+        digits=_digits(axis.values),
         values=axis.values,
         layers=[(la.name, short_block(la.block), la.kind) for la in layers],
         weight=plan.weight,
@@ -110,6 +112,14 @@ def table_of(
         gap=plan.gap.tolist(),
         steps=said(bought(layers, plan), len(axis.values)),
     )
+
+
+def _digits(values: Sequence[float]) -> int:
+    """Return how many decimals tell ascending values apart: two at least, one from 100 on."""
+    digits = 2 if values[-1] < 100 else 1
+    while len({f"{value:.{digits}f}" for value in values}) < len(values):
+        digits += 1
+    return digits
 
 
 def _figures(

@@ -10,7 +10,7 @@ import streamlit as st
 
 from app import compute, evaluations, plans, run_history, tasks
 from app.evaluations import Measuring, Wish
-from app.jobs import Job
+from app.jobs import DONE, Job, Work
 from app.recent import Recent
 from app.sidebar import Selected
 from app.tasks import Calibrating
@@ -157,13 +157,12 @@ def start_evaluation(measuring: Measuring, wish: Wish, precision: float | None) 
     """Evaluate a configuration in the background."""
     key = ("evaluation", measuring.recipe(wish).key, precision)
     title = f"Measuring {wish.objective} {wish.budget}"
-    work = evaluations.evaluate(measuring, wish, precision)
-    return compute.jobs().submit(key, title, work, compute.owner().name)
+    return _submit(key, title, evaluations.evaluate(measuring, wish, precision))
 
 
 def warm(measuring: Measuring, wish: Wish) -> None:
     """Get ready, in the background, what the first evaluation needs; once for all sessions."""
-    key = ("warm", *measuring.calibrating.key, measuring.images.key)
+    key = ("warm", *measuring.key)
     if compute.quick_jobs().find(key) is None:
         work = evaluations.warm(measuring, wish)
         compute.quick_jobs().submit(key, "Getting ready to measure", work, compute.owner().name)
@@ -174,7 +173,14 @@ def start_sweep(measuring: Measuring, wishes: Sequence[Wish], precision: float |
     named = repr([measuring.recipe(wish).key for wish in wishes])
     key = ("sweep", hashlib.sha256(named.encode()).hexdigest(), precision)
     title = f"Sweep over {len(wishes)} configurations"
-    work = evaluations.sweep(measuring, wishes, precision)
+    return _submit(key, title, evaluations.sweep(measuring, wishes, precision))
+
+
+def _submit(key: Hashable, title: str, work: Work) -> Job:
+    """Queue an evaluation anew where it was done: what the history has of it comes at once."""
+    done = compute.jobs().find(key)
+    if done is not None and done.state == DONE:
+        compute.jobs().forget(done)
     return compute.jobs().submit(key, title, work, compute.owner().name)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import streamlit as st
 
 from app import budget_state, compute, spending, units
+from app.budget_state import Started
 from app.evaluations import Live, Measuring, Wish
 from app.job_panel import progress_text
 from app.jobs import CANCELLED, DONE, FAILED, Job
@@ -32,14 +33,29 @@ def start(measuring: Measuring, wish: Wish) -> None:
     """Measure what the slider was let go at; a sweep of this session makes way meanwhile."""
     stop()
     _pause()
-    budget_state.keep_live(spending.start_evaluation(measuring, wish, precision()).key)
+    job = spending.start_evaluation(measuring, wish, precision())
+    budget_state.keep_live(Started(job.key, measuring.key))
 
 
-def show() -> None:
-    """Show the evaluation, and look again while it goes on."""
+def show(measuring: Measuring) -> None:
+    """Show the evaluation, and look again while it goes on; one of anything else is stopped."""
+    started = budget_state.live()
+    if started is not None and started.of != measuring.key:
+        stop()
     job = _job()
     live = job is not None and job.live
+    if job is not None and not live:
+        _resume()
     st.fragment(_panel, run_every=POLL_SECONDS if live else None)(live)
+
+
+def _cancel() -> None:
+    """Stop the evaluation at the user's word: what it found stays on the screen."""
+    job = _job()
+    if job is not None:
+        compute.cancel(job)
+        if compute.left_to_others(job):
+            budget_state.keep_live(None)
 
 
 def _pause() -> None:
@@ -58,8 +74,8 @@ def _resume() -> None:
 
 
 def _job() -> Job | None:
-    key = budget_state.live()
-    return None if key is None else compute.jobs().find(key)
+    started = budget_state.live()
+    return None if started is None else compute.jobs().find(started.key)
 
 
 def _panel(was_live: bool) -> None:
@@ -68,7 +84,6 @@ def _panel(was_live: bool) -> None:
         st.caption("Let go of the slider and its budget is measured here.")
         return
     if was_live and not job.live:
-        _resume()
         st.rerun()  # the charts below have a new point
     with st.container(border=True):
         if job.state == FAILED:
@@ -106,4 +121,4 @@ def _figure(place: st.delta_generator.DeltaGenerator, label: str, value: str, un
 def _running(job: Job) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(job.share, text=progress_text(job, compute.jobs()))
-        st.button("Stop", key="stop-live", icon=":material/stop:", on_click=stop)
+        st.button("Stop", key="stop-live", icon=":material/stop:", on_click=_cancel)

@@ -255,8 +255,9 @@ def _start(chosen: Calibrating, how: str) -> None:
 
 def said(selected: Selected, found: Spending) -> str:
     """Say what bits are spent by."""
-    unit = state.locks(selected.loaded.key)
-    locked = f" {len(unit)} layers are locked by hand." if unit else ""
+    fixed = len(state.locks(selected.loaded.key))
+    layers = "1 layer is" if fixed == 1 else f"{fixed} layers are"
+    locked = f" {layers} locked by hand." if fixed else ""
     by = {
         LRP: "each layer's share of relevance times how a quantizer's error falls, Ω 4⁻ᵇ",
         SENSITIVITY: "how far each layer's bits move the model's answer, in nats",

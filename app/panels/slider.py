@@ -79,7 +79,7 @@ def show(shown: Shown) -> None:
     if st.session_state.pop(budget_state.RELOCKED, False):
         st.rerun()  # other locks, another plan
     if shown.measuring is not None:
-        live.show()
+        live.show(shown.measuring)
 
 
 def _plain() -> bool:

@@ -9,7 +9,7 @@ import streamlit as st
 from app import budget_state, compute, job_panel, spending, state
 from app.budget_state import Sweep
 from app.evaluations import Wish
-from app.jobs import DONE
+from app.jobs import CANCELLED, DONE
 from app.panels import live
 from app.panels.slider import Shown
 from quant.allocation import uniform
@@ -71,6 +71,8 @@ def _follow() -> None:
         return
     if sweep.paused:
         st.caption("The sweep makes way for the slider, and goes on after it.")
+    elif job.state == CANCELLED:
+        st.caption("Stopped; what was measured is kept, and Start goes on with it.")
     elif job.state == DONE:
         budget_state.keep_sweep(None)
         st.caption(f"Done: {job.result} configurations, on the chart and on the Runs page.")

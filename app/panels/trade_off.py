@@ -54,8 +54,9 @@ def _axis() -> str:
 
 def _said(shown: Shown, points: list[Point]) -> str:
     images = units.count(len(shown.measuring.images)) if shown.measuring else "0"
+    many = "1 configuration" if len(points) == 1 else f"{len(points)} configurations"
     told = (
-        f"{len(points)} configurations measured on these {images} images, with 95 % intervals; up "
+        f"{many} measured on these {images} images, with 95 % intervals; up "
         "is more accurate, left is cheaper. Click a point to load its bits. "
     )
     if shown.table.mixed.predicted is None:

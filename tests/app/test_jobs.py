@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +80,47 @@ def test_the_time_left_follows_the_pace_of_late(monkeypatch: pytest.MonkeyPatch)
     assert job.seconds_left() == pytest.approx(2 * (100 - 42))
     job.state = DONE
     assert job.seconds_left() is None
+
+
+def test_what_is_found_so_far_is_seen_while_it_runs_and_after_it_was_cancelled() -> None:
+    found, go_on = threading.Event(), threading.Event()
+
+    def work(report: Callable[..., None], cancel: threading.Event) -> None:
+        report(1, 9, "image", "a first accuracy")
+        report(2, 9, "image")  # without news
+        found.set()
+        assert go_on.wait(PATIENCE)
+        report(3, 9, "image", "a better one")
+        while not cancel.wait(0.005):
+            pass
+        raise Cancelled
+
+    queue = JobQueue()
+    job = queue.submit("k", "t", work, "me")
+    assert job.so_far is None or job.live
+    assert found.wait(PATIENCE)
+    assert (job.done, job.so_far) == (2, "a first accuracy")
+    go_on.set()
+    until(lambda: job.done == 3)
+    queue.leave(job, "me")
+    assert ended(job).state == CANCELLED
+    assert (job.so_far, job.result) == ("a better one", None)
+
+
+def test_a_job_begun_again_has_found_nothing_yet() -> None:
+    queue = JobQueue()
+
+    def fails(report: Callable[..., None], cancel: threading.Event) -> None:
+        report(1, 2, "image", "half")
+        raise ValueError("no luck")
+
+    assert ended(queue.submit("k", "t", fails, "me")).so_far == "half"
+    work = Held()
+    again = queue.submit("k", "t", work, "me")
+    assert work.started.wait(PATIENCE)
+    assert again.so_far is None
+    work.released.set()
+    ended(again)
 
 
 def test_a_second_job_waits_for_the_first_and_knows_its_place() -> None:
@@ -195,6 +239,39 @@ def test_finished_jobs_are_forgotten_in_the_end() -> None:
         ended(queue.submit(key, "t", lambda report, cancel: None, "me"))
     assert queue.find(0) is None
     assert queue.find(99) is not None
+
+
+def test_a_closed_queue_stops_what_runs_and_what_waits() -> None:
+    queue, first, second = JobQueue(), Held(), Held()
+    jobs = [queue.submit(1, "t", first, "me"), queue.submit(2, "t", second, "me")]
+    assert first.started.wait(PATIENCE)
+    queue.close()
+    assert [job.state for job in jobs] == [CANCELLED, CANCELLED]
+    assert not second.started.is_set()
+
+
+ENDING = """
+import threading
+from app.jobs import JobQueue
+from lrp.progress import Cancelled
+
+started = threading.Event()
+
+def work(report, cancel):
+    started.set()
+    cancel.wait(60)
+    print("stopped", flush=True)
+    raise Cancelled
+
+JobQueue().submit("k", "t", work, "me")
+started.wait(60)
+"""
+
+
+def test_a_process_that_ends_stops_its_job_first(repository: Path) -> None:
+    command = [sys.executable, "-c", ENDING]
+    ran = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout) == (0, "stopped\n"), ran.stderr
 
 
 def test_lack_of_memory_is_said_plainly() -> None:
