@@ -29,7 +29,7 @@ from quant.sensitivity import (
     find,
     measure,
 )
-from tests.models import SMALL, build, random_images
+from tests.models import build, random_images
 from tests.quant.replaced import Replaced, one_quantized
 
 SIDES = ("weight", "activation")
@@ -120,7 +120,7 @@ def test_measured_is_the_divergence_of_full_runs(calibrated, measured, family, n
         assert value(found, case) == pytest.approx(expected, rel=0.01, abs=1e-9), case
 
 
-@pytest.mark.parametrize("family", SMALL)
+@pytest.mark.parametrize("family", ["vit", "swin"])
 def test_estimates_of_all_classes_weighted_as_they_are_drawn_are_the_fisher_information(
     calibrated, monkeypatch, family
 ):
@@ -162,7 +162,7 @@ def test_an_estimate_is_off_by_no_more_than_its_sampling(calibrated, monkeypatch
     assert abs(np.mean(away)) < 2
 
 
-@pytest.mark.parametrize("family", SMALL)
+@pytest.mark.parametrize("family", ["vit", "swin"])
 @pytest.mark.parametrize("side", SIDES)
 def test_estimates_rank_layers_as_measuring_does(calibrated, measured, family, side):
     one, other = estimate(calibrated(family)), measured(family)
