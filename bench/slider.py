@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 FRAME = 16.0  # ms
-DRAGS, COMMITS = 4, 25
+DRAGS, COMMITS, FIRSTS = 4, 25, 10
+DASHBOARD = "/budget?model=digits-vit"
 
 # A step counts as painted when the task after its frame runs; as drawn when the text is its row's.
 # A commit lasts from the release until Python's answer is on the page.
@@ -63,6 +64,9 @@ def main() -> None:
     for arguments in ((), ("busy",)):
         with opened(browser, arguments) as (page, slider):
             _commits(page, slider, " ".join(arguments) or "idle")
+    with opened(browser, (), "streamlit_app.py", DASHBOARD) as (page, slider):
+        _commits(page, slider, "the dashboard while it measures")
+        _first_accuracies(page, slider)
 
 
 def _steps(page: Page, slider: Locator, name: str) -> None:
@@ -91,6 +95,20 @@ def _commits(page: Page, slider: Locator, name: str) -> None:
     _print(f"release to commit, {name}", page.evaluate("seen.commits"))
 
 
+def _first_accuracies(page: Page, slider: Locator) -> None:
+    """Let go of the slider at budgets not measured before, and wait for what is measured first."""
+    found = []
+    for count in range(FIRSTS):
+        _press(page, slider, 100)
+        page.mouse.move(*_place(slider, 81 + count), steps=5)
+        page.mouse.up()
+        started, value = time.monotonic(), page.locator(".value").inner_text().strip()
+        page.get_by_text(f"sensitivity {value}:").first.wait_for()
+        found.append(1000 * (time.monotonic() - started))
+        page.wait_for_timeout(500)
+    _print("release to first accuracy, digits-vit", found)
+
+
 def _print(name: str, found: Sequence[float]) -> None:
     cuts = statistics.quantiles(found, n=20)
     print(f"{name:<44} {statistics.median(found):6.1f} ({cuts[0]:.1f} to {cuts[-1]:.1f})")
@@ -111,29 +129,34 @@ def _place(slider: Locator, row: int) -> tuple[float, float]:
 
 
 @contextlib.contextmanager
-def opened(browser: str, arguments: Sequence[str]) -> Iterator[tuple[Page, Locator]]:
-    """Serve the page of the slider, open it, and watch the slider."""
+def opened(
+    browser: str, arguments: Sequence[str], script: str = "bench/slider_page.py", path: str = ""
+) -> Iterator[tuple[Page, Locator]]:
+    """Serve a page with the slider, open it, and watch the slider once nothing is awaited."""
     from playwright.sync_api import sync_playwright
 
-    with served(arguments) as address, sync_playwright() as playwright:
+    with served(script, arguments) as address, sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser, args=ARGUMENTS)
         page = chromium.new_page(viewport={"width": 1440, "height": 900})
-        page.goto(address)
-        slider = page.get_by_role("slider")
+        page.set_default_timeout(180_000)
+        page.goto(address + path)
+        slider = page.locator(".budget").get_by_role("slider")
         slider.wait_for()
         page.wait_for_timeout(1000)
+        page.get_by_text("Until then bits are spent").wait_for(state="detached")
+        page.wait_for_timeout(2000)
         slider.evaluate(WATCH)
         yield page, slider
         chromium.close()
 
 
 @contextlib.contextmanager
-def served(arguments: Sequence[str]) -> Iterator[str]:
-    """Serve the page of the slider on a free port."""
+def served(script: str, arguments: Sequence[str]) -> Iterator[str]:
+    """Serve a page on a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{(port := probe.getsockname()[1])}"
-    command = [sys.executable, "-m", "streamlit", "run", "bench/slider_page.py"]
+    command = [sys.executable, "-m", "streamlit", "run", script]
     command += ["--server.headless", "true", "--server.port", str(port), "--", *arguments]
     process = subprocess.Popen(
         command,

@@ -14,7 +14,9 @@ from assets.models import load_model
 from quant.__main__ import main
 from quant.commands.arguments import drawn_images, images
 from quant.fakequant import QuantizedModel
+from quant.objectives import by_sensitivity
 from quant.runs import Runs
+from quant.sensitivity import Sensitivity
 
 FEW = ["--budgets", "3", "4.5", "--objectives", "sensitivity", "lrp", "--seeds", "2"]
 NONE = ["--budgets", "3", "--objectives", "sensitivity", "--controls"]
@@ -82,11 +84,11 @@ def test_differences_to_uniform_bits_are_those_of_the_history(capsys, small, sen
 def test_expected_losses_are_sums_of_sensitivities_and_ranked(capsys, small, sensed):
     found = swept(capsys, small, *FEW)
     (path,) = sensed.rglob("sensitivity-estimated.json")
-    layers = json.loads(path.read_text())["layers"]
+    losses = by_sensitivity(Sensitivity.read(path))
+    rows = dict(zip(losses.names, zip(losses.weight, losses.activation, strict=True), strict=True))
     for trial in found["trials"]:
         expected = sum(
-            layers[name]["weight"][bits["weight"] - 2]
-            + layers[name]["activation"][bits["activation"] - 2]
+            rows[name][0][bits["weight"] - 2] + rows[name][1][bits["activation"] - 2]
             for name, bits in trial["layers"].items()
         )
         assert trial["expected"] == pytest.approx(expected)
