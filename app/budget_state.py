@@ -14,7 +14,8 @@ from quant.objectives import LRP, OBJECTIVES, PRODUCT, SENSITIVITY
 # Keys of widgets.
 OBJECTIVE_CHOICE, UNIT_CHOICE, WIDTHS_CHOICE = "objective_choice", "unit_choice", "widths_choice"
 APART_CHOICE, SIZE_LIMIT, BITOPS_LIMIT = "apart_choice", "size_limit", "bitops_limit"
-BUDGET, PLAIN, PRECISION, IMAGES = "budget", "plain_slider", "precision", "measured_images"
+BUDGET, PLAIN_BUDGET, PLAIN = "budget", "plain_budget", "plain_slider"
+PRECISION, IMAGES = "precision", "measured_images"
 TRADE_OFF, AXIS, IMPORT, HOW_CHOICE = "trade_off", "cost_axis", "import_allocation", "how_choice"
 BELOW, BOUGHT, AUTO = "below", "bought", "measure_at_once"
 RELOCKED, SENSED_WIDTH = "_relocked", "sensed_width"

@@ -92,7 +92,7 @@ def read(data: bytes, shown: Shown) -> Allocation:
     """Read an allocation of this model; ValueError says what is wrong with it."""
     try:
         payload = json.loads(data.decode("utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter for brackets within brackets
         raise ValueError("it is not JSON: give what the download wrote") from None
     return from_json(payload, compute.layers_of(shown.selected.loaded))
 

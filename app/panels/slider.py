@@ -59,8 +59,8 @@ class Shown:
 
 def show(shown: Shown) -> None:
     """Show the slider and, under it, what measuring its budget gives."""
-    key, model = budget_state.BUDGET, shown.selected.loaded.key
-    locks = state.locks(model)
+    locks = state.locks(shown.selected.loaded.key)
+    key = budget_state.PLAIN_BUDGET if _plain() else budget_state.BUDGET
 
     def committed(row: int) -> None:
         _choose(shown.axis, row)

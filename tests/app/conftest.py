@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
+
+from app import budget_state, compute
+from quant.runs import FILE, Runs
+from tests.app import budget_pages as on
 
 PATIENCE = 90  # seconds until a run, or a job, that hangs gives up
 
@@ -44,3 +48,48 @@ def run_until() -> Callable[[AppTest, Callable[[], object]], None]:
         raise AssertionError("it never came")
 
     return run
+
+
+@pytest.fixture
+def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
+    """A history of its own; what was calibrated stays in memory."""
+    monkeypatch.setenv("BITLENS_HOME", str(tmp_path))
+    return Runs(tmp_path / FILE)
+
+
+@pytest.fixture
+def nothing_goes_on() -> Iterator[None]:
+    """Stop what a test left running, which the next one would wait for."""
+    yield
+    on.stop_all(compute.jobs())
+    on.stop_all(compute.quick_jobs())
+
+
+@pytest.fixture
+def open_budget(
+    open_page: Callable[..., AppTest],
+    run_until: Callable[[AppTest, Callable[[], object]], None],
+    history: Runs,
+    nothing_goes_on: None,
+) -> Callable[..., AppTest]:
+    """Open the Budget page with the plain slider, once it is known what bits are spent by."""
+
+    def opened(begin: Callable[[AppTest], object] | None = None, **link: str) -> AppTest:
+        app = open_page(**{"model": on.MODEL} | link)
+        app.session_state[budget_state.PLAIN] = True
+        app.session_state[budget_state.AUTO] = False
+        app.session_state[budget_state.IMAGES] = on.IMAGES
+        if begin is not None:
+            begin(app)
+        app.switch_page("app/views/budget.py").run()
+        assert not app.exception
+        run_until(app, lambda: app.error or not app.progress)
+        return app
+
+    return opened
+
+
+@pytest.fixture
+def page(open_budget: Callable[..., AppTest]) -> AppTest:
+    """The Budget page of digits-swin, at 4 bits on average."""
+    return open_budget()
