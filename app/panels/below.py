@@ -78,5 +78,6 @@ def _spent_by(shown: Shown) -> None:
     """Show the sensitivities and the contribution scores."""
     if shown.spending.sensitivity is not None:
         sensed.show(shown.selected, shown.spending.sensitivity)
-    if shown.scores is not None:
-        scores.show(shown.selected, shown.scores)
+    found = scores.obtain(shown.selected, scores.chosen(shown.selected))
+    if found is not None:
+        scores.show(shown.selected, found)

@@ -190,7 +190,10 @@ def obtain(selected: Selected, chosen: Chosen) -> Spending | None:
     """Return how bits are spent. What it is made of comes by jobs; until then by LRP, or None."""
     objective = budget_state.objective()
     sensitivity = spending.sensitivity_of(chosen.calibrating, chosen.how)
-    found = scores.obtain(selected, chosen.scoring)
+    if objective == SENSITIVITY and sensitivity is not None:
+        found = compute.scores_of(selected.loaded, chosen.scoring)  # not waited for: not needed
+    else:
+        found = scores.obtain(selected, chosen.scoring)
     if sensitivity is None:
         _offer_sensitivity(selected, chosen, asked=objective != LRP)
     losses = spending.losses_of(objective, found, sensitivity)

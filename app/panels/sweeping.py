@@ -17,7 +17,9 @@ from quant.budget import from_average
 from quant.budget_plan import budget_plan
 from quant.objectives import (
     CONTROLS,
+    LRP,
     OBJECTIVES,
+    PRODUCT,
     RANDOM,
     REVERSED,
     UNIFORM,
@@ -53,6 +55,9 @@ def show(shown: Shown) -> None:
 def _start(shown: Shown, objectives: Sequence[str], budgets: Sequence[int]) -> None:
     assert shown.measuring is not None
     wanted = wishes(shown, objectives, budgets)
+    if shown.scores is None and {LRP, PRODUCT} & set(objectives):
+        st.warning("LRP needs contribution scores: find them under “What bits are spent by”.")
+        return
     if not wanted:
         st.warning("Choose at least one objective that is there and one budget.")
         return

@@ -56,12 +56,10 @@ class Swept:
         }
 
     def prediction(self) -> Check | None:
-        """Check predictions on the first draw; None without random allocations."""
-        if not self.chance:
-            return None
-        tried = [*(one for one in self.trials if one.draw == 0), *self.chance]
+        """Check predictions of each allocation tried from all others; None where they are few."""
+        tried = [*self.trials, *self.chance]
         points = [point(one.answered.answers.counts(), one.configuration.expected) for one in tried]
-        plain = self.plain[0].answers.evaluation(0).top1
+        plain = float(np.mean([one.answers.evaluation(0).top1 for one in self.plain]))
         return left_out([one for one in points if one is not None], plain)
 
 
