@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from app import charts
-from app.tasks import Configuration, Measured
 from lrp.layers import Layer
-from quant.allocation import LayerBits
-from quant.cost import Cost
-from quant.evaluation import Evaluation
 
 LAYERS = (
     Layer("patch_embed.proj", "conv2d", "proj", "", 10, 100),
@@ -23,12 +20,6 @@ LAYERS = (
 )
 MEAN = dict(zip((la.name for la in LAYERS), (0.1, 0.4, 0.05, 0.25, 0.2), strict=True))
 DEVIATION = dict.fromkeys(MEAN, 0.06)
-
-
-def measured(kind: str, top1: float, megabytes: float) -> Measured:
-    cost = Cost(megabytes * 1e6, megabytes * 1e6, megabytes * 3e9, 4)
-    evaluation = Evaluation(200, top1, top1 - 0.05, top1 + 0.03, 1.0, 0.9, 0.1, 1.0)
-    return Measured(Configuration(kind, f"{kind} 4 bit", {}, cost), evaluation, 32)
 
 
 def test_layers_are_grouped_by_block_in_order() -> None:
@@ -50,34 +41,17 @@ def test_the_score_table_holds_percent_and_error_bars_that_stay_above_zero() -> 
     assert table.loc[table["chosen"], "layer"].tolist() == ["head"]
 
 
-def test_the_bits_table_prints_both_widths_where_they_differ() -> None:
-    bits = {name: LayerBits(4, 4) for name in MEAN} | {"head": LayerBits(8, 6)}
-    table = charts.bits_table(LAYERS, bits, {"head": 8})
-    assert table["printed"].tolist() == ["4", "4", "4", "4", "8/6"]
-    assert table["fixed"].tolist() == ["by score"] * 4 + ["by hand"]
-    assert table["mark"].tolist() == ["", "", "", "", "▾"]
-
-
 def test_bars_stand_side_by_side_without_touching() -> None:
     table = charts.layer_table(LAYERS, None)
     assert (table["left"].to_numpy()[1:] > table["right"].to_numpy()[:-1]).all()
     assert (table["right"] > table["left"]).all()
 
 
-def test_the_bits_chart_is_the_same_for_every_budget() -> None:
-    # Else the browser would build it anew while the slider moves.
-    assert charts.bits_spec(LAYERS, dark=False) == charts.bits_spec(LAYERS, dark=False)
-    text = json.dumps(charts.bits_spec(LAYERS, dark=True))
-    assert "datum.chosen" in text
-    assert "printed" in text
-
-
 @pytest.mark.parametrize("dark", [False, True])
 def test_more_bits_are_lighter_for_every_eye(dark: bool) -> None:
-    spec = charts.bits_spec(LAYERS, dark)
-    scale = spec["layer"][0]["encoding"]["color"]["scale"]
-    assert scale["domain"] == [2, 3, 4, 5, 6, 7, 8]
-    rgb = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in scale["range"]])
+    colours = charts.DARK_BITS if dark else charts.LIGHT_BITS
+    assert len(colours) == 7  # 2 to 8 bits
+    rgb = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours])
     assert (np.diff(rgb @ [0.2126, 0.7152, 0.0722]) > 0).all()
 
 
@@ -88,18 +62,39 @@ def test_axis_labels_stand_at_the_middle_of_their_block() -> None:
     assert labels == {"0.5": "", "2": "0", "3.5": "1", "4.5": ""}
 
 
-@pytest.mark.parametrize(("axis", "factor"), [("size", 1), ("BitOps", 3)])
-def test_the_trade_off_has_a_point_with_its_interval_for_each_row(axis: str, factor: int) -> None:
-    rows = [measured("float", 0.9, 8), measured("mixed", 0.8, 2), measured("mixed", 0.7, 1)]
-    traces = {t.name: t for t in charts.trade_off(rows, axis, dark=False).data}
-    assert set(traces) == {"float", "mixed"}
-    mixed = traces["mixed"]
-    assert list(mixed.y) == pytest.approx([70, 80])
-    assert list(mixed.x) == pytest.approx([factor, 2 * factor], rel=0.1)
-    assert list(mixed.error_y.array) == pytest.approx([3, 3])
-    assert list(mixed.error_y.arrayminus) == pytest.approx([5, 5])
+def sensed() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "layer": list(MEAN),
+            "weights": [1.0, 0.0, 3.0, 0.5, 2.0],
+            "activations": [0.5, 4.0, 0.0, 0.25, 1.0],
+        }
+    )
 
 
-def test_kinds_differ_in_symbol_as_well_as_colour() -> None:
-    symbols = [look.symbol for look in charts.LOOKS.values()]
-    assert len(set(symbols)) == len(symbols)
+def test_a_layers_two_sensitivities_stand_one_upon_the_other() -> None:
+    rows = charts.sensitivity_table(LAYERS, sensed())
+    weights, activations = (rows[rows["what"] == what] for what in ("weights", "activations"))
+    assert weights["below"].tolist() == [0] * 5
+    assert weights["above"].tolist() == weights["loss"].tolist() == [1, 0, 3, 0.5, 2]
+    assert activations["below"].tolist() == [1, 0, 3, 0.5, 2]
+    assert activations["above"].tolist() == [1.5, 4, 3, 0.75, 3]
+    assert activations["loss"].tolist() == [0.5, 4, 0, 0.25, 1]
+    for part in (weights, activations):
+        assert part["layer"].tolist() == list(MEAN)
+        assert part["middle"].tolist() == [0.5, 1.5, 2.5, 3.5, 4.5]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_sensitivity_chart_draws_from_below_to_above_by_kind(dark: bool) -> None:
+    encoding = charts.sensitivity_spec(LAYERS, dark)["layer"][0]["encoding"]
+    assert encoding["y"]["field"] == "above"
+    assert encoding["y2"] == {"field": "below"}
+    assert encoding["color"]["field"] == "what"
+    scale = encoding["color"]["scale"]
+    assert scale["domain"] == ["weights", "activations"]
+    assert len(set(scale["range"])) == 2
+    fields = set(charts.sensitivity_table(LAYERS, sensed()).columns)
+    assert {tip["field"] for tip in encoding["tooltip"]} <= fields
+    names = [encoding[c]["field"] for c in ("x", "x2", "y", "y2", "color")]
+    assert set(names) <= fields

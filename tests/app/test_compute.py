@@ -79,10 +79,15 @@ def test_a_closed_session_leaves_the_queue() -> None:
     assert [queue.left for queue in queues] == ["me", "me"]
 
 
-def test_allocation_without_scores_says_so(loaded: LoadedModel) -> None:
-    images = compute.calibration_set(loaded, None, 9)
-    with pytest.raises(ValueError, match="no scores yet"):
-        compute.allocate(loaded, Scoring(images, "LRP_QVIT", "positive-sum"), 4.0, {})
+def test_scores_are_there_once_a_job_has_made_them(loaded: LoadedModel) -> None:
+    scoring = Scoring(compute.calibration_set(loaded, None, 9), "LRP_QVIT", "positive-sum")
+    assert compute.scores_of(loaded, scoring) is None
+    job = compute.jobs().submit(
+        compute.score_key(loaded, scoring), "t", lambda report, cancel: "scores", "me"
+    )
+    assert job.ended.wait(20)
+    assert compute.scores_of(loaded, scoring) == "scores"
+    compute.jobs().forget(job)
 
 
 def test_scores_by_another_statistic_are_other_scores(loaded: LoadedModel) -> None:

@@ -155,14 +155,15 @@ def test_a_layer_that_cannot_be_calibrated_is_named(
     assert "blocks.3.mlp.fc1 is not finite" in errors(app)[0]
 
 
-@pytest.mark.parametrize("page", ["layers", "accuracy"])
+@pytest.mark.parametrize("page", ["layers", "budget"])
 def test_presets_are_offered_with_their_sentences(
     open_page: Open, run_until: RunUntil, page: str
 ) -> None:
-    app = open_page(page, model="digits-swin", preset="lrp-qvit")
+    app = open_page(page, model="digits-swin", preset="lrp-qvit", by="lrp")
     run_until(app, lambda: not app.progress)
     box = app.selectbox(key=quantizer_state.PRESET_CHOICE)
     assert list(box.options) == list(PRESETS)
     assert box.value == "lrp-qvit"
-    assert PRESETS["lrp-qvit"].says in said(app)
+    assert all(preset.says in box.help for preset in PRESETS.values())
+    assert page == "budget" or PRESETS["lrp-qvit"].says in said(app)
     assert app.query_params["preset"] in ("lrp-qvit", ["lrp-qvit"])

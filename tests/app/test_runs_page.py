@@ -343,8 +343,8 @@ def test_an_allocation_is_handed_to_the_budget_page(three: list[Run], open_page:
     assert "Use this allocation" not in [button.label for button in app.button]
     choose(app, three[2])
     press(app, "Use this allocation")
-    assert app.session_state[run_state._HANDED].allocation == three[2].recipe.allocation
     assert "Spend bits" in app.header[0].value
+    assert app.session_state["_locks"][made.model().key] == three[2].recipe.allocation
 
 
 def test_a_run_as_a_file_is_an_allocation_to_read_back(three: list[Run]) -> None:
