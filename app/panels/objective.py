@@ -262,7 +262,10 @@ def said(selected: Selected, found: Spending) -> str:
     layers = "1 layer is" if fixed == 1 else f"{fixed} layers are"
     locked = f" {layers} locked by hand." if fixed else ""
     by = {
-        LRP: "each layer's share of relevance times how a quantizer's error falls, Ω 4⁻ᵇ",
-        SENSITIVITY: "how far each layer's bits move the model's answer, in nats",
-    }.get(found.losses.objective, "that sensitivity times each layer's share of relevance")
-    return f"Bits go where they lower most {by}.{locked}"
+        LRP: "Bits go to the layers that carry most relevance, as a quantizer's error falls (Ω 4⁻ᵇ).",
+        SENSITIVITY: "Bits go where they keep the model's answer closest to float's.",
+    }.get(
+        found.losses.objective,
+        "Bits go where they keep the answer closest to float's, weighted by relevance.",
+    )
+    return f"{by}{locked}"
