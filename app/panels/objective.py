@@ -262,7 +262,7 @@ def said(selected: Selected, found: Spending) -> str:
     layers = "1 layer is" if fixed == 1 else f"{fixed} layers are"
     locked = f" {layers} locked by hand." if fixed else ""
     by = {
-        LRP: "Bits go to the layers that carry most relevance, as a quantizer's error falls (Ω 4⁻ᵇ).",
+        LRP: "Bits go to the layers that carry most relevance, by Ω 4⁻ᵇ.",
         SENSITIVITY: "Bits go where they keep the model's answer closest to float's.",
     }.get(
         found.losses.objective,
