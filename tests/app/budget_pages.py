@@ -18,6 +18,7 @@ from lrp.layers import Layer
 from lrp.progress import check
 from quant.allocation import MENU
 from quant.evaluation import Step, stream
+from quant.objectives import LRP, PRODUCT, SENSITIVITY
 from quant.presets import DEFAULT
 from quant.sensitivity import ESTIMATED, Sensitivity
 from tests.app import runs_made as made
@@ -50,6 +51,18 @@ def labels(app: AppTest) -> list[str]:
 def said(app: AppTest) -> str:
     texts = [*app.caption, *app.markdown, *app.info, *app.warning]
     return " ".join(text.value for text in texts).replace("\u00a0", " ")
+
+
+WORDS = {
+    "most relevance": LRP,
+    "weighted by relevance": PRODUCT,
+    "closest to float's.": SENSITIVITY,
+}
+
+
+def spent_by(app: AppTest) -> str:
+    """Name the objective that the page says it spends by."""
+    return next((name for words, name in WORDS.items() if words in said(app)), "")
 
 
 def errors(app: AppTest) -> list[str]:

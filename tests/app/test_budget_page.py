@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import budget_state, compute, state
+from app.panels import below
 from quant.allocation import MENU, LayerBits
 from quant.evaluation import Step
 from quant.runs import DONE, STOPPED, Runs
@@ -27,7 +29,7 @@ RunUntil = Callable[[AppTest, Callable[[], object]], None]
 def test_it_opens_with_four_bits_spent_and_says_by_what(page: AppTest) -> None:
     assert page.select_slider(key=budget_state.PLAIN_BUDGET).value == on.FOUR
     assert on.slider(page)[on.FOUR] == "4.00 bit"
-    assert "how far each layer's bits move the model's answer" in on.said(page)
+    assert on.spent_by(page) == "sensitivity"
     assert "Let go of the slider and its budget is measured here" in on.said(page)
     assert len(set(on.bits(page).values())) > 3
     assert on.errors(page) == []
@@ -286,6 +288,15 @@ def test_weights_and_activations_are_tied_where_asked(page: AppTest) -> None:
     assert all(w == a for w, a in on.bits(page).values())
 
 
+def test_each_objective_spends_in_its_own_way(page: AppTest, run_until: RunUntil) -> None:
+    spent = [on.bits(page)]
+    for objective in ("lrp-x-sensitivity", "lrp"):
+        on.choose(page, budget_state.OBJECTIVE_CHOICE, objective)
+        run_until(page, lambda name=objective: on.spent_by(page) == name)
+        spent.append(on.bits(page))
+    assert all(a != b for a, b in combinations(spent, 2))
+
+
 def test_a_view_is_in_its_address_and_comes_back_from_it(page: AppTest, open_budget: Open) -> None:
     on.choose(page, budget_state.OBJECTIVE_CHOICE, "lrp")
     on.choose(page, budget_state.WIDTHS_CHOICE, [2, 4, 8])
@@ -298,7 +309,7 @@ def test_a_view_is_in_its_address_and_comes_back_from_it(page: AppTest, open_bud
         for name, value in page.query_params.items()
     }
     assert {"by": "lrp", "widths": "248", "tied": "1", "bits": "5.5"}.items() <= link.items()
-    assert "Ω 4⁻ᵇ" in on.said(page)
+    assert on.spent_by(page) == "lrp"
     again = open_budget(**link)
     assert again.select_slider(key=budget_state.PLAIN_BUDGET).value == 70
     assert on.bits(again) == on.bits(page)
@@ -314,7 +325,7 @@ def test_junk_in_a_link_is_the_default(open_budget: Open, junk: str) -> None:
     )
     assert on.slider(app)[app.select_slider(key=budget_state.PLAIN_BUDGET).value] == "4.00 bit"
     assert len(on.slider(app)) == 121
-    assert "in nats" in on.said(app)
+    assert on.spent_by(app) == "sensitivity"
     assert on.errors(app) == []
 
 
@@ -397,6 +408,7 @@ def test_an_error_of_a_job_is_shown_and_the_work_can_be_asked_for_again(
         raise ValueError("relevance is not finite or nowhere positive: try other rules")
 
     monkeypatch.setattr("app.tasks.contribution_scores", broken)
+    on.choose(page, budget_state.BELOW, below.BY)
     page.select_slider(key=state.SCORE_IMAGES).set_value(16).run()
     run_until(page, lambda: page.error)
     assert "try other rules" in on.errors(page)[0]
@@ -418,12 +430,12 @@ def test_sensitivities_come_on_demand_and_scores_do_meanwhile(
     monkeypatch.setattr("app.tasks.find", slow)
     on.choose(page, budget_state.HOW_CHOICE, MEASURED)
     assert "bits are spent by contribution scores alone" in on.said(page)
-    assert "Ω 4⁻ᵇ" in on.said(page)
+    assert on.spent_by(page) == "lrp"
     on.press(page, "Find how sensitive the layers are (measured)")
     assert page.progress
     assert "Find how sensitive the layers are (measured)" not in on.labels(page)
     go_on.set()
-    run_until(page, lambda: "in nats" in on.said(page))
+    run_until(page, lambda: on.spent_by(page) == "sensitivity")
     assert on.labels(page).count("Find how sensitive the layers are (measured)") == 0
 
 

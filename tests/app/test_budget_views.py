@@ -140,6 +140,12 @@ def test_a_sweep_over_nothing_is_refused(page: AppTest) -> None:
     assert "Choose at least one objective" in on.said(page)
 
 
+def test_a_sweep_by_scores_that_are_not_there_says_where_to_find_them(page: AppTest) -> None:
+    page.select_slider(key=state.SCORE_IMAGES).set_value(128).run()
+    sweep(page, ["lrp"], [4])
+    assert "LRP needs contribution scores" in on.said(page)
+
+
 def test_controls_are_swept_with_every_seed(
     page: AppTest, history: Runs, run_until: RunUntil
 ) -> None:
