@@ -10,6 +10,8 @@ from assets.command_line import run
 from assets.models import load_model
 from lrp.layers import list_layers
 from quant.__main__ import main
+from quant.objectives import by_sensitivity
+from quant.sensitivity import Sensitivity
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +66,10 @@ def test_average_bits_limit_size_and_bit_operations(capsys, small, sensed, layer
 def test_the_loss_is_that_of_the_kept_sensitivities_and_proven_least(capsys, small, sensed):
     found = allocated(capsys, small, "--average-bits", "3")
     (path,) = sensed.rglob("sensitivity-estimated.json")
-    kept = json.loads(path.read_text())["layers"]
+    losses = by_sensitivity(Sensitivity.read(path))
+    rows = dict(zip(losses.names, zip(losses.weight, losses.activation, strict=True), strict=True))
     loss = sum(
-        kept[name]["weight"][bits["weight"] - 2] + kept[name]["activation"][bits["activation"] - 2]
+        rows[name][0][bits["weight"] - 2] + rows[name][1][bits["activation"] - 2]
         for name, bits in found["layers"].items()
     )
     assert found["loss"] == pytest.approx(loss)
