@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 import streamlit as st
 
 from app import compute, state, units
-from app.jobs import CANCELLED, FAILED, WAITING, Job, JobQueue
+from app.jobs import CANCELLED, DONE, FAILED, WAITING, Job, JobQueue
 from app.wanted import Wanted
 
 T = TypeVar("T")
@@ -21,15 +21,26 @@ def follow(job: Job) -> None:
     st.fragment(_panel, run_every=POLL_SECONDS if job.live else None)(job, job.live)
 
 
+def due(key: Hashable, job: Job | None) -> bool:
+    """Say whether work that starts by itself is to start, or to be joined, as others may leave it:
+    its job has not ended, and this session did not cancel it."""
+    return (job is None or job.state not in (DONE, FAILED)) and not state.declined(key)
+
+
 def _panel(job: Job, was_live: bool) -> None:
     if was_live and not job.live:
         st.rerun()
     if job.live:
-        _progress(job, compute.jobs(), lambda: compute.cancel(job))
+        _progress(job, compute.jobs(), lambda: _cancel(job))
     elif job.state == FAILED:
         st.error(f"{job.title} failed: {job.error}")
-    elif job.state == CANCELLED:
+    elif job.state == CANCELLED and state.declined(job.key):
         st.info("Cancelled; nothing was kept.", icon=":material/cancel:")
+
+
+def _cancel(job: Job) -> None:
+    compute.cancel(job)
+    state.decline([job.key])
 
 
 def result(wanted: Wanted[T]) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import streamlit as st
@@ -81,29 +82,26 @@ def losses_of(
     return None if scores is None else by_product(sensitivity, scores.mean)
 
 
-def _sensitivity_key(chosen: Calibrating, how: str) -> tuple[str, ...]:
+def sensitivity_key(chosen: Calibrating, how: str) -> tuple[str, ...]:
+    """Name the sensitivities of a model, as they are found."""
     return "sensitivity", how, *chosen.key
 
 
 def sensitivity_of(chosen: Calibrating, how: str) -> Sensitivity | None:
     """Return the sensitivities if they were found before, in this process or another."""
-    key, path = _sensitivity_key(chosen, how), chosen.sensitivities(how)
+    key, path = sensitivity_key(chosen, how), chosen.sensitivities(how)
     found = _kept().sensitivities.peek(key)
     if found is None and path.exists():
-        found = _kept().sensitivities.get(key, lambda: Sensitivity.read(path))
+        with suppress(ValueError):  # damaged or of another version: to be found anew
+            found = _kept().sensitivities.get(key, lambda: Sensitivity.read(path))
     return found
-
-
-def sensitivity_job(chosen: Calibrating, how: str) -> Job | None:
-    """Return the job that finds sensitivities, if there is one."""
-    return compute.jobs().find(_sensitivity_key(chosen, how))
 
 
 def start_sensitivity(chosen: Calibrating, how: str) -> Job:
     """Find sensitivities in the background."""
     title = f"Finding how sensitive the layers of {chosen.loaded.name} are"
     work = tasks.sense(chosen, how, compute.calibrations())
-    key = _sensitivity_key(chosen, how)
+    key = sensitivity_key(chosen, how)
     return compute.jobs().submit(key, title, work, compute.owner().name)
 
 

@@ -26,7 +26,7 @@ def obtain(calibrating: Calibrating) -> Sweep | None:
     if failed is not None:
         raise failed
     job = wanted.job()
-    if job is None and has_digits(calibrating.loaded):  # seconds: not worth a question
+    if has_digits(calibrating.loaded) and job_panel.due(wanted.key, job):  # seconds
         job = wanted.start(compute.owner().name)
     if job is not None:
         job_panel.follow(job)
@@ -46,7 +46,9 @@ def obtain(calibrating: Calibrating) -> Sweep | None:
 
 
 def _start(calibrating: Calibrating) -> None:
-    sweep_of(calibrating).start(compute.owner().name)
+    wanted = sweep_of(calibrating)
+    state.ask_again([wanted.key])
+    wanted.start(compute.owner().name)
 
 
 def curve(layer: Layer, calibrating: Calibrating) -> None:

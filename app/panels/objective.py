@@ -236,8 +236,10 @@ def other_limits() -> Limits:
 
 def _offer_sensitivity(selected: Selected, chosen: Chosen, asked: bool) -> None:
     """See to it that sensitivities come: by themselves where that takes seconds, else on demand."""
-    job = spending.sensitivity_job(chosen.calibrating, chosen.how)
-    if job is None and asked and has_digits(selected.loaded) and chosen.how == ESTIMATED:
+    key = spending.sensitivity_key(chosen.calibrating, chosen.how)
+    job = compute.jobs().find(key)
+    quick = has_digits(selected.loaded) and chosen.how == ESTIMATED
+    if asked and quick and job_panel.due(key, job):
         job = spending.start_sensitivity(chosen.calibrating, chosen.how)
     if job is not None:
         job_panel.follow(job)
@@ -253,6 +255,7 @@ def _offer_sensitivity(selected: Selected, chosen: Chosen, asked: bool) -> None:
 
 
 def _start(chosen: Calibrating, how: str) -> None:
+    state.ask_again([spending.sensitivity_key(chosen, how)])
     spending.start_sensitivity(chosen, how)
 
 

@@ -78,8 +78,9 @@ def obtain(selected: Selected, scoring: Scoring) -> ContributionScores | None:
     scores = compute.scores_of(selected.loaded, scoring)
     if scores is not None:
         return scores
-    job = compute.jobs().find(compute.score_key(selected.loaded, scoring))
-    if job is None and has_digits(selected.loaded):  # seconds: not worth a question
+    key = compute.score_key(selected.loaded, scoring)
+    job = compute.jobs().find(key)
+    if has_digits(selected.loaded) and job_panel.due(key, job):  # seconds: not worth a question
         job = compute.start_scores(selected.loaded, scoring)
     if job is not None:
         job_panel.follow(job)
@@ -95,6 +96,7 @@ def obtain(selected: Selected, scoring: Scoring) -> ContributionScores | None:
 
 
 def _start(loaded: LoadedModel, scoring: Scoring) -> None:
+    state.ask_again([compute.score_key(loaded, scoring)])
     compute.start_scores(loaded, scoring)
 
 

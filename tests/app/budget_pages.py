@@ -14,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import budget_state, compute
 from app.jobs import JobQueue
+from app.tasks import Calibrating
 from lrp.layers import Layer
 from lrp.progress import check
 from quant.allocation import MENU
@@ -111,8 +112,11 @@ def made_up(name: str, how: str = ESTIMATED) -> Sensitivity:
 
 def know_sensitivities(name: str, folder: str | None = None) -> None:
     """Keep made-up sensitivities of a model, which take long to find."""
-    calibrating = compute.calibrating(made.model(name), folder, DEFAULT)
-    made_up(name).write(calibrating.sensitivities(ESTIMATED))
+    made_up(name).write(calibrating(name, folder).sensitivities(ESTIMATED))
+
+
+def calibrating(name: str, folder: str | None = None) -> Calibrating:
+    return compute.calibrating(made.model(name), folder, DEFAULT)
 
 
 def write_pictures(folder: Path, count: int) -> None:

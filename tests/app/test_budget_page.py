@@ -18,7 +18,7 @@ from app.panels import below
 from quant.allocation import MENU, LayerBits
 from quant.evaluation import Step
 from quant.runs import DONE, STOPPED, Runs
-from quant.sensitivity import MEASURED, Sensitivity
+from quant.sensitivity import ESTIMATED, MEASURED, Sensitivity
 from tests.app import budget_pages as on
 from tests.app import runs_made as made
 
@@ -439,6 +439,25 @@ def test_sensitivities_come_on_demand_and_scores_do_meanwhile(
     assert on.labels(page).count("Find how sensitive the layers are (measured)") == 0
 
 
+def test_work_that_another_session_left_starts_again(
+    open_page: Open, history: Runs, nothing_goes_on: None
+) -> None:
+    for _ in range(2):
+        app = open_page("budget", model="digits-deit")
+        assert len(app.progress) == 2  # scores, and sensitivities
+        assert "Cancelled" not in on.said(app)
+        on.stop_all(compute.jobs())  # as when its window closes
+
+
+def test_sensitivities_that_are_damaged_are_found_anew(open_budget: Open) -> None:
+    app = open_budget()
+    on.know_sensitivities("digits-deit")
+    on.calibrating("digits-deit").sensitivities(ESTIMATED).write_text("{")
+    app.selectbox(key=state.MODEL).set_value("digits-deit").run()
+    assert not app.exception
+    assert app.progress
+
+
 def test_the_page_shows_progress_and_a_way_out(
     open_page: Open, history: Runs, nothing_goes_on: None
 ) -> None:
@@ -448,5 +467,7 @@ def test_the_page_shows_progress_and_a_way_out(
     on.press(app, "Cancel")
     on.stop_all(compute.jobs())
     app.run()
+    assert "Cancelled" in on.said(app)
+    assert not app.progress
     assert "Score the layers on 256 images" in on.labels(app)
     assert not app.dataframe
