@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlparse
@@ -179,7 +180,9 @@ def test_a_click_on_a_block_chooses_its_layer(page: sync_api.Page, server: str) 
     settle(page)
     assert page.get_by_role("combobox", name="Read the map at").input_value() == "blocks.4"
     page.get_by_role("link", name="Budget").click()
-    page.get_by_text("blocks.4.mlp.fc1 carries").wait_for()
+    chosen = page.locator(".layer.chosen")
+    chosen.wait_for()
+    assert (chosen.get_attribute("aria-label") or "").startswith("blocks.4.mlp.fc1: ")
 
 
 def test_the_clipping_threshold_moves_and_says_what_it_does(
@@ -255,30 +258,77 @@ def test_a_walk_through_all_pages(
     shot("depth")
 
     page.get_by_role("link", name="Budget").click()
-    slider = page.get_by_role("slider", name="Average bits")
-    slider.wait_for()
-    settle(page)
-    size = page.get_by_test_id("stMetricValue").first
-    before = size.inner_text()
-    box = slider.bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + box["width"] / 3, box["y"] + box["height"] / 2)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2, steps=8)
-    sync_api.expect(size).not_to_have_text(before)  # still dragged: it follows live
-    page.mouse.up()
-    page.wait_for_url("**bits=*")
-    shot("budget")
-
-    page.get_by_role("link", name="Accuracy").click()
-    page.get_by_role("heading", name="What does it cost").wait_for()
-    images = page.get_by_role("slider").first
-    images.focus()
-    page.keyboard.press("Home")
-    settle(page)
-    page.get_by_role("button", name="Measure").click()
-    page.get_by_text("Accuracy against cost").wait_for()
-    shot("accuracy")
+    page.get_by_role("slider", name="Average bits").wait_for()
+    shot("budget-first")
+    page.get_by_role("link", name="Runs").click()
+    page.get_by_role("heading", name="What was measured?").wait_for()
+    shot("runs")
 
     assert page.get_by_test_id("stException").count() == 0
     assert elsewhere == []
+
+
+def measure_on_few(page: sync_api.Page) -> None:
+    """Let evaluations see as few images as can be chosen."""
+    page.get_by_role("button", name="Options").click()
+    images = page.get_by_role("slider", name="Images to measure on")
+    images.focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("Escape")
+    settle(page)
+
+
+def widths(page: sync_api.Page) -> list[str]:
+    return page.locator(".budget .bar").all_inner_texts()
+
+
+def test_a_budget_is_dragged_let_go_measured_and_locked(
+    page: sync_api.Page, server: str, screenshots: Path, request: pytest.FixtureRequest
+) -> None:
+    theme = request.node.callspec.params["page"]
+    sent = runs(page)
+    page.goto(f"{server}/budget?model=digits-swin")
+    slider = page.get_by_role("slider", name="Average bits")
+    slider.wait_for()
+    page.get_by_text("closest to float's.").wait_for()  # sensitivities have been found
+    measure_on_few(page)
+    box, before, drawn = slider.bounding_box(), len(sent), widths(page)
+    assert box is not None
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] / 3, y)
+    page.mouse.down()
+    seen = []
+    for place in (0.4, 0.5, 0.6, 0.7):
+        page.mouse.move(box["x"] + box["width"] * place, y, steps=4)
+        seen.append(widths(page))
+    assert all(a != b for a, b in pairwise([drawn, *seen]))  # it is drawn while it is dragged
+    page.wait_for_timeout(700)
+    assert len(sent) - before <= 1
+    assert all(b"moved" in frame for frame in sent[before:])
+    page.mouse.up()
+    page.wait_for_url("**bits=6*")
+    page.get_by_text("100 images, in all").wait_for()
+    page.get_by_text("Top-1, measured").wait_for()
+    page.get_by_role("radio", name="How it was bought").click()
+    page.get_by_text("steps were taken up to this budget").wait_for()
+    page.set_viewport_size({"width": 1440, "height": 2200})
+    settle(page)
+    page.screenshot(path=screenshots / f"budget-bought-{theme}.png")
+    page.get_by_role("radio", name="Accuracy against cost").click()
+    page.locator(".js-plotly-plot .point").first.wait_for()
+    settle(page)
+    page.screenshot(path=screenshots / f"budget-{theme}.png")
+
+    bar = page.get_by_role("button", name="layers.0.blocks.0.mlp.fc1: ")
+    had = bar.locator(".bar").all_inner_texts()
+    bar.click()
+    page.get_by_text("1 layer is locked by hand").wait_for()
+    settle(page)
+    slider.press("End")
+    page.wait_for_url("**bits=8*")
+    assert bar.locator(".bar").all_inner_texts() == had
+    page.reload()  # a link has no locks
+    slider.wait_for()
+    settle(page)
+    assert page.locator(".budget .value").inner_text() == "8.00 bit"
+    assert page.get_by_test_id("stException").count() == 0
