@@ -190,7 +190,8 @@ def _run(job: Job) -> None:
     except Cancelled:
         state = CANCELLED
     except Exception as error:
-        _log.exception("job %s failed", job.title)
+        if threading.main_thread().is_alive():  # else the process ends, and pools before jobs
+            _log.exception("job %s failed", job.title)
         job.error, job.exception, state = sentence(error), error, FAILED
     job.seconds = time.monotonic() - job.started
     job.work = _nothing  # lets go of what the work needed
