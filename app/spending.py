@@ -37,11 +37,14 @@ class _Kept:
     sensitivities: Recent[Sensitivity]
     plans: Recent[tuple[plans.Axis, BudgetPlan]]
     shared: Recent[tuple[Pictures, FloatLogits]]
+    predictions: Recent[Prediction | None]
 
 
 @st.cache_resource(show_spinner=False)
 def _kept() -> _Kept:
-    return _Kept(Recent(max_entries=8), Recent(max_entries=32), Recent(max_entries=2))
+    return _Kept(
+        Recent(max_entries=8), Recent(max_entries=32), Recent(max_entries=2), Recent(max_entries=8)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,4 +197,5 @@ def prediction_of(runs: Sequence[Run], expected: Losses | None) -> Prediction | 
         return None
     found = [(run, run.recipe.allocation) for run in runs[::-1]]
     points = [point(run.counts, expected.of(bits)) for run, bits in found if bits is not None]
-    return predict([one for one in points if one is not None])
+    known = tuple(one for one in points if one is not None)
+    return _kept().predictions.get(known, lambda: predict(known))
