@@ -80,7 +80,11 @@ def _clicked(shown: Shown) -> None:
     if not numbers or shown.measuring is None:
         return
     number = numbers[0][0] if isinstance(numbers[0], list) else numbers[0]
-    allocation = shown.measuring.history.get(int(number)).recipe.allocation
+    try:
+        allocation = shown.measuring.history.get(int(number)).recipe.allocation
+    except ValueError as error:  # deleted in another window
+        st.toast(f"{error}.")
+        return
     if allocation is not None:
         state.set_locks(shown.selected.loaded.key, allocation)
         st.session_state[budget_state.RELOCKED] = True

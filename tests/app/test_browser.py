@@ -318,6 +318,12 @@ def test_a_budget_is_dragged_let_go_measured_and_locked(
     page.locator(".js-plotly-plot .point").first.wait_for()
     settle(page)
     page.screenshot(path=screenshots / f"budget-{theme}.png")
+    page.mouse.click(*middle(page.locator(".js-plotly-plot .point").first))
+    page.get_by_text("All layers are locked, as loaded").wait_for()
+    assert page.locator(".budget .layer.locked").count() == page.locator(".budget .layer").count()
+    page.get_by_role("button", name="Unlock all").click()
+    page.locator(".budget .layer.locked").first.wait_for(state="detached")
+    settle(page)
 
     bar = page.get_by_role("button", name="layers.0.blocks.0.mlp.fc1: ")
     had = bar.locator(".bar").all_inner_texts()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from io import StringIO
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -12,7 +13,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from app import budget_state, run_state, state
-from app.panels import below, exchange, scores
+from app.panels import below, exchange, scores, trade_off
 from lrp.rules import LRP_QVIT
 from lrp.scores import ContributionScores
 from quant.allocation import LayerBits, uniform
@@ -153,6 +154,18 @@ def test_controls_are_swept_with_every_seed(
     run_until(page, lambda: "Done: 5 configurations" in on.said(page))
     told = {run.recipe.objective for run in history.listed()}
     assert told == {"float", "reversed", "random-0", "random-1", "random-2"}
+
+
+def test_a_point_whose_run_was_deleted_is_no_crash(
+    history: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    picked = SimpleNamespace(selection=SimpleNamespace(points=[{"customdata": [7]}]))
+    session = {budget_state.TRADE_OFF: picked}
+    monkeypatch.setattr(trade_off, "st", SimpleNamespace(session_state=session, toast=told.append))
+    trade_off._clicked(SimpleNamespace(measuring=SimpleNamespace(history=history)))
+    assert "there is no run 7" in told[0]
+    assert budget_state.RELOCKED not in session
 
 
 def test_how_the_budget_was_bought_is_told_step_by_step(page: AppTest) -> None:
