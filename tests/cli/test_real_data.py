@@ -101,7 +101,9 @@ def test_its_maps_are_faithful(command, folder):
 
 def test_it_is_allocated_and_evaluated(command, folder, tmp_path):
     calibrated = ("--data", folder, "--calibration-images", 8)
-    allocation = command("quant", "allocate", *calibrated, "--average-bits", 6)
+    # three widths, spent by relevance: sensitivities need calibrations at all seven, minutes here
+    spent = ("--average-bits", 6, "--objective", "lrp", "--menu", 4, 6, 8)
+    allocation = command("quant", "allocate", *calibrated, *spent)
     assert allocation["gap"] == pytest.approx(0, abs=1e-6)
     assert allocation["size_bytes"] <= allocation["uniform"]["size_bytes"]
     assert allocation["bitops"] <= allocation["uniform"]["bitops"]
