@@ -17,12 +17,10 @@ from quant.calibration import Calibration, file_of, needed
 from quant.evaluation import Step, stream
 from quant.fakequant import QuantizedModel
 from quant.recipe import Recipe
-from quant.record import Recorded, record
+from quant.record import record
 from quant.runs import DONE, Run, Runs
 from quant.runtime import Path
 from quant.shared import FloatLogits, Pictures
-
-FLOAT = "float"
 
 
 @dataclass(frozen=True)
@@ -185,11 +183,7 @@ def _streamed(
         )
 
     for state in record(measuring.history, measuring.recipe(wish), steps):
-        yield _live(state, wish, len(measuring.images), path)
-
-
-def _live(state: Recorded, wish: Wish, wanted: int, path: Path | None) -> Live:
-    return Live(wish, state.evaluation, wanted, state.run, path)
+        yield Live(wish, state.evaluation, len(measuring.images), state.run, path)
 
 
 def _ready(
@@ -199,8 +193,8 @@ def _ready(
     if wish.allocation is None:
         return None, None
     calibration = measuring.calibrating.obtain(measuring.calibrations)
-    calibration.solve(
-        needed(wish.allocation),
+    calibration.solve_for(
+        wish.allocation,
         lambda done, total: report(done, total, "calibrating, layer"),
         cancel,
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
@@ -94,7 +95,7 @@ def table_of(
     even = _uniform(layers, others, widths)
     if known:
         assert prediction is not None and expected is not None and float_top1 is not None
-        losses = [expected.of(plan.allocation(row)) for row in range(len(axis.values))]
+        losses = expected.at(plan.weight, plan.activation).sum(1).tolist()
         by_width = {w: expected.of(uniform(layers, w, w)) for w in set(widths.tolist())}
         mixed = _with(mixed, _bands(prediction, losses, float_top1))
         even = _with(even, _bands(prediction, [by_width[w] for w in widths.tolist()], float_top1))
@@ -227,9 +228,7 @@ def _gain(losses: Losses | None, side: str, index: int, before: int, after: int)
 
 def said(purchases: Sequence[Purchase], rows: int) -> list[str]:
     """Say what the latest step to each row bought."""
-    latest: Mapping[int, list[Purchase]] = {
-        row: [p for p in purchases if p.row == row] for row in {p.row for p in purchases}
-    }
+    latest = {row: list(made) for row, made in groupby(purchases, key=lambda p: p.row)}
     found, last = [], "nothing yet: the lowest widths"
     for row in range(rows):
         if row in latest:

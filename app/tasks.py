@@ -22,12 +22,11 @@ from lrp.deletion import STEPS, curves, deleted, grid
 from lrp.methods import Method
 from lrp.progress import check
 from lrp.rules import PRESETS
-from lrp.scores import ContributionScores, contribution_scores
+from lrp.scores import BATCH, ContributionScores, contribution_scores
 from quant.calibration import Calibration, calibrate, calibration_folder
 from quant.presets import Preset
 from quant.sensitivity import Sensitivity, file_of, find
 
-SCORE_BATCH = 8  # relevance keeps every layer's operands
 BRIEF = 0.5  # seconds: maps made this fast are made again, as the first time is no measure
 REPEATS = 5
 
@@ -120,7 +119,7 @@ def score(loaded: LoadedModel, scoring: Scoring) -> Work:
         report(0, len(images))
         return contribution_scores(
             loaded.model,
-            pictures(images, SCORE_BATCH),
+            pictures(images, BATCH),
             len(images),
             PRESETS[scoring.rules],
             scoring.statistic,

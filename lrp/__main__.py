@@ -37,7 +37,7 @@ from lrp.relevance import relevance
 from lrp.report import figures, table
 from lrp.robustness import Robustness, robustness
 from lrp.rules import PRESETS, preset
-from lrp.scores import STATISTICS, contribution_scores
+from lrp.scores import BATCH, STATISTICS, contribution_scores
 from lrp.trace import Trace
 
 SPLIT = "validation"  # of the bundled images, for faithfulness
@@ -150,7 +150,7 @@ def scores(options: argparse.Namespace, loaded: LoadedModel, device: torch.devic
     images = take(load_images(options.data, loaded, "calibration"), options.images)
     found = contribution_scores(
         loaded.model,
-        pictures(images, 8),
+        pictures(images, BATCH),
         len(images),
         preset(options.rules),
         options.statistic,

@@ -16,6 +16,7 @@ from lrp.rules import LRP_QVIT, Rules
 from lrp.trace import Trace
 
 STATISTICS = ("positive-sum", "mean-positive", "absolute-sum")
+BATCH = 8  # images at once: relevance keeps every layer's operands
 _SPLITS = 20  # random halvings of the images that stability is averaged over
 
 

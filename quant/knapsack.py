@@ -37,14 +37,7 @@ class Knapsack:
         """
         if losses.names != choices.names:
             raise ValueError("the losses are of other layers than the budget is for")
-        lacking = np.setdiff1d([choices.weight, choices.activation], losses.widths)
-        if len(lacking):
-            raise ValueError(f"no losses at {lacking[0]} bits: the widths are {losses.widths}")
-        rows = np.arange(len(choices.names))[:, None]
-        loss = (
-            losses.weight[rows, np.searchsorted(losses.widths, choices.weight)]
-            + (losses.activation[rows, np.searchsorted(losses.widths, choices.activation)])
-        )
+        loss = losses.at(choices.weight.T, choices.activation.T).T
         for name, row in zip(choices.names, loss, strict=True):
             if not np.isfinite(row).all():
                 raise ValueError(f"the losses of {name!r} are not finite: measure them again")

@@ -42,16 +42,24 @@ class Losses:
     activation: np.ndarray
     objective: str
 
+    def at(self, weight: np.ndarray, activation: np.ndarray) -> np.ndarray:
+        """Return each layer's loss (..., L) at bits (..., L).
+
+        Raises:
+            ValueError: there are no losses at some of these bits.
+        """
+        lacking = np.setdiff1d([weight, activation], self.widths)
+        if len(lacking):
+            raise ValueError(f"no losses at {lacking[0]} bits: the widths are {self.widths}")
+        layers = np.arange(len(self.names))
+        of_weights = self.weight[layers, np.searchsorted(self.widths, weight)]
+        return of_weights + self.activation[layers, np.searchsorted(self.widths, activation)]
+
     def of(self, allocation: Allocation) -> float:
         """Return the expected loss of an allocation of these layers."""
-        column = {width: index for index, width in enumerate(self.widths)}
-        return float(
-            sum(
-                self.weight[row, column[allocation[name].weight]]
-                + self.activation[row, column[allocation[name].activation]]
-                for row, name in enumerate(self.names)
-            )
-        )
+        bits = [allocation[name] for name in self.names]
+        weight, activation = [b.weight for b in bits], [b.activation for b in bits]
+        return float(self.at(np.array(weight), np.array(activation)).sum())
 
 
 def by_scores(scores: Mapping[str, float], objective: str = LRP) -> Losses:

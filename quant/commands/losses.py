@@ -9,12 +9,10 @@ from functools import cached_property
 from assets.command_line import print_progress
 from assets.selection import pictures
 from lrp.rules import LRP_QVIT, PRESETS, preset
-from lrp.scores import STATISTICS, contribution_scores
+from lrp.scores import BATCH, STATISTICS, contribution_scores
 from quant.commands.calibrating import Calibrating
 from quant.objectives import LRP, SENSITIVITY, Losses, by_product, by_scores, by_sensitivity
 from quant.sensitivity import HOW, Sensitivity
-
-SCORE_BATCH = 8  # relevance keeps every layer's operands
 
 
 def add_scoring(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +66,7 @@ class Scoring:
             images = self.calibrating.first(self.images)
         return contribution_scores(
             subject.loaded.model,
-            pictures(images, SCORE_BATCH),
+            pictures(images, BATCH),
             len(images),
             preset(self.rules),
             self.statistic,
