@@ -19,9 +19,9 @@ from app.jobs import Job, JobQueue
 from app.recent import Recent
 from app.state import ModelChoice
 from app.tasks import Calibrating, Scoring
-from assets.data import ImageSet, load_images
-from assets.models import LoadedModel, load_model
-from assets.selection import divide, take
+from assets.models.load import LoadedModel, load_model
+from assets.sets.image_set import ImageSet, load_images
+from assets.sets.selection import divide, take
 from lrp.device import resolve_device
 from lrp.layers import Layer, list_layers
 from lrp.scores import ContributionScores

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from app.jobs import Report, Work
 from app.recent import Recent
 from app.tasks import Calibrating, device_of
-from assets.data import ImageSet
+from assets.sets.image_set import ImageSet
 from quant.allocation import Allocation
 from quant.answers import Answers, Evaluation
 from quant.calibration import Calibration, file_of, needed

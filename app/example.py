@@ -15,10 +15,10 @@ from PIL import Image
 
 from app import heatmaps
 from app.first_screen import EXAMPLE_PAIR, FOLDER, Example
-from assets import digits
-from assets.data import class_names
-from assets.manifest import read_manifest
-from assets.models import BUNDLED, load_model
+from assets.models.load import BUNDLED, load_model
+from assets.models.manifest import read_manifest
+from assets.pictures import digits
+from assets.sets.image_set import class_names
 from lrp.heatmap import default_depth
 from lrp.pictures import enlarge, from_model_input, overlay
 from lrp.relevance import relevance

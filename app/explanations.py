@@ -21,7 +21,7 @@ from app.jobs import Report, Work
 from app.recent import Recent
 from app.tasks import Curves, MethodMap
 from app.wanted import Wanted
-from assets.models import LoadedModel
+from assets.models.load import LoadedModel
 from lrp.methods import METHODS
 from lrp.pictures import from_model_input
 from lrp.relevance import Relevance, relevance

@@ -12,12 +12,12 @@ from app import pictures, state
 from app.components.paste_box import paste_box
 from app.components.thumbnails import Thumbnail, thumbnails
 from app.first_screen import EXAMPLE_PAIR
-from assets import digits
-from assets.data import ImageSet, has_digits
 from assets.errors import InputError
-from assets.models import LoadedModel
-from assets.sources import DigitSource
-from assets.uploads import open_image
+from assets.models.load import LoadedModel
+from assets.pictures import digits
+from assets.pictures.sources import DigitSource
+from assets.pictures.uploads import open_image
+from assets.sets.image_set import ImageSet, has_digits
 
 PAIRS, IMAGES, UPLOAD = "Two digits", "Single images", "Your own"
 FIRST = {PAIRS: f"pair-{EXAMPLE_PAIR}", IMAGES: "image-0"}

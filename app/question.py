@@ -13,7 +13,7 @@ from app.gallery import Chosen
 from app.job_panel import result
 from app.sidebar import Selected
 from app.tasks import MethodMap
-from assets.data import class_names
+from assets.sets.image_set import class_names
 from lrp.methods import METHODS, suitable
 from lrp.relevance import Relevance
 from lrp.trace import Trace

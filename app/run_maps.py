@@ -16,10 +16,10 @@ from app.jobs import Report
 from app.recent import Recent
 from app.tasks import Calibrating
 from app.wanted import Wanted
-from assets.data import ImageSet
 from assets.errors import InputError
-from assets.models import LoadedModel
-from assets.selection import divide, take
+from assets.models.load import LoadedModel
+from assets.sets.image_set import ImageSet
+from assets.sets.selection import divide, take
 from lrp.heatmap import heatmap_alone
 from lrp.trace import Trace
 from quant.allocation import Allocation

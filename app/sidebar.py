@@ -8,8 +8,8 @@ import streamlit as st
 
 from app import compute, state, units
 from app.state import ModelChoice
-from assets.data import ImageSet, has_digits
-from assets.models import BUNDLED, LoadedModel
+from assets.models.load import BUNDLED, LoadedModel
+from assets.sets.image_set import ImageSet, has_digits
 
 
 @dataclass(frozen=True, eq=False)

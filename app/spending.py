@@ -15,8 +15,8 @@ from app.jobs import DONE, Job, Work
 from app.recent import Recent
 from app.sidebar import Selected
 from app.tasks import Calibrating
-from assets.data import ImageSet
-from assets.models import LoadedModel
+from assets.models.load import LoadedModel
+from assets.sets.image_set import ImageSet
 from lrp.scores import ContributionScores
 from quant.allocation import LayerBits
 from quant.budget import Choices, Limits, offer

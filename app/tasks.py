@@ -13,10 +13,10 @@ from torch import Tensor
 
 from app.jobs import Report, Work
 from app.recent import Recent
-from assets.data import ImageSet
 from assets.home import home
-from assets.models import LoadedModel
-from assets.selection import pictures
+from assets.models.load import LoadedModel
+from assets.sets.image_set import ImageSet
+from assets.sets.selection import pictures
 from lrp.clock import forward_backward, timed
 from lrp.deletion import STEPS, curves, deleted, grid
 from lrp.methods import Method

@@ -11,8 +11,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from assets.data import load_images
-from assets.models import BUNDLED, load_model
+from assets.models.load import BUNDLED, load_model
+from assets.sets.image_set import load_images
 from lrp.relevance import relevance
 from lrp.rules import PRESETS, Rules
 from lrp.trace import Trace

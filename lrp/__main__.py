@@ -10,20 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from assets import digits
-from assets.command_line import (
-    Parser,
-    add_data_arguments,
-    add_model_arguments,
-    print_progress,
-    start,
-    write_json,
-)
-from assets.data import ImageSet, class_names, load_images
 from assets.errors import InputError
-from assets.models import LoadedModel, load_model
-from assets.selection import pictures, take
-from assets.uploads import open_image
+from assets.models.load import LoadedModel, load_model
+from assets.pictures import digits
+from assets.pictures.uploads import open_image
+from assets.sets.image_set import ImageSet, class_names, load_images
+from assets.sets.options import add_data_arguments, add_model_arguments
+from assets.sets.selection import pictures, take
+from assets.terminal import Parser, print_progress, start, write_json
 from lrp.deletion import STEPS, deleted, grid
 from lrp.device import resolve_device
 from lrp.export import arrays, description, versions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assets.command_line import Parser, start
+from assets.terminal import Parser, start
 from quant.commands import allocate, compare, evaluate, runs, sensitivity, sweep
 
 COMMANDS = {

@@ -10,7 +10,7 @@ from app.appearance import dark
 from app.layer_data import sweep_of
 from app.panels.layer_spread import names
 from app.tasks import Calibrating
-from assets.data import has_digits
+from assets.sets.image_set import has_digits
 from lrp.layers import Layer
 from quant.sweep import ACTIVATIONS, BOTH, WEIGHTS, Sweep
 

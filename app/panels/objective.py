@@ -13,7 +13,7 @@ from app.panels import live, locks, quantizer, scores
 from app.sidebar import Selected
 from app.spending import Spending
 from app.tasks import Calibrating, Scoring
-from assets.data import has_digits
+from assets.sets.image_set import has_digits
 from lrp.scores import ContributionScores
 from quant.allocation import MENU
 from quant.budget import Limits

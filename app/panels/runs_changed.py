@@ -9,8 +9,8 @@ from app import pictures, run_maps, run_state, state, units
 from app.components.thumbnails import Thumbnail, thumbnails
 from app.run_pair import NEITHER, ONLY_ONE, ONLY_OTHER, Comparison, kind
 from app.sidebar import Selected
-from assets.data import ImageSet
 from assets.errors import InputError
+from assets.sets.image_set import ImageSet
 from quant.answers import Change
 
 ALL = "all"

@@ -8,8 +8,8 @@ from app import charts, compute, job_panel, state, units
 from app.appearance import dark
 from app.sidebar import Selected
 from app.tasks import Scoring
-from assets.data import has_digits
-from assets.models import LoadedModel
+from assets.models.load import LoadedModel
+from assets.sets.image_set import has_digits
 from lrp.scores import STATISTICS, ContributionScores
 
 RULES = {"LRP-QViT": "LRP_QVIT", "AttnLRP": "ATTN_LRP", "AttnLRP, gamma": "ATTN_LRP_GAMMA"}

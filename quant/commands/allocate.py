@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from assets.command_line import write_json
+from assets.terminal import write_json
 from lrp.layers import Layer
 from quant.allocation import Solution
 from quant.budget import Choices, Limits, combine, from_average, from_size

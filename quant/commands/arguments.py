@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import torch
 
-from assets.command_line import add_data_arguments, add_model_arguments
-from assets.data import ImageSet, load_images
-from assets.models import LoadedModel, load_model
-from assets.selection import divide, take
+from assets.models.load import LoadedModel, load_model
+from assets.sets.image_set import ImageSet, load_images
+from assets.sets.options import add_data_arguments, add_model_arguments
+from assets.sets.selection import divide, take
 from lrp.device import resolve_device
 from lrp.layers import Layer, list_layers
 from quant.allocation import MENU, LayerBits

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from assets.command_line import print_progress
-from assets.data import ImageSet
 from assets.home import home
-from assets.selection import pictures
+from assets.sets.image_set import ImageSet
+from assets.sets.selection import pictures
+from assets.terminal import print_progress
 from quant.calibration import Calibration, calibrate, calibration_folder
 from quant.commands.arguments import Subject
 from quant.presets import Preset

@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from assets.command_line import print_progress, write_json
-from assets.data import ImageSet
-from assets.selection import batches, pictures
+from assets.sets.image_set import ImageSet
+from assets.sets.selection import batches, pictures
+from assets.terminal import print_progress, write_json
 from quant.allocation import uniform
 from quant.calibration import calibrate
 from quant.commands.arguments import Subject, add_images, images, subject

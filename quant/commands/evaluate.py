@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from assets.command_line import write_json
+from assets.terminal import write_json
 from lrp.layers import Layer
 from quant.allocation import Allocation, uniform
 from quant.answers import Evaluation

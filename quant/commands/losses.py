@@ -6,8 +6,8 @@ import argparse
 from dataclasses import dataclass
 from functools import cached_property
 
-from assets.command_line import print_progress
-from assets.selection import pictures
+from assets.sets.selection import pictures
+from assets.terminal import print_progress
 from lrp.rules import LRP_QVIT, PRESETS, preset
 from lrp.scores import BATCH, STATISTICS, contribution_scores
 from quant.commands.calibrating import Calibrating

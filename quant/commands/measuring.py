@@ -11,9 +11,9 @@ from functools import cached_property
 
 import torch
 
-from assets.command_line import print_progress
-from assets.data import ImageSet
 from assets.home import home
+from assets.sets.image_set import ImageSet
+from assets.terminal import print_progress
 from quant.allocation import Allocation
 from quant.answers import Answers
 from quant.batched import Run

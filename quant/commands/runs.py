@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from assets.command_line import write_json
 from assets.home import home
+from assets.terminal import write_json
 from quant.answers import Change, ClassAccuracy, Evaluation, by_class, changed, paired
 from quant.commands.words import accuracy, aligned, points, to_float
 from quant.files import SCHEMA

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from assets.command_line import write_json
+from assets.terminal import write_json
 from quant.commands.arguments import add_calibration, add_preset, calibration_images, subject
 from quant.commands.calibrating import Calibrating
 from quant.commands.losses import add_how

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assets.command_line import write_json
+from assets.terminal import write_json
 from quant.allocation import MENU
 from quant.budget import Choices, from_average
 from quant.commands.arguments import (

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from assets.data import ImageSet, load_images
-from assets.models import LoadedModel, load_model
-from assets.selection import take
+from assets.models.load import LoadedModel, load_model
+from assets.sets.image_set import ImageSet, load_images
+from assets.sets.selection import take
 from lrp.layers import list_layers
 from quant.allocation import uniform
 from quant.answers import Answers

@@ -14,7 +14,7 @@ from app.jobs import JobQueue
 from app.state import ModelChoice
 from app.tasks import Scoring
 from assets.errors import InputError
-from assets.models import LoadedModel
+from assets.models.load import LoadedModel
 
 MODEL = "digits-swin"
 

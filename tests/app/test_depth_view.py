@@ -10,8 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from app import state
 from app.panels.depth import counterpart
-from assets import digits
-from assets.models import load_model
+from assets.models.load import load_model
+from assets.pictures import digits
 from lrp.layers import Layer, list_layers
 from lrp.relevance import relevance
 from lrp.rules import PRESETS

@@ -13,8 +13,8 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from app.panels import downloads
-from assets import digits
-from assets.models import load_model
+from assets.models.load import load_model
+from assets.pictures import digits
 from lrp.heatmap import heatmap
 from lrp.layers import list_layers
 from lrp.relevance import relevance

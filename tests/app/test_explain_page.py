@@ -14,8 +14,8 @@ from streamlit.testing.v1 import AppTest
 from app import explanations, job_panel, state
 from app.first_screen import EXAMPLE_PAIR
 from app.panels import heatmap
-from assets import digits
-from assets.models import BUNDLED, load_model
+from assets.models.load import BUNDLED, load_model
+from assets.pictures import digits
 from lrp.interpreter import UnsupportedOperation
 
 Open = Callable[..., AppTest]
@@ -259,7 +259,7 @@ def test_a_bad_upload_is_refused_in_words_and_nothing_is_lost(
     open_page: Open, name: str, data: bytes, complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if name == "huge.png":
-        monkeypatch.setattr("assets.uploads.MAX_PIXELS", 0)
+        monkeypatch.setattr("assets.pictures.uploads.MAX_PIXELS", 0)
         complaint = "million pixels"
     app = open_page(model="digits-swin", image="pair-2")
     before = list(app.radio(key=state.TARGET_CHOICE).options)

@@ -12,7 +12,7 @@ from PIL import Image
 from app import compute, explanations, tasks
 from app.state import ModelChoice
 from app.wanted import Wanted
-from assets.models import LoadedModel
+from assets.models.load import LoadedModel
 from lrp.methods import METHODS
 from lrp.progress import Cancelled
 

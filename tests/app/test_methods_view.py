@@ -13,8 +13,8 @@ from streamlit.testing.v1 import AppTest
 
 from app import compute, state
 from app.first_screen import EXAMPLE_PAIR
-from assets import digits
-from assets.models import load_model
+from assets.models.load import load_model
+from assets.pictures import digits
 from lrp.localisation import hits, mass
 from lrp.methods import METHODS
 

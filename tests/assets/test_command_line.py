@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from assets import command_line
+from assets import terminal
 from assets.errors import InputError
+from assets.sets.options import add_data_arguments, add_model_arguments
 
 
 def raising(error: BaseException):
@@ -21,7 +22,7 @@ def raising(error: BaseException):
 
 def test_run_hands_on_arguments_and_exit_code() -> None:
     seen = []
-    assert command_line.run(lambda words: seen.append(words) or 7, ["--x"]) == 7
+    assert terminal.run(lambda words: seen.append(words) or 7, ["--x"]) == 7
     assert seen == [["--x"]]
 
 
@@ -29,48 +30,48 @@ def test_run_hands_on_arguments_and_exit_code() -> None:
 def test_wrong_input_is_one_line_without_traceback(
     kind: type[ValueError], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command_line.run(raising(kind("7 bits is\n   too odd: use 8"))) == 2
+    assert terminal.run(raising(kind("7 bits is\n   too odd: use 8"))) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err == "bitlens: 7 bits is too odd: use 8\n"
 
 
 def test_interruption_has_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command_line.run(raising(KeyboardInterrupt())) == 130
+    assert terminal.run(raising(KeyboardInterrupt())) == 130
     assert capsys.readouterr().err == "bitlens: stopped\n"
 
 
 def test_bugs_keep_their_traceback() -> None:
     with pytest.raises(KeyError):
-        command_line.run(raising(KeyError("bug")))
+        terminal.run(raising(KeyError("bug")))
 
 
 def test_json_goes_to_stdout_alone_or_a_file_or_nowhere(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     payload = {"top1": 0.5, "layers": ["é"]}
-    command_line.write_json(payload, "-")
+    terminal.write_json(payload, "-")
     assert json.loads(capsys.readouterr().out) == payload
-    command_line.write_json(payload, str(tmp_path / "out.json"))
+    terminal.write_json(payload, str(tmp_path / "out.json"))
     assert json.loads((tmp_path / "out.json").read_text(encoding="utf-8")) == payload
-    command_line.write_json(payload, None)
+    terminal.write_json(payload, None)
     assert capsys.readouterr().out == ""
 
 
 def test_json_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written"):
-        command_line.write_json({}, str(tmp_path / "absent" / "out.json"))
+        terminal.write_json({}, str(tmp_path / "absent" / "out.json"))
 
 
 def test_not_a_number_never_reaches_json() -> None:
     with pytest.raises(ValueError, match="JSON"):
-        command_line.write_json({"top1": float("nan")}, "-")
+        terminal.write_json({"top1": float("nan")}, "-")
 
 
 def test_arguments_have_defaults() -> None:
     parser = argparse.ArgumentParser()
-    command_line.add_model_arguments(parser)
-    command_line.add_data_arguments(parser)
+    add_model_arguments(parser)
+    add_data_arguments(parser)
     options = parser.parse_args(["--model", "digits-vit"])
     assert vars(options) == {
         "model": "digits-vit",
@@ -83,7 +84,7 @@ def test_arguments_have_defaults() -> None:
 def test_progress_ends_with_the_total_and_keeps_off_stdout(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    progress = command_line.print_progress("calibrate")
+    progress = terminal.print_progress("calibrate")
     for done in range(1, 201):
         progress(done, 200)
     printed = capsys.readouterr()
@@ -95,8 +96,8 @@ def test_progress_ends_with_the_total_and_keeps_off_stdout(
 def test_progress_says_what_there_is_to_say_and_counts_what_was_known_as_free(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command_line.time, "monotonic", iter([0.0, 0.0, 20.0]).__next__)
-    progress = command_line.print_progress("evaluate", known=80)
+    monkeypatch.setattr(terminal.time, "monotonic", iter([0.0, 0.0, 20.0]).__next__)
+    progress = terminal.print_progress("evaluate", known=80)
     progress(80, 100, "half of them right")
     progress(90, 100)
     assert capsys.readouterr().err.splitlines() == [
@@ -108,9 +109,9 @@ def test_progress_says_what_there_is_to_say_and_counts_what_was_known_as_free(
 def test_on_a_terminal_one_line_covers_the_one_before(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command_line.sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(terminal.sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "40")
-    progress = command_line.print_progress("evaluate")
+    progress = terminal.print_progress("evaluate")
     progress(50, 100, "much to be said " * 4)
     progress(100, 100)
     first, second = capsys.readouterr().err.removeprefix("\r").split("\r")

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from assets import digits
-from assets.data import class_names, load_images
 from assets.errors import InputError
-from assets.models import LoadedModel, load_model
+from assets.models.load import LoadedModel, load_model
+from assets.pictures import digits
+from assets.sets.image_set import class_names, load_images
 
 CONFIG = {
     "input_size": (3, 32, 32),

@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage, stats
 from sklearn.datasets import load_digits
 
-from assets import digits
+from assets.pictures import digits
 
 LUMA = np.array([0.299, 0.587, 0.114])
 

@@ -10,12 +10,13 @@ import timm
 import torch
 from torch import nn
 
-from assets import digits, train
-from assets.architectures import RECIPES, build
-from assets.learning import Batches, Training, accuracy, normalise, token_loss
-from assets.learning import train as learn
-from assets.manifest import read_manifest, sha256_of
-from assets.models import load_model
+from assets.models.architectures import RECIPES, build
+from assets.models.load import load_model
+from assets.models.manifest import read_manifest, sha256_of
+from assets.pictures import digits
+from assets.train import __main__ as train
+from assets.train.learning import Batches, Training, accuracy, normalise, token_loss
+from assets.train.learning import train as learn
 
 TINY = {"img_size": 64, "patch_size": 16, "embed_dim": 16, "depth": 1, "num_heads": 2}
 SHORT = Training(steps=4, batch=3, token_labels=False, low_precision=False)

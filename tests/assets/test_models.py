@@ -18,10 +18,10 @@ from safetensors.torch import save_file
 from scipy import stats
 from torch.utils.data import DataLoader
 
-from assets import download, manifest, models
-from assets.data import load_images
 from assets.errors import InputError
-from assets.models import BUNDLED, load_model
+from assets.models import download, load, manifest
+from assets.models.load import BUNDLED, load_model
+from assets.sets.image_set import load_images
 
 SMALL = "test_vit"  # timm's own small model: 160 pixels, 1000 classes
 
@@ -249,7 +249,7 @@ def test_a_model_without_published_weights_asks_for_a_checkpoint() -> None:
 def test_a_model_without_classes_is_refused(tmp_path: Path) -> None:
     headless = timm.create_model(SMALL, num_classes=0)
     with pytest.raises(InputError, match="does not classify"):
-        models._ready("headless", headless, "0" * 64, torch.device("cpu"))
+        load._ready("headless", headless, "0" * 64, torch.device("cpu"))
 
 
 @pytest.mark.real_data

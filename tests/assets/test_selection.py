@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from assets.data import load_images
 from assets.errors import InputError
-from assets.models import load_model
-from assets.selection import batches, divide, pictures, take
+from assets.models.load import load_model
+from assets.sets.image_set import load_images
+from assets.sets.selection import batches, divide, pictures, take
 
 
 @pytest.fixture(scope="module")

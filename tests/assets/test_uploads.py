@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from assets.errors import InputError
-from assets.uploads import open_image
+from assets.pictures.uploads import open_image
 
 RAMP = np.linspace(0, 255, 40 * 30).reshape(30, 40).astype(np.uint8)
 

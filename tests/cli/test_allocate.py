@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from assets.command_line import run
-from assets.models import load_model
+from assets.models.load import load_model
+from assets.terminal import run
 from lrp.layers import list_layers
 from quant.__main__ import main
 from quant.objectives import by_sensitivity

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assets import digits
-from assets.command_line import run
+from assets.pictures import digits
+from assets.terminal import run
 from lrp.__main__ import main
 from lrp.methods import METHODS
 from lrp.rules import PRESETS

@@ -5,7 +5,7 @@ import sys
 def test_what_native_code_prints_does_not_reach_standard_output(repository):
     program = """
 import ctypes
-from assets.command_line import start, write_json
+from assets.terminal import start, write_json
 
 def main(arguments):
     ctypes.CDLL(None).puts(b"a message of the solver")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from assets.command_line import run
+from assets.terminal import run
 from quant import calibration
 from quant.__main__ import main
 from quant.fakequant import QuantizedModel

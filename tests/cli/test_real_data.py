@@ -11,9 +11,9 @@ from timm.data import ImageNetInfo, create_transform, resolve_model_data_config
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 
-from assets.data import load_images
-from assets.models import load_model
-from assets.selection import batches
+from assets.models.load import load_model
+from assets.sets.image_set import load_images
+from assets.sets.selection import batches
 from lrp.layers import list_layers
 from quant.evaluation import evaluate
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from scipy.stats import spearmanr
 
-from assets.command_line import run
+from assets.terminal import run
 from quant import sensitivity
 from quant.__main__ import main
 

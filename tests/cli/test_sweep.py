@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from scipy.stats import spearmanr
 
-from assets.command_line import run
-from assets.data import load_images
-from assets.models import load_model
+from assets.models.load import load_model
+from assets.sets.image_set import load_images
+from assets.terminal import run
 from quant.__main__ import main
 from quant.commands.arguments import drawn_images, images
 from quant.fakequant import QuantizedModel

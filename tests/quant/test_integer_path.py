@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from assets.data import load_images
-from assets.models import LoadedModel, load_model
-from assets.selection import divide, pictures
+from assets.models.load import LoadedModel, load_model
+from assets.sets.image_set import load_images
+from assets.sets.selection import divide, pictures
 from lrp.layers import list_layers
 from quant.allocation import Allocation, LayerBits, uniform
 from quant.calibration import Calibration

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from assets.models import load_model
+from assets.models.load import load_model
 from lrp.heatmap import heatmap
 from lrp.interpreter import UnsupportedOperation
 from lrp.layers import list_layers

@@ -12,8 +12,8 @@ from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from torch import nn
 
-from assets.architectures import RECIPES
 from assets.errors import InputError
+from assets.models.architectures import RECIPES
 
 
 def pretrained(name: str) -> nn.Module:

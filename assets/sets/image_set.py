@@ -13,10 +13,10 @@ from timm.data import ImageNetInfo
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from assets import digits
 from assets.errors import InputError
-from assets.models import BUNDLED, LoadedModel
-from assets.sources import IMAGENET_CLASSES, Source, open_digits, open_folder
+from assets.models.load import BUNDLED, LoadedModel
+from assets.pictures import digits
+from assets.pictures.sources import IMAGENET_CLASSES, Source, open_digits, open_folder
 
 
 @dataclass(frozen=True, eq=False)

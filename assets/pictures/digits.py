@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from assets import ink
+from assets.pictures import ink
 
 SPLITS = ("train", "calibration", "validation")
 LENGTHS = {"calibration": 512, "validation": 2000}  # training draws without end

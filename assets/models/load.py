@@ -15,10 +15,10 @@ from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 from torch import Tensor, nn
 
-from assets import checkpoints, manifest
-from assets.architectures import RECIPES, build
-from assets.download import pretrained
 from assets.errors import InputError
+from assets.models import checkpoints, manifest
+from assets.models.architectures import RECIPES, build
+from assets.models.download import pretrained
 
 BUNDLED: tuple[str, ...] = tuple(RECIPES)
 

@@ -15,11 +15,13 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from assets import command_line, digits, manifest
-from assets.architectures import RECIPES, build
+from assets import terminal
 from assets.errors import InputError
-from assets.learning import Report, Training, accuracy, train
-from assets.models import load_model
+from assets.models import manifest
+from assets.models.architectures import RECIPES, build
+from assets.models.load import load_model
+from assets.pictures import digits
+from assets.train.learning import Report, Training, accuracy, train
 
 STATES = Path(".bitlens/train")
 
@@ -44,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = command_line.Parser(prog="python -m assets.train", description=__doc__)
+    parser = terminal.Parser(prog="python -m assets.train", description=__doc__)
     parser.add_argument("model", choices=sorted(RECIPES))
     parser.add_argument("--steps", type=_positive, help="default: as the bundled weights had")
     parser.add_argument("--batch", type=_positive, default=64, help="pictures a step")
@@ -148,4 +150,4 @@ def _progress(model: nn.Module) -> Report:
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.run(main))
+    sys.exit(terminal.run(main))

@@ -14,9 +14,9 @@ from timm.data import ImageNetInfo
 from timm.data.readers.reader_image_folder import find_images_and_targets
 from timm.utils.misc import natural_key
 
-from assets import digits
 from assets.errors import InputError
-from assets.uploads import open_image
+from assets.pictures import digits
+from assets.pictures.uploads import open_image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 WORDNET_ID = re.compile(r"n\d{8}")

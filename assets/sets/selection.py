@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from assets.data import ImageSet
 from assets.errors import InputError
+from assets.sets.image_set import ImageSet
 
 BATCH = 16
 

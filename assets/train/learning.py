@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from assets import digits
+from assets.pictures import digits
 
 CHECKPOINT_EVERY = 250  # steps
 Report = Callable[[int, int, float], None]  # (steps done, steps in all, mean loss since the last)

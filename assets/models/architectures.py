@@ -9,7 +9,7 @@ from typing import Any
 import timm
 from torch import nn
 
-from assets.digits import CLASSES, SIZE
+from assets.pictures.digits import CLASSES, SIZE
 
 
 @dataclass(frozen=True)

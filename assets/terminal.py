@@ -1,4 +1,4 @@
-"""What the command lines share: arguments, progress, JSON output, and errors in one sentence."""
+"""What the command lines share: progress, JSON output, and errors in one sentence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
-from assets.architectures import RECIPES
 from assets.errors import InputError
 
 WRONG_INPUT = 2
@@ -25,20 +24,6 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Exit with code 2; subcommands' parsers are of this class too."""
         self.exit(WRONG_INPUT, f"bitlens: {message} (see {self.prog} --help)\n")
-
-
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --model, --checkpoint and --device."""
-    bundled = ", ".join(RECIPES)
-    parser.add_argument("--model", required=True, help=f"{bundled}, or any timm model")
-    parser.add_argument("--checkpoint", help="weights: .safetensors, .pth, .pt or .bin")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
-
-
-def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --data."""
-    text = "folder with one subfolder per class (default: the bundled digits)"
-    parser.add_argument("--data", metavar="FOLDER", help=text)
 
 
 def run(main: Callable[[list[str] | None], int], arguments: list[str] | None = None) -> int:
