@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lrp.layers import Layer
+from lrp.engine.layers import Layer
 
 KINDS = {"linear": "linear layer", "matmul": "attention product", "conv2d": "convolution"}
 # Cividis, cut where it would melt into the page: ordered for every kind of colour vision.

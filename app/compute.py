@@ -22,9 +22,9 @@ from app.tasks import Calibrating, Scoring
 from assets.models.load import LoadedModel, load_model
 from assets.sets.image_set import ImageSet, load_images
 from assets.sets.selection import divide, take
-from lrp.device import resolve_device
-from lrp.layers import Layer, list_layers
-from lrp.scores import ContributionScores
+from lrp.engine.device import resolve_device
+from lrp.engine.layers import Layer, list_layers
+from lrp.propagation.scores import ContributionScores
 from quant.calibration import Calibration
 from quant.cost import other_parameters
 from quant.presets import preset

@@ -14,10 +14,10 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from lrp.heatmap import PIXELS
-from lrp.maps import block_map
-from lrp.relevance import Relevance
-from lrp.trace import Trace
+from lrp.maps.heatmap import PIXELS
+from lrp.maps.places import block_map
+from lrp.propagation.relevance import Relevance
+from lrp.propagation.trace import Trace
 
 CLASS = "class"
 QUERIES = ("qkv", "q", "k", "v", "kv", "q_proj", "k_proj", "v_proj")

@@ -19,11 +19,11 @@ from assets.models.load import BUNDLED, load_model
 from assets.models.manifest import read_manifest
 from assets.pictures import digits
 from assets.sets.image_set import class_names
-from lrp.heatmap import default_depth
-from lrp.pictures import enlarge, from_model_input, overlay
-from lrp.relevance import relevance
-from lrp.rules import ATTN_LRP
-from lrp.trace import Trace
+from lrp.maps.heatmap import default_depth
+from lrp.maps.pictures import enlarge, from_model_input, overlay
+from lrp.propagation.relevance import relevance
+from lrp.propagation.rules import ATTN_LRP
+from lrp.propagation.trace import Trace
 
 TOP = 3
 OPACITY = 0.85

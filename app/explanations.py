@@ -22,11 +22,11 @@ from app.recent import Recent
 from app.tasks import Curves, MethodMap
 from app.wanted import Wanted
 from assets.models.load import LoadedModel
-from lrp.methods import METHODS
-from lrp.pictures import from_model_input
-from lrp.relevance import Relevance, relevance
-from lrp.rules import PRESETS
-from lrp.trace import Trace
+from lrp.maps.pictures import from_model_input
+from lrp.methods.catalogue import METHODS
+from lrp.propagation.relevance import Relevance, relevance
+from lrp.propagation.rules import PRESETS
+from lrp.propagation.trace import Trace
 
 MAP, CURVES = "map", "curves"  # what keys of the methods' jobs begin with
 # Rough costs in forward and backward passes, to tell the time left before anything was measured.

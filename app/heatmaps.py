@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from lrp.heatmap import depths, heatmap
-from lrp.layers import Layer
-from lrp.maps import attention_relevance, head_maps, layer_map
-from lrp.pictures import scale
-from lrp.relevance import Relevance
-from lrp.trace import Trace
+from lrp.engine.layers import Layer
+from lrp.maps.heatmap import depths, heatmap
+from lrp.maps.pictures import scale
+from lrp.maps.places import attention_relevance, head_maps, layer_map
+from lrp.propagation.relevance import Relevance
+from lrp.propagation.trace import Trace
 
 PIXEL_QUANTILE = 0.995  # few pixels are far stronger than the rest; they saturate
 PATCHES = 64  # a map with more values a side is one of pixels

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from lrp.progress import Cancelled
+from lrp.engine.progress import Cancelled
 
 
 class Report(Protocol):

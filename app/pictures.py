@@ -1,4 +1,4 @@
-"""Arrange and encode pictures for the page; `lrp.pictures` draws the relevance in them. Pure."""
+"""Arrange and encode pictures for the page; `lrp.maps.pictures` draws relevance in them. Pure."""
 
 from __future__ import annotations
 

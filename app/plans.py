@@ -13,7 +13,7 @@ from app import units
 from app.budget_state import AVERAGE, BITOPS, SIZE
 from app.charts import short_block
 from app.components.budget_table import Band, BudgetTable, Figures, Plain
-from lrp.layers import Layer
+from lrp.engine.layers import Layer
 from quant.allocation import MENU, LayerBits, uniform
 from quant.budget import Choices, Limits, combine, from_average, from_size
 from quant.budget_plan import BudgetPlan

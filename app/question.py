@@ -14,9 +14,9 @@ from app.job_panel import result
 from app.sidebar import Selected
 from app.tasks import MethodMap
 from assets.sets.image_set import class_names
-from lrp.methods import METHODS, suitable
-from lrp.relevance import Relevance
-from lrp.trace import Trace
+from lrp.methods.catalogue import METHODS, suitable
+from lrp.propagation.relevance import Relevance
+from lrp.propagation.trace import Trace
 
 # The methods that the map and the depth can be read by: rules, and maps of attention.
 RULES = {"attn-lrp": "ATTN_LRP", "attn-lrp-gamma": "ATTN_LRP_GAMMA", "lrp-qvit": "LRP_QVIT"}
@@ -29,7 +29,7 @@ class Question:
     """One image, one method, and the forward pass that all classes share.
 
     Attributes:
-        method: a name of `lrp.methods`.
+        method: a name of `lrp.methods.catalogue`.
         masks: for each class known to be in the picture, where it is (bool, H, W).
     """
 

@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 from app.charts import MARGIN, short_block
 from app.conservation import CLASS, Conservation
 from app.tasks import Curves
-from lrp.heatmap import PIXELS
+from lrp.maps.heatmap import PIXELS
 
 # Okabe and Ito's colours as in the theme; dashes and symbols differ too, for every eye.
 LIGHT = ("#0072b2", "#d55e00", "#009e73", "#b8609a", "#b87a00", "#3596d4", "#5c6673")

@@ -10,7 +10,7 @@ import pandas as pd
 from app.charts import DARK_BITS, LIGHT_BITS, ink, layer_table, span, spec
 from app.relevance_charts import DARK, LIGHT
 from app.run_pair import BOTH, FIRST, NEITHER, ONLY_ONE, ONLY_OTHER, SECOND, Comparison
-from lrp.layers import Layer
+from lrp.engine.layers import Layer
 from quant.allocation import MENU, Allocation
 from quant.answers import ClassAccuracy
 

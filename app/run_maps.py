@@ -20,8 +20,8 @@ from assets.errors import InputError
 from assets.models.load import LoadedModel
 from assets.sets.image_set import ImageSet
 from assets.sets.selection import divide, take
-from lrp.heatmap import heatmap_alone
-from lrp.trace import Trace
+from lrp.maps.heatmap import heatmap_alone
+from lrp.propagation.trace import Trace
 from quant.allocation import Allocation
 from quant.presets import preset
 from quant.quantized_trace import QuantizedTrace

@@ -17,7 +17,7 @@ from app.sidebar import Selected
 from app.tasks import Calibrating
 from assets.models.load import LoadedModel
 from assets.sets.image_set import ImageSet
-from lrp.scores import ContributionScores
+from lrp.propagation.scores import ContributionScores
 from quant.allocation import LayerBits
 from quant.budget import Choices, Limits, offer
 from quant.budget_plan import BudgetPlan, budget_plan

@@ -17,12 +17,13 @@ from assets.home import home
 from assets.models.load import LoadedModel
 from assets.sets.image_set import ImageSet
 from assets.sets.selection import pictures
-from lrp.clock import forward_backward, timed
-from lrp.deletion import STEPS, curves, deleted, grid
-from lrp.methods import Method
-from lrp.progress import check
-from lrp.rules import PRESETS
-from lrp.scores import BATCH, ContributionScores, contribution_scores
+from lrp.engine.progress import check
+from lrp.engine.timing import forward_backward, timed
+from lrp.maps.cells import grid
+from lrp.methods.catalogue import Method
+from lrp.metrics.deletion import STEPS, curves, deleted
+from lrp.propagation.rules import PRESETS
+from lrp.propagation.scores import BATCH, ContributionScores, contribution_scores
 from quant.calibration import Calibration, calibrate, calibration_folder
 from quant.presets import Preset
 from quant.sensitivity import Sensitivity, file_of, find

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -24,6 +24,34 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Exit with code 2; subcommands' parsers are of this class too."""
         self.exit(WRONG_INPUT, f"bitlens: {message} (see {self.prog} --help)\n")
+
+
+def choose(
+    program: str,
+    description: str,
+    commands: Mapping[str, Any],
+    arguments: list[str] | None,
+) -> int:
+    """Parse a command line that starts with one of `commands`, run it, return the exit code.
+
+    Args:
+        commands: modules by name, each with `SAYS`, `add(parser)` and `run(options)`.
+    """
+    parser = Parser(prog=program, description=description)
+    choices = parser.add_subparsers(dest="command", required=True)
+    for name, command in commands.items():
+        one = choices.add_parser(name, help=command.SAYS)
+        one.set_defaults(run=command.run)
+        command.add(one)
+    options = parser.parse_args(arguments)
+    code: int = options.run(options)
+    return code
+
+
+def add_json(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --json, for `write_json`."""
+    text = f"write {what} here (- is standard output)"
+    parser.add_argument("--json", metavar="FILE", help=text)
 
 
 def run(main: Callable[[list[str] | None], int], arguments: list[str] | None = None) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.models import NAMES, build
 from bench.timing import ratios, show
-from lrp.layers import Layer, list_layers
+from lrp.engine.layers import Layer, list_layers
 from quant.allocation import MENU
 from quant.budget import Choices, from_average, offer
 from quant.budget_plan import BudgetPlan, budget_plan

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from assets.models.load import BUNDLED, load_model
 from assets.sets.image_set import load_images
-from lrp.relevance import relevance
-from lrp.rules import PRESETS, Rules
-from lrp.trace import Trace
+from lrp.propagation.relevance import relevance
+from lrp.propagation.rules import PRESETS, Rules
+from lrp.propagation.trace import Trace
 from tests.models import FAMILIES, build, random_images, without_constants
 
 SEEDS = 5

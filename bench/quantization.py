@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bench.models import NAMES, build
 from bench.timing import ratios, show
-from lrp.layers import list_layers
+from lrp.engine.layers import list_layers
 from quant.allocation import uniform
 from quant.calibration import WIDTHS, Calibration
 from quant.fakequant import QuantizedModel

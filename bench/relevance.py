@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from bench.models import NAMES, build
 from bench.relprop import relprop
 from bench.timing import ratios, show
-from lrp.clock import forward_backward
-from lrp.heatmap import heatmap_alone
-from lrp.relevance import Relevance, relevance
-from lrp.rules import ATTN_LRP, PRESETS, Rules
-from lrp.trace import Trace
+from lrp.engine.timing import forward_backward
+from lrp.maps.heatmap import heatmap_alone
+from lrp.propagation.relevance import Relevance, relevance
+from lrp.propagation.rules import ATTN_LRP, PRESETS, Rules
+from lrp.propagation.trace import Trace
 
 OWN = "forward + backward"
 WALKABLE = NAMES[0]

@@ -1,8 +1,8 @@
 """Chefer et al.'s relevance as its authors compute it: a walk back through the model's layers.
 
-The tape of `lrp.trace` is measured against it, in speed (`python -m bench relevance`) and numbers
-(tests/lrp/test_relprop.py). Plain ViTs of timm only, down to the first block's tokens; one image at
-a time, as sums over a batch would mix images.
+The tape of `lrp.propagation.trace` is measured against it, in speed (`python -m bench relevance`)
+and numbers (tests/lrp/propagation/test_relprop.py). Plain ViTs of timm only, down to the first
+block's tokens; one image at a time, as sums over a batch would mix images.
 """
 
 from __future__ import annotations

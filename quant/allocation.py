@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrp.layers import Layer
+from lrp.engine.layers import Layer
 from quant.qparams import MAX_BITS, MIN_BITS, check_bits
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from itertools import accumulate, product
 
 import numpy as np
 
-from lrp.layers import Layer
+from lrp.engine.layers import Layer
 from quant.allocation import MENU, LayerBits
 from quant.qparams import MAX_BITS, MIN_BITS, check_bits
 

@@ -13,8 +13,8 @@ from tempfile import mkdtemp
 import torch
 from torch import Tensor, nn
 
-from lrp.layers import list_layers
-from lrp.progress import Progress, check
+from lrp.engine.layers import list_layers
+from lrp.engine.progress import Progress, check
 from quant.allocation import MENU, Allocation, LayerBits
 from quant.cache import Cache
 from quant.equivalent import Affine, Survey, rewrite

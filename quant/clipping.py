@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lrp.progress import check
+from lrp.engine.progress import check
 from quant.allocation import LayerBits
 from quant.calibration import Calibration
 from quant.fit import fit_percentile

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from lrp.layers import Layer
+from lrp.engine.layers import Layer
 from quant.allocation import Allocation, LayerBits
 
 FLOAT_BITS = 32

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp.interpreter import Interpreter
+from lrp.engine.interpreter import Interpreter
 from quant.transforms import balanced, rotate, signs
 
 NORMALISED = 0.05  # how far a normalised row's mean may be from 0 and its variance from 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lrp.progress import Progress, check, follow
+from lrp.engine.progress import Progress, check, follow
 from quant.answers import Answers, Evaluation
 from quant.batched import Batched, Run
 from quant.shared import LARGEST, FloatLogits, Pictures

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp.interpreter import Interpreter
+from lrp.engine.interpreter import Interpreter
 from quant.allocation import Allocation
 from quant.calibration import Calibration
 from quant.layers import convolve

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lrp.layers import Layer
+from lrp.engine.layers import Layer
 from quant.allocation import Allocation, LayerBits, Solution
 from quant.cost import Cost
 from quant.qparams import check_bits

@@ -9,7 +9,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from lrp.interpreter import UnsupportedOperation
+from lrp.engine.interpreter import UnsupportedOperation
 from quant.quantizers import Quantizer
 from quant.transforms import Transform
 

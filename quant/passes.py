@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp.interpreter import Interpreter
-from lrp.progress import Progress, check
+from lrp.engine.interpreter import Interpreter
+from lrp.engine.progress import Progress, check
 from quant.equivalent import Affine
 from quant.layers import QuantizedProduct, convolve, patches
 from quant.presets import Preset

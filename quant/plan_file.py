@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from lrp.layers import Layer
+from lrp.engine.layers import Layer
 from quant.budget_plan import BudgetPlan
 from quant.cost import cost
 

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from lrp.interpreter import UnsupportedOperation
-from lrp.rules import ATTN_LRP, Rules
-from lrp.trace import Trace
+from lrp.engine.interpreter import UnsupportedOperation
+from lrp.propagation.rules import ATTN_LRP, Rules
+from lrp.propagation.trace import Trace
 from quant.allocation import Allocation
 from quant.calibration import Calibration
 from quant.layers import Pair, QuantizedLinear, QuantizedProduct, convolve, patches

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from lrp import export
+from lrp.engine.versions import versions as software_versions
 from quant.allocation import Allocation, LayerBits
 from quant.presets import preset
 from quant.store import SCHEMA
@@ -17,7 +17,7 @@ from quant.store import SCHEMA
 
 def versions() -> dict[str, str]:
     """Return the versions that an accuracy depends on."""
-    return {**export.versions(), "calibration": str(SCHEMA)}
+    return {**software_versions(), "calibration": str(SCHEMA)}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lrp.progress import Progress, check
+from lrp.engine.progress import Progress, check
 from quant.calibration import WIDTHS, Calibration
 from quant.errors import drift_of, errors_of
 from quant.replay import Replay, laid, rows_of

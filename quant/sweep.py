@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from lrp.progress import Progress, check
+from lrp.engine.progress import Progress, check
 from quant.calibration import WIDTHS, Calibration
 from quant.errors import errors_of
 from quant.store import Stored

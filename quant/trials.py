@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lrp.layers import Layer
+from lrp.engine.layers import Layer
 from quant.allocation import Allocation, uniform
 from quant.budget import Choices, from_average
 from quant.cost import cost

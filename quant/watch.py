@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp.interpreter import Interpreter
+from lrp.engine.interpreter import Interpreter
 from quant.calibration import Calibration
 from quant.equivalent import Affine
 from quant.layers import patches

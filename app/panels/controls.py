@@ -9,8 +9,8 @@ import streamlit as st
 from app import question, state, units
 from app.question import Question
 from app.sidebar import Selected
-from lrp.heatmap import default_depth, depths
-from lrp.methods import METHODS
+from lrp.maps.heatmap import default_depth, depths
+from lrp.methods.catalogue import METHODS
 
 METHOD_HELP = (
     "AttnLRP: relevance of this image's decision; the default. With gamma, what speaks for the "

@@ -13,9 +13,9 @@ from app.components.thumbnails import Thumbnail, thumbnails
 from app.conservation import Conservation
 from app.panels.heatmap import map_table
 from app.question import Question
-from lrp.heatmap import PIXELS
-from lrp.layers import Layer
-from lrp.pictures import enlarge, overlay
+from lrp.engine.layers import Layer
+from lrp.maps.heatmap import PIXELS
+from lrp.maps.pictures import enlarge, overlay
 
 WIDTH = 78  # pixels at least
 WHY = "A constant, such as a bias, answers for part of what it joins; that goes no further."

@@ -13,8 +13,9 @@ from PIL.Image import Image
 
 from app import compute, pictures, state
 from app.question import Question
-from lrp import export
-from lrp.methods import METHODS
+from lrp.engine.versions import versions
+from lrp.maps import export
+from lrp.methods.catalogue import METHODS
 
 DOWNLOAD = ":material/download:"
 
@@ -73,5 +74,5 @@ def described(asked: Question, chosen: int) -> dict[str, Any]:
             "name": asked.names[chosen],
             "probability": float(asked.probabilities[chosen]),
         },
-        "versions": export.versions(),
+        "versions": versions(),
     }

@@ -11,7 +11,7 @@ from app.appearance import dark
 from app.charts import CHART_CONFIG
 from app.question import Question, label
 from app.tasks import Curves, MethodMap
-from lrp.localisation import hits, mass
+from lrp.metrics.localisation import hits, mass
 
 COMMAND = "python -m lrp faithfulness"
 

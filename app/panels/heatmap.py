@@ -14,7 +14,7 @@ from app.components.divider import Side, divider
 from app.explanations import Prepared
 from app.panels import downloads
 from app.question import Question
-from lrp.pictures import enlarge, legend, overlay, veil
+from lrp.maps.pictures import enlarge, legend, overlay, veil
 
 PICTURE, CLASSES = "Picture | map", "Class | class"
 SIGNED, SUPPORTING = "Signed", "For only"

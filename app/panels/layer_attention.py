@@ -12,8 +12,8 @@ from app.explanations import Prepared
 from app.job_panel import result
 from app.sidebar import Selected
 from app.tasks import Calibrating
-from lrp.layers import Layer
-from lrp.pictures import enlarge, heat, overlay
+from lrp.engine.layers import Layer
+from lrp.maps.pictures import enlarge, heat, overlay
 from quant.allocation import LayerBits, uniform
 from quant.anatomy import Attention
 

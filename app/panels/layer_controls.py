@@ -9,7 +9,7 @@ import streamlit as st
 from app import charts, compute, layer_data, quantizer_state, state, units
 from app.panels import quantizer
 from app.sidebar import Selected
-from lrp.layers import Layer
+from lrp.engine.layers import Layer
 from quant.allocation import LayerBits
 from quant.anatomy import Anatomy
 from quant.calibration import WIDTHS

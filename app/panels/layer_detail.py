@@ -10,9 +10,9 @@ from app import charts, compute, heatmaps, relevance_charts, state, units
 from app.appearance import dark
 from app.panels.layer_controls import pick
 from app.question import Question
-from lrp.layers import Layer
-from lrp.pictures import enlarge, heat, overlay
-from lrp.scores import image_scores
+from lrp.engine.layers import Layer
+from lrp.maps.pictures import enlarge, heat, overlay
+from lrp.propagation.scores import image_scores
 
 MAX_HEADS = 24
 COLUMNS = 6

@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import charts, layer_charts, units
 from app.appearance import dark
-from lrp.layers import Layer
+from lrp.engine.layers import Layer
 from quant.anatomy import Anatomy, Side
 
 TURNED = {

@@ -11,7 +11,7 @@ from app.layer_data import sweep_of
 from app.panels.layer_spread import names
 from app.tasks import Calibrating
 from assets.sets.image_set import has_digits
-from lrp.layers import Layer
+from lrp.engine.layers import Layer
 from quant.sweep import ACTIVATIONS, BOTH, WEIGHTS, Sweep
 
 KINDS = {"Both": BOTH, "Weights alone": WEIGHTS, "Activations alone": ACTIVATIONS}

@@ -20,8 +20,8 @@ from app.panels.heatmap import Look, divided, ground, look_controls, scale, side
 from app.question import Question
 from app.tasks import Curves, MethodMap
 from app.wanted import Wanted
-from lrp.methods import METHODS, suitable
-from lrp.pictures import enlarge, overlay
+from lrp.maps.pictures import enlarge, overlay
+from lrp.methods.catalogue import METHODS, suitable
 
 FIRST = ("attn-lrp", "gradient-attention", "grad-cam", "integrated-gradients")
 WIDTH = 224

@@ -14,7 +14,7 @@ from app.sidebar import Selected
 from app.spending import Spending
 from app.tasks import Calibrating, Scoring
 from assets.sets.image_set import has_digits
-from lrp.scores import ContributionScores
+from lrp.propagation.scores import ContributionScores
 from quant.allocation import MENU
 from quant.budget import Limits
 from quant.objectives import LRP, SENSITIVITY, by_scores

@@ -12,7 +12,7 @@ from app.panels.runs_list import cost_of_bits
 from app.run_charts import ACTIVATIONS, WEIGHTS
 from app.run_pair import Comparison, Contender, verdict
 from app.sidebar import Selected
-from lrp.layers import Layer
+from lrp.engine.layers import Layer
 from quant.allocation import Allocation
 
 ENOUGH = 5  # images of a class from which its accuracy is drawn

@@ -16,7 +16,7 @@ from app.panels.heatmap import Look, divided, look_controls, scale, side
 from app.run_maps import Explained
 from app.run_pair import Comparison, Contender
 from app.sidebar import Selected
-from lrp.likeness import Likeness, chance_overlap, likeness
+from lrp.metrics.similarity import Likeness, chance_overlap, likeness
 from quant.answers import Change
 from quant.calibration import needed
 

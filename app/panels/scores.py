@@ -10,7 +10,7 @@ from app.sidebar import Selected
 from app.tasks import Scoring
 from assets.models.load import LoadedModel
 from assets.sets.image_set import has_digits
-from lrp.scores import STATISTICS, ContributionScores
+from lrp.propagation.scores import STATISTICS, ContributionScores
 
 RULES = {"LRP-QViT": "LRP_QVIT", "AttnLRP": "ATTN_LRP", "AttnLRP, gamma": "ATTN_LRP_GAMMA"}
 STEADY, SHAKY = 0.95, 0.8  # rank correlations between halves of the images: our reading

@@ -16,7 +16,7 @@ from app.panels import live
 from app.plans import Axis
 from app.sidebar import Selected
 from app.spending import Spending
-from lrp.scores import ContributionScores
+from lrp.propagation.scores import ContributionScores
 from quant.allocation import LayerBits
 from quant.budget_plan import BudgetPlan
 

@@ -9,8 +9,8 @@ from app.gallery import Chosen
 from app.panels import controls, depth, heatmap, layer_detail, methods
 from app.sidebar import Selected
 from app.state import DEPTH_VIEW, MAP_VIEW, METHODS_VIEW
-from lrp.interpreter import UnsupportedOperation
-from lrp.methods import DEFAULT
+from lrp.engine.interpreter import UnsupportedOperation
+from lrp.methods.catalogue import DEFAULT
 
 
 def main() -> None:

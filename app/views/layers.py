@@ -18,7 +18,7 @@ from app.panels import (
 )
 from app.quantizer_state import ALL_VIEW, LESSON_VIEW, ONE_VIEW
 from app.sidebar import Selected
-from lrp.interpreter import UnsupportedOperation
+from lrp.engine.interpreter import UnsupportedOperation
 
 
 def main() -> None:

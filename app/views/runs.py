@@ -10,7 +10,7 @@ from app import compute, run_history, run_state
 from app.panels import runs_changed, runs_chosen, runs_compare, runs_heatmap, runs_list
 from app.run_pair import Comparison, compared, why_not
 from assets.sets.image_set import class_names
-from lrp.interpreter import UnsupportedOperation
+from lrp.engine.interpreter import UnsupportedOperation
 from quant.runs import Run
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from assets.terminal import write_json
-from lrp.layers import Layer
+from assets.terminal import add_json, write_json
+from lrp.engine.layers import Layer
 from quant.allocation import Solution
 from quant.budget import Choices, Limits, combine, from_average, from_size
 from quant.budget_plan import budget_plan
@@ -39,6 +39,7 @@ ROWS = 121  # of a plan: 0.05 bits apart from 2 to 8
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Ask for a budget, what it is spent by, and on which widths."""
+    add_json(parser, "the allocation")
     add_calibration(parser)
     add_preset(parser)
     parser.add_argument("--average-bits", type=float, help="at most uniform B bits' size, BitOps")

@@ -13,8 +13,8 @@ from assets.models.load import LoadedModel, load_model
 from assets.sets.image_set import ImageSet, load_images
 from assets.sets.options import add_data_arguments, add_model_arguments
 from assets.sets.selection import divide, take
-from lrp.device import resolve_device
-from lrp.layers import Layer, list_layers
+from lrp.engine.device import resolve_device
+from lrp.engine.layers import Layer, list_layers
 from quant.allocation import MENU, LayerBits
 from quant.budget import Choices, offer
 from quant.compare import read_width

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from assets.sets.image_set import ImageSet
 from assets.sets.selection import batches, pictures
-from assets.terminal import print_progress, write_json
+from assets.terminal import add_json, print_progress, write_json
 from quant.allocation import uniform
 from quant.calibration import calibrate
 from quant.commands.arguments import Subject, add_images, images, subject
@@ -22,6 +22,7 @@ SAYS = "presets and widths over several draws"
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Ask for presets, widths and draws."""
+    add_json(parser, "the comparison")
     add_images(parser)
     parser.add_argument(
         "--presets",

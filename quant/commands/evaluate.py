@@ -9,8 +9,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from assets.terminal import write_json
-from lrp.layers import Layer
+from assets.terminal import add_json, write_json
+from lrp.engine.layers import Layer
 from quant.allocation import Allocation, uniform
 from quant.answers import Evaluation
 from quant.commands.arguments import add_images, add_preset, images, subject
@@ -28,6 +28,7 @@ SAYS = "accuracy of a quantized model beside the float one"
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Ask for a configuration, and how well its accuracy has to be known."""
+    add_json(parser, "the result")
     add_images(parser)
     parser.add_argument("--weight-bits", type=int, help="bits of every layer's weights, 2 to 8")
     parser.add_argument("--activation-bits", type=int, help="bits of every layer's inputs, 2 to 8")

@@ -8,8 +8,8 @@ from functools import cached_property
 
 from assets.sets.selection import pictures
 from assets.terminal import print_progress
-from lrp.rules import LRP_QVIT, PRESETS, preset
-from lrp.scores import BATCH, STATISTICS, contribution_scores
+from lrp.propagation.rules import LRP_QVIT, PRESETS, preset
+from lrp.propagation.scores import BATCH, STATISTICS, contribution_scores
 from quant.commands.calibrating import Calibrating
 from quant.objectives import LRP, SENSITIVITY, Losses, by_product, by_scores, by_sensitivity
 from quant.sensitivity import HOW, Sensitivity

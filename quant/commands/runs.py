@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from assets.home import home
-from assets.terminal import write_json
+from assets.terminal import add_json, write_json
 from quant.answers import Change, ClassAccuracy, Evaluation, by_class, changed, paired
 from quant.commands.words import accuracy, aligned, points, to_float
 from quant.files import SCHEMA
@@ -23,6 +23,7 @@ COLUMNS = ("run", "when", "state", "model", "configuration", "preset", "images",
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Ask which runs; without a word, all."""
+    add_json(parser, "the runs")
     parser.add_argument("--model", help="list the runs of this model only")
     parser.set_defaults(ask=_list)
     actions = parser.add_subparsers(dest="action")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from assets.terminal import write_json
+from assets.terminal import add_json, write_json
 from quant.commands.arguments import add_calibration, add_preset, calibration_images, subject
 from quant.commands.calibrating import Calibrating
 from quant.commands.losses import add_how
@@ -24,6 +24,7 @@ SHOWN = 4  # bits by which layers are listed
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Ask for a quantizer, and how sensitivities are found."""
+    add_json(parser, "the sensitivities")
     add_calibration(parser)
     add_preset(parser)
     add_how(parser)

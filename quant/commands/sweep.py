@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assets.terminal import write_json
+from assets.terminal import add_json, write_json
 from quant.allocation import MENU
 from quant.budget import Choices, from_average
 from quant.commands.arguments import (
@@ -45,6 +45,7 @@ SAYS = "accuracy of objectives and controls at several budgets"
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Ask what to try, at which budgets, on which images."""
+    add_json(parser, "all results")
     add_calibration(parser)
     add_limit(parser)
     parser.add_argument(

@@ -15,8 +15,8 @@ from streamlit.testing.v1 import AppTest
 from app import budget_state, compute
 from app.jobs import JobQueue
 from app.tasks import Calibrating
-from lrp.layers import Layer
-from lrp.progress import check
+from lrp.engine.layers import Layer
+from lrp.engine.progress import check
 from quant.allocation import MENU
 from quant.evaluation import Step, stream
 from quant.objectives import LRP, PRODUCT, SENSITIVITY

@@ -11,7 +11,7 @@ import numpy as np
 from assets.models.load import LoadedModel, load_model
 from assets.sets.image_set import ImageSet, load_images
 from assets.sets.selection import take
-from lrp.layers import list_layers
+from lrp.engine.layers import list_layers
 from quant.allocation import uniform
 from quant.answers import Answers
 from quant.recipe import Recipe

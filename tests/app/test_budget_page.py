@@ -58,7 +58,7 @@ def test_the_budget_is_spent_anew_when_it_moves(page: AppTest) -> None:
 def test_moving_the_budget_runs_no_model(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = []
     on.stop_all(compute.quick_jobs())
-    monkeypatch.setattr("lrp.interpreter.Interpreter.run", lambda *a, **k: ran.append(a))
+    monkeypatch.setattr("lrp.engine.interpreter.Interpreter.run", lambda *a, **k: ran.append(a))
     monkeypatch.setattr("quant.budget_plan.price", lambda *a: ran.append(a))
     on.move(page, 82)
     assert on.slider(page)[82] == "6.10 bit"

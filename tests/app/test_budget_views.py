@@ -14,8 +14,8 @@ from streamlit.testing.v1 import AppTest
 
 from app import budget_state, run_state, state
 from app.panels import below, exchange, scores, trade_off
-from lrp.rules import LRP_QVIT
-from lrp.scores import ContributionScores
+from lrp.propagation.rules import LRP_QVIT
+from lrp.propagation.scores import ContributionScores
 from quant.allocation import LayerBits, uniform
 from quant.files import from_json
 from quant.runs import DONE, STOPPED, Runs

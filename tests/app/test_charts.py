@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from app import charts
-from lrp.layers import Layer
+from lrp.engine.layers import Layer
 
 LAYERS = (
     Layer("patch_embed.proj", "conv2d", "proj", "", 10, 100),

@@ -7,9 +7,9 @@ import torch
 
 from app import conservation
 from app.conservation import CLASS, EMBEDDED, INNER, INPUTS, SOFTMAX, Conservation, Step
-from lrp.relevance import relevance
-from lrp.rules import ATTN_LRP, LRP_QVIT
-from lrp.trace import Trace
+from lrp.propagation.relevance import relevance
+from lrp.propagation.rules import ATTN_LRP, LRP_QVIT
+from lrp.propagation.trace import Trace
 from tests import models
 
 

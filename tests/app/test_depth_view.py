@@ -12,10 +12,10 @@ from app import state
 from app.panels.depth import counterpart
 from assets.models.load import load_model
 from assets.pictures import digits
-from lrp.layers import Layer, list_layers
-from lrp.relevance import relevance
-from lrp.rules import PRESETS
-from lrp.trace import Trace
+from lrp.engine.layers import Layer, list_layers
+from lrp.propagation.relevance import relevance
+from lrp.propagation.rules import PRESETS
+from lrp.propagation.trace import Trace
 
 Open = Callable[..., AppTest]
 VIEW = {"view": "Through depth"}

@@ -15,11 +15,11 @@ from streamlit.testing.v1 import AppTest
 from app.panels import downloads
 from assets.models.load import load_model
 from assets.pictures import digits
-from lrp.heatmap import heatmap
-from lrp.layers import list_layers
-from lrp.relevance import relevance
-from lrp.rules import ATTN_LRP_GAMMA
-from lrp.trace import Trace
+from lrp.engine.layers import list_layers
+from lrp.maps.heatmap import heatmap
+from lrp.propagation.relevance import relevance
+from lrp.propagation.rules import ATTN_LRP_GAMMA
+from lrp.propagation.trace import Trace
 
 Open = Callable[..., AppTest]
 LINK = {"model": "digits-deit", "image": "pair-1", "class": "3"}

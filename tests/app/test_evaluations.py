@@ -16,8 +16,8 @@ from app.evaluations import Live, Measuring, Wish
 from app.jobs import CANCELLED, DONE, JobQueue
 from app.recent import Recent
 from app.tasks import Calibrating
-from lrp.layers import list_layers
-from lrp.progress import Cancelled
+from lrp.engine.layers import list_layers
+from lrp.engine.progress import Cancelled
 from quant import runs as history
 from quant.allocation import LayerBits, uniform
 from quant.fakequant import QuantizedModel

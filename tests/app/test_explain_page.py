@@ -16,7 +16,7 @@ from app.first_screen import EXAMPLE_PAIR
 from app.panels import heatmap
 from assets.models.load import BUNDLED, load_model
 from assets.pictures import digits
-from lrp.interpreter import UnsupportedOperation
+from lrp.engine.interpreter import UnsupportedOperation
 
 Open = Callable[..., AppTest]
 RunUntil = Callable[[AppTest, Callable[[], object]], None]

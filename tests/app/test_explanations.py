@@ -13,8 +13,8 @@ from app import compute, explanations, tasks
 from app.state import ModelChoice
 from app.wanted import Wanted
 from assets.models.load import LoadedModel
-from lrp.methods import METHODS
-from lrp.progress import Cancelled
+from lrp.engine.progress import Cancelled
+from lrp.methods.catalogue import METHODS
 
 PATIENCE = 60
 

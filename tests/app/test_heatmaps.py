@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from app import heatmaps
-from lrp.layers import list_layers
-from lrp.relevance import relevance
-from lrp.trace import Trace
+from lrp.engine.layers import list_layers
+from lrp.propagation.relevance import relevance
+from lrp.propagation.trace import Trace
 from tests import models
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.jobs import CANCELLED, DONE, FAILED, RUNNING, WAITING, Job, JobQueue, sentence
-from lrp.progress import Cancelled
+from lrp.engine.progress import Cancelled
 
 PATIENCE = 20  # seconds until a test that hangs gives up
 
@@ -253,7 +253,7 @@ def test_a_closed_queue_stops_what_runs_and_what_waits() -> None:
 ENDING = """
 import threading
 from app.jobs import JobQueue
-from lrp.progress import Cancelled
+from lrp.engine.progress import Cancelled
 
 started = threading.Event()
 

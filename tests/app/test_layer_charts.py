@@ -12,7 +12,7 @@ import torch
 from app import attention_maps, layer_charts, range_charts, strip, units
 from app.attention_maps import MEAN
 from app.panels import layer_attention, layer_clipping, layer_spread
-from lrp.layers import Layer
+from lrp.engine.layers import Layer
 from quant.allocation import LayerBits
 from quant.anatomy import Attention, Side, side
 from quant.clipping import LIMITS, Clipping

@@ -58,7 +58,7 @@ def test_the_threshold_is_said_and_moves_without_a_model(
     def forbidden(*args: object, **kwargs: object) -> None:
         raise AssertionError("the model ran")
 
-    monkeypatch.setattr("lrp.interpreter.Interpreter.run", forbidden)
+    monkeypatch.setattr("lrp.engine.interpreter.Interpreter.run", forbidden)
     assert "K = 2.0 touches" in said(layers)
     layers.session_state["_clip"] = 0.4
     layers.run()

@@ -15,8 +15,8 @@ from app import compute, state
 from app.first_screen import EXAMPLE_PAIR
 from assets.models.load import load_model
 from assets.pictures import digits
-from lrp.localisation import hits, mass
-from lrp.methods import METHODS
+from lrp.methods.catalogue import METHODS
+from lrp.metrics.localisation import hits, mass
 
 Open = Callable[..., AppTest]
 RunUntil = Callable[[AppTest, Callable[[], object]], None]

@@ -9,7 +9,7 @@ import pytest
 
 from app import plans
 from app.budget_state import AVERAGE, BITOPS, SIZE
-from lrp.layers import Layer
+from lrp.engine.layers import Layer
 from quant.allocation import MENU, LayerBits, uniform
 from quant.budget import Choices, Infeasible, Limits, offer
 from quant.budget_plan import BudgetPlan, budget_plan

@@ -13,7 +13,7 @@ from app.panels.runs_compare import bit_rows, classes_changed, spent_differently
 from app.run_charts import ACTIVATIONS, WEIGHTS
 from app.run_history import Filter
 from app.run_pair import Comparison, Contender, compared, kind, why_not
-from lrp.layers import Layer
+from lrp.engine.layers import Layer
 from quant.allocation import LayerBits
 from quant.answers import ClassAccuracy
 from quant.recipe import Recipe

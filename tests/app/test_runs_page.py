@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import run_history, run_state, state
 from app.run_files import run_to_json
-from lrp.layers import list_layers
+from lrp.engine.layers import list_layers
 from quant.calibration import Calibration
 from quant.evaluation import stream
 from quant.fakequant import QuantizedModel

@@ -9,7 +9,7 @@ import pytest
 from app.jobs import CANCELLED, DONE, JobQueue
 from app.recent import Recent
 from app.wanted import Wanted
-from lrp.progress import Cancelled
+from lrp.engine.progress import Cancelled
 
 PATIENCE = 20
 

@@ -8,7 +8,7 @@ import pytest
 
 from assets.models.load import load_model
 from assets.terminal import run
-from lrp.layers import list_layers
+from lrp.engine.layers import list_layers
 from quant.__main__ import main
 from quant.objectives import by_sensitivity
 from quant.sensitivity import Sensitivity

@@ -9,8 +9,8 @@ from PIL import Image
 from assets.pictures import digits
 from assets.terminal import run
 from lrp.__main__ import main
-from lrp.methods import METHODS
-from lrp.rules import PRESETS
+from lrp.methods.catalogue import METHODS
+from lrp.propagation.rules import PRESETS
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_one_image_has_no_standard_error(capsys):
 
 def test_methods_that_do_not_suit_are_left_out_unless_asked_for(monkeypatch, capsys):
     few = {name: METHODS[name] for name in ("attn-lrp", "gradient-attention", "rollout", "random")}
-    for module in ("lrp.__main__", "lrp.methods"):
+    for module in ("lrp.commands.faithfulness", "lrp.methods.catalogue"):
         monkeypatch.setattr(f"{module}.METHODS", few)
     arguments = ["faithfulness", "--model", "digits-swin", "--images", "1", "--steps", "2"]
     assert main([*arguments, "--json", "-"]) == 0

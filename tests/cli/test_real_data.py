@@ -14,7 +14,7 @@ from torchvision.datasets import ImageFolder
 from assets.models.load import load_model
 from assets.sets.image_set import load_images
 from assets.sets.selection import batches
-from lrp.layers import list_layers
+from lrp.engine.layers import list_layers
 from quant.evaluation import evaluate
 
 pytestmark = pytest.mark.real_data

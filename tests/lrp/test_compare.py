@@ -6,17 +6,16 @@ import timm
 import torch
 from torch import nn
 
-from lrp.compare import (
+from lrp.methods.captum_methods import (
     _last_tokens,
     grad_cam,
     has_tokens,
-    infidelity,
     input_x_gradient,
     integrated_gradients,
-    max_sensitivity,
     occlusion,
     saliency,
 )
+from lrp.metrics.robustness import infidelity, max_sensitivity
 from tests.models import build, random_images
 
 TARGET = torch.tensor([1, 4, 0])

@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lrp.deletion import PICTURES, curves, deleted, ends, grid
+from lrp.maps.cells import PICTURES, grid
+from lrp.metrics.deletion import curves, deleted, ends
 
 
 class Weighted(nn.Module):

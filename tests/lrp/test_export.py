@@ -5,12 +5,13 @@ import pytest
 import timm
 import torch
 
-from lrp.export import arrays, description, versions
-from lrp.layers import list_layers
-from lrp.maps import block_map
-from lrp.relevance import relevance
-from lrp.rules import ATTN_LRP, ATTN_LRP_GAMMA, LRP_QVIT, Rules
-from lrp.trace import Trace
+from lrp.engine.layers import list_layers
+from lrp.engine.versions import versions
+from lrp.maps.export import arrays, description
+from lrp.maps.places import block_map
+from lrp.propagation.relevance import relevance
+from lrp.propagation.rules import ATTN_LRP, ATTN_LRP_GAMMA, LRP_QVIT, Rules
+from lrp.propagation.trace import Trace
 from tests.models import SIZE, build, random_images
 
 NAMES = tuple("abcde")

@@ -8,11 +8,11 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from lrp import faithfulness as subject
-from lrp.deletion import curves
-from lrp.faithfulness import Faithfulness, faithfulness
-from lrp.methods import Method, method
-from lrp.progress import Cancelled
+from lrp.engine.progress import Cancelled
+from lrp.methods.catalogue import Method, method
+from lrp.metrics import faithfulness as subject
+from lrp.metrics.deletion import curves
+from lrp.metrics.faithfulness import Faithfulness, faithfulness
 from tests.models import build, random_images
 
 

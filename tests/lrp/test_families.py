@@ -7,11 +7,11 @@ import pytest
 import timm
 import torch
 
-from lrp.interpreter import UnsupportedOperation
-from lrp.layers import list_layers
-from lrp.relevance import relevance
-from lrp.rules import ATTN_LRP, ATTN_LRP_GAMMA, LRP_QVIT, PRESETS
-from lrp.trace import Trace
+from lrp.engine.interpreter import UnsupportedOperation
+from lrp.engine.layers import list_layers
+from lrp.propagation.relevance import relevance
+from lrp.propagation.rules import ATTN_LRP, ATTN_LRP_GAMMA, LRP_QVIT, PRESETS
+from lrp.propagation.trace import Trace
 from tests.models import FAMILIES, SIZE, build, random_images, without_constants
 
 IMAGES = 2

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from lrp.heatmap import PIXELS, default_depth, depths, heatmap, heatmap_alone
-from lrp.relevance import relevance
-from lrp.trace import Trace
+from lrp.maps.heatmap import PIXELS, default_depth, depths, heatmap, heatmap_alone
+from lrp.propagation.relevance import relevance
+from lrp.propagation.trace import Trace
 from tests.models import build
 
 

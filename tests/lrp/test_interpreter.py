@@ -3,9 +3,9 @@ import threading
 import pytest
 import torch
 
-from lrp.interpreter import Interpreter, UnsupportedOperation
-from lrp.rules import ATTN_LRP, LRP_QVIT
-from lrp.trace import Trace
+from lrp.engine.interpreter import Interpreter, UnsupportedOperation
+from lrp.propagation.rules import ATTN_LRP, LRP_QVIT
+from lrp.propagation.trace import Trace
 from tests.models import build, random_images
 
 

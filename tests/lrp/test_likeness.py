@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lrp.likeness import chance_overlap, likeness
+from lrp.metrics.similarity import chance_overlap, likeness
 
 
 def drawn(seed: int, *shape: int) -> Tensor:

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lrp.localisation import Localiser, hits, mass
+from lrp.metrics.localisation import Localiser, hits, mass
 
 
 @pytest.fixture

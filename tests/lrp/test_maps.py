@@ -6,8 +6,8 @@ import timm
 import torch
 from timm.models.swin_transformer import window_partition
 
-from lrp.layers import list_layers
-from lrp.maps import (
+from lrp.engine.layers import list_layers
+from lrp.maps.places import (
     _from_windows,
     attention_relevance,
     block_map,
@@ -16,8 +16,8 @@ from lrp.maps import (
     layer_map,
     pixel_map,
 )
-from lrp.relevance import relevance
-from lrp.trace import Trace
+from lrp.propagation.relevance import relevance
+from lrp.propagation.trace import Trace
 from tests.models import FAMILIES, IMAGES, SIZE, build, random_images
 
 # What runs on pooled features, on class tokens alone (CaiT, PiT) or across heads (CaiT).

@@ -3,10 +3,10 @@ import weakref
 import pytest
 import torch
 
-from lrp.heatmap import default_depth, depths
-from lrp.methods import DEFAULT, METHODS, method, suitable
-from lrp.relevance import relevance
-from lrp.trace import Trace
+from lrp.maps.heatmap import default_depth, depths
+from lrp.methods.catalogue import DEFAULT, METHODS, method, suitable
+from lrp.propagation.relevance import relevance
+from lrp.propagation.trace import Trace
 from tests.models import SIZE, SMALL, build, random_images
 
 TARGET = torch.tensor([1, 4, 0])

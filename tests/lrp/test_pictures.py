@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from lrp import pictures
+from lrp.maps import pictures
 
 GREY = Image.new("RGB", (40, 40), (128, 128, 128))
 

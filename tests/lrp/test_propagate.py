@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lrp.propagate import (
+from lrp.propagation.equations import (
     absolute_add,
     alpha_beta,
     attribute,

@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lrp.relevance import relevance
-from lrp.rules import ATTN_LRP, GRADIENT, LRP_QVIT, PRESETS
-from lrp.trace import Trace
+from lrp.propagation.relevance import relevance
+from lrp.propagation.rules import ATTN_LRP, GRADIENT, LRP_QVIT, PRESETS
+from lrp.propagation.trace import Trace
 from tests.models import build
 
 

@@ -3,9 +3,9 @@
 import torch
 
 from bench.relprop import relprop
-from lrp.relevance import relevance
-from lrp.rules import CHEFER
-from lrp.trace import Trace
+from lrp.propagation.relevance import relevance
+from lrp.propagation.rules import CHEFER
+from lrp.propagation.trace import Trace
 from tests.models import build
 
 

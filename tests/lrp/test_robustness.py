@@ -3,10 +3,9 @@ import threading
 import pytest
 import torch
 
-from lrp.compare import infidelity, max_sensitivity
-from lrp.methods import method
-from lrp.progress import Cancelled
-from lrp.robustness import robustness
+from lrp.engine.progress import Cancelled
+from lrp.methods.catalogue import method
+from lrp.metrics.robustness import infidelity, max_sensitivity, robustness
 
 METHODS = [method("attn-lrp"), method("random")]
 

@@ -2,10 +2,15 @@ import pytest
 import timm
 import torch
 
-from lrp.relevance import relevance
-from lrp.rollout import attention_rollout, gradient_attention, rolls_out, transformer_attribution
-from lrp.rules import LRP_QVIT
-from lrp.trace import Trace
+from lrp.methods.rollout import (
+    attention_rollout,
+    gradient_attention,
+    rolls_out,
+    transformer_attribution,
+)
+from lrp.propagation.relevance import relevance
+from lrp.propagation.rules import LRP_QVIT
+from lrp.propagation.trace import Trace
 from tests.models import SIZE, SMALL, build, random_images
 
 SIDE = SIZE[1] // 8

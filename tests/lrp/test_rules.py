@@ -2,7 +2,7 @@
 
 import pytest
 
-from lrp.rules import PRESETS, Rules, preset
+from lrp.propagation.rules import PRESETS, Rules, preset
 
 
 def test_presets_are_found_by_name_in_any_spelling():

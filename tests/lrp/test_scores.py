@@ -4,11 +4,11 @@ import threading
 import pytest
 import torch
 
-from lrp.progress import Cancelled
-from lrp.relevance import relevance
-from lrp.rules import LRP_QVIT
-from lrp.scores import ContributionScores, contribution_scores
-from lrp.trace import Trace
+from lrp.engine.progress import Cancelled
+from lrp.propagation.relevance import relevance
+from lrp.propagation.rules import LRP_QVIT
+from lrp.propagation.scores import ContributionScores, contribution_scores
+from lrp.propagation.trace import Trace
 
 
 @pytest.mark.parametrize("statistic", ["mean-positive", "positive-sum", "absolute-sum"])

@@ -8,7 +8,7 @@ from functools import reduce
 
 import numpy as np
 
-from lrp.layers import Layer
+from lrp.engine.layers import Layer
 from quant.allocation import Allocation, LayerBits
 from quant.budget import Limits
 from quant.objectives import Losses

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp.layers import list_layers
-from lrp.progress import Cancelled
+from lrp.engine.layers import list_layers
+from lrp.engine.progress import Cancelled
 from quant import clipping as clipping_module
 from quant.allocation import LayerBits, uniform
 from quant.anatomy import anatomy, attention, side, weight_side

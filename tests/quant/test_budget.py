@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from lrp.layers import Layer, list_layers
+from lrp.engine.layers import Layer, list_layers
 from quant.allocation import LayerBits, uniform
 from quant.budget import Infeasible, Limits, combine, from_average, from_size, offer
 from quant.cost import cost, uniform_cost

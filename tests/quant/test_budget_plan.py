@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from lrp.layers import list_layers
+from lrp.engine.layers import list_layers
 from quant.allocation import LayerBits
 from quant.budget import Infeasible, Limits, from_average, offer
 from quant.budget_plan import budget_plan

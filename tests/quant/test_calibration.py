@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lrp.layers import list_layers
-from lrp.progress import Cancelled
+from lrp.engine.layers import list_layers
+from lrp.engine.progress import Cancelled
 from quant import calibration as module
 from quant.allocation import LayerBits, uniform
 from quant.calibration import Calibration, calibrate, calibration_folder, needed

@@ -1,6 +1,6 @@
 import pytest
 
-from lrp.layers import list_layers
+from lrp.engine.layers import list_layers
 from quant.allocation import LayerBits, uniform
 from quant.cost import cost, other_parameters, uniform_cost
 from tests.models import SIZE

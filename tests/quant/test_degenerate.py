@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from lrp.layers import list_layers
+from lrp.engine.layers import list_layers
 from quant.allocation import uniform
 from quant.calibration import Calibration
 from quant.fakequant import QuantizedModel

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp.interpreter import Interpreter
+from lrp.engine.interpreter import Interpreter
 from quant.equivalent import Affine, Survey, rewrite
 from tests.models import FAMILIES, build, random_images
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from lrp.progress import Cancelled
+from lrp.engine.progress import Cancelled
 from quant.answers import Answers
 from quant.evaluation import evaluate, settled, stream
 from quant.shared import FloatLogits, Pictures

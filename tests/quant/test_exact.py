@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lrp.layers import Layer, list_layers
+from lrp.engine.layers import Layer, list_layers
 from quant.allocation import LayerBits
 from quant.budget import Infeasible, Limits, from_average, offer
 from quant.cost import cost, uniform_cost

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lrp.layers import list_layers
+from lrp.engine.layers import list_layers
 from quant.allocation import Allocation, LayerBits, uniform
 from quant.calibration import Calibration
 from quant.equivalent import Affine, Survey, rewrite

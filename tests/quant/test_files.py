@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from lrp.layers import list_layers
+from lrp.engine.layers import list_layers
 from quant.allocation import LayerBits, Solution, uniform
 from quant.budget import Limits, from_average
 from quant.cost import uniform_cost

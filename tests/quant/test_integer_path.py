@@ -11,7 +11,7 @@ from torch import Tensor
 from assets.models.load import LoadedModel, load_model
 from assets.sets.image_set import load_images
 from assets.sets.selection import divide, pictures
-from lrp.layers import list_layers
+from lrp.engine.layers import list_layers
 from quant.allocation import Allocation, LayerBits, uniform
 from quant.calibration import Calibration
 from quant.fakequant import QuantizedModel

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lrp.layers import list_layers
-from lrp.trace import Trace
+from lrp.engine.layers import list_layers
+from lrp.propagation.trace import Trace
 from quant import passes as module
 from quant.allocation import uniform
 from quant.calibration import WIDTHS, Calibration

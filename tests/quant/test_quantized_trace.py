@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from assets.models.load import load_model
-from lrp.heatmap import heatmap
-from lrp.interpreter import UnsupportedOperation
-from lrp.layers import list_layers
-from lrp.likeness import likeness
-from lrp.relevance import relevance
-from lrp.rules import ATTN_LRP, LRP_QVIT, PRESETS
-from lrp.trace import Trace
+from lrp.engine.interpreter import UnsupportedOperation
+from lrp.engine.layers import list_layers
+from lrp.maps.heatmap import heatmap
+from lrp.metrics.similarity import likeness
+from lrp.propagation.relevance import relevance
+from lrp.propagation.rules import ATTN_LRP, LRP_QVIT, PRESETS
+from lrp.propagation.trace import Trace
 from quant.allocation import Allocation, LayerBits, uniform
 from quant.calibration import Calibration
 from quant.fakequant import QuantizedModel

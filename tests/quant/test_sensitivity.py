@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from torch.distributions import Categorical, kl_divergence
 
-from lrp.progress import Cancelled
+from lrp.engine.progress import Cancelled
 from quant import sensitivity as module
 from quant.calibration import Calibration
 from quant.presets import preset

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
-import tomllib
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timm
-import torch
 from torch import Tensor
 
-from lrp.heatmap import depths, heatmap
-from lrp.layers import Layer
-from lrp.maps import layer_map
-from lrp.relevance import Relevance
-from lrp.scores import image_scores
-from lrp.trace import Trace
+from lrp.engine.layers import Layer
+from lrp.engine.versions import versions
+from lrp.maps.heatmap import depths, heatmap
+from lrp.maps.places import layer_map
+from lrp.propagation.relevance import Relevance
+from lrp.propagation.scores import image_scores
+from lrp.propagation.trace import Trace
 
-PROJECT = Path(__file__).parent.parent / "pyproject.toml"
 TOP = 5
 
 
@@ -90,15 +85,4 @@ def _sums(found: Relevance) -> dict[str, Any]:
             name: {"sum": total(*operands), "contribution": share[name]}
             for name, operands in found.layers.items()
         },
-    }
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what computed the numbers."""
-    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
-    return {
-        "bitlens": project["version"],
-        "torch": torch.__version__,
-        "timm": timm.__version__,
-        "python": platform.python_version(),
     }

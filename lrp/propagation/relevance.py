@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lrp.propagate import stabilise
-from lrp.rules import Rules
-from lrp.trace import Trace
+from lrp.propagation.equations import stabilise
+from lrp.propagation.rules import Rules
+from lrp.propagation.trace import Trace
 
 Target = int | Tensor | None
 

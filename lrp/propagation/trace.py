@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp.interpreter import Interpreter, UnsupportedOperation, require_frozen
-from lrp.layers import block_of
-from lrp.propagate import (
+from lrp.engine.interpreter import Interpreter, UnsupportedOperation, require_frozen
+from lrp.engine.layers import block_of
+from lrp.propagation.equations import (
     absolute_add,
     alpha_beta,
     attribute,
@@ -21,7 +21,7 @@ from lrp.propagate import (
     magnitude,
     ratio_add,
 )
-from lrp.rules import ATTN_LRP, Rules
+from lrp.propagation.rules import ATTN_LRP, Rules
 
 # Operations whose own gradient already hands R = a * G on: they move, pool or scale by constants.
 _LINEAR = frozenset(

@@ -15,10 +15,10 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 from torch import Tensor, nn
 
-from lrp.maps import grid_size
-from lrp.relevance import Relevance, Target, relevance
-from lrp.rules import GRADIENT, LRP_QVIT, Rules
-from lrp.trace import Trace
+from lrp.maps.places import grid_size
+from lrp.propagation.relevance import Relevance, Target, relevance
+from lrp.propagation.rules import GRADIENT, LRP_QVIT, Rules
+from lrp.propagation.trace import Trace
 
 
 def rolls_out(model: nn.Module) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Rules:
-    """A named set of rules, one per kind of operation; `lrp.propagate` holds their equations.
+    """A named set of rules, one per kind of operation; `equations` beside it holds their equations.
 
     Attributes:
         name: what the preset is called.

@@ -9,12 +9,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from lrp import compare
-from lrp.deletion import grid
-from lrp.heatmap import PIXELS, heatmap_alone
-from lrp.rollout import attention_rollout, gradient_attention, rolls_out, transformer_attribution
-from lrp.rules import ATTN_LRP, ATTN_LRP_GAMMA, CHEFER, LRP_QVIT, Rules
-from lrp.trace import Trace
+from lrp.maps.cells import grid
+from lrp.maps.heatmap import PIXELS, heatmap_alone
+from lrp.methods import captum_methods
+from lrp.methods.rollout import (
+    attention_rollout,
+    gradient_attention,
+    rolls_out,
+    transformer_attribution,
+)
+from lrp.propagation.rules import ATTN_LRP, ATTN_LRP_GAMMA, CHEFER, LRP_QVIT, Rules
+from lrp.propagation.trace import Trace
 
 Maps = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
@@ -182,34 +187,34 @@ _METHODS = (
         "Integrated gradients",
         "Gradient averaged over 32 steps from the mean colour to the image, times the image "
         "(Sundararajan et al. 2017, by captum).",
-        compare.integrated_gradients,
+        captum_methods.integrated_gradients,
     ),
     Method(
         "saliency",
         "Saliency",
         "Size of the gradient at each pixel (Simonyan et al. 2014, by captum); not signed.",
-        compare.saliency,
+        captum_methods.saliency,
     ),
     Method(
         "input-x-gradient",
         "Input × gradient",
         "Gradient at each pixel times the pixel (Shrikumar et al. 2016, by captum).",
-        compare.input_x_gradient,
+        captum_methods.input_x_gradient,
     ),
     Method(
         "occlusion",
         "Occlusion",
         "How far the class's logit falls when a patch is covered with the mean colour (Zeiler & "
         "Fergus 2014, by captum).",
-        compare.occlusion,
+        captum_methods.occlusion,
     ),
     Method(
         "grad-cam",
         "Grad-CAM",
         "Tokens that enter the last block, weighted by their mean gradient (Selvaraju et al. 2017, "
         "by captum, without its ReLU).",
-        compare.grad_cam,
-        compare.has_tokens,
+        captum_methods.grad_cam,
+        captum_methods.has_tokens,
     ),
     Method(
         "random",

@@ -1,4 +1,4 @@
-"""What others attribute, and how well any map fares: captum's methods and metrics, on our models.
+"""What others attribute: captum's methods, on our models.
 
 Each method takes (model, images (B, 3, H, W), target (B,)) and returns one map an image, (B, h, w).
 Models are frozen, so a gradient is of the image alone. Baselines are 0, the data set's mean colour.
@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from captum.attr import InputXGradient, IntegratedGradients, LayerGradCam, Occlusion, Saliency
-from captum.metrics import infidelity as captum_infidelity
-from captum.metrics import sensitivity_max as captum_sensitivity
 from torch import Tensor, nn
 
-from lrp.deletion import PICTURES, grid
-from lrp.layers import block_of
+from lrp.engine.layers import block_of
+from lrp.maps.cells import PICTURES, grid
 
 STEPS = 32  # of integrated gradients
-DELETED = 0.1  # of an image's cells, for infidelity
-Maps = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 def integrated_gradients(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
@@ -94,83 +89,6 @@ def has_tokens(model: nn.Module) -> bool:
     return bool(_blocks(model)) and hasattr(patch_embed, "dynamic_feat_size")
 
 
-def infidelity(
-    model: nn.Module,
-    images: Tensor,
-    maps: Tensor,
-    target: Tensor,
-    generator: torch.Generator,
-    samples: int = 32,
-) -> Tensor:
-    """Return captum's infidelity of each map: (B,), in squared logits; lower is better.
-
-    Mean of (b sum over deleted cells of map - (f(x) - f(x without them)))^2 over `samples` random
-    deletions (Yeh et al. 2019), b the best scale for each image, as maps have units of their own.
-    Our reading of the deletion: each cell takes the mean colour with probability 1/10; of many at
-    once, a map that only counts them predicts the fall well.
-
-    Args:
-        maps: (B, h, w) of any size.
-        generator: draws the deletions; on the CPU.
-    """
-    size = grid(model, *images.shape[-2:])
-
-    def delete(pictures: Tensor) -> tuple[Tensor, Tensor]:
-        drawn = torch.rand(len(pictures), 1, *size, generator=generator)
-        gone = _enlarged((drawn < DELETED).to(pictures), pictures)
-        return gone, pictures * (1 - gone)
-
-    return captum_infidelity(
-        model,
-        delete,
-        images,
-        _enlarged(maps[:, None], images),
-        target=target,
-        n_perturb_samples=samples,
-        max_examples_per_batch=_at_once(images, samples),
-        normalize=True,
-    )
-
-
-def max_sensitivity(
-    maps: Maps,
-    model: nn.Module,
-    images: Tensor,
-    target: Tensor,
-    generator: torch.Generator,
-    radius: float = 0.02,
-    samples: int = 10,
-) -> Tensor:
-    """Return how far a little noise moves each map, at most, by captum: (B,); lower is better.
-
-    max over `samples` of |map(x + noise) - map(x)| / |map(x)|, the noise uniform in +- `radius`
-    for every normalised value (Yeh et al. 2019).
-
-    Args:
-        maps: what makes the maps, such as `Method.maps`.
-        generator: draws the noise; on the CPU.
-    """
-
-    def explain(pictures: Tensor | tuple[Tensor], target: Tensor) -> tuple[Tensor]:
-        pictures = pictures if isinstance(pictures, Tensor) else pictures[0]
-        with torch.enable_grad():  # captum turns gradients off
-            return (maps(model, pictures, target).contiguous(),)
-
-    def shake(pictures: Tensor, radius: float) -> Tensor:
-        noise = torch.rand(pictures.shape, generator=generator).to(pictures)
-        return pictures + radius * (2 * noise - 1)
-
-    return captum_sensitivity(
-        explain,
-        images,
-        shake,
-        perturb_radius=radius,
-        n_perturb_samples=samples,
-        max_examples_per_batch=_at_once(images, samples),
-        target=target,
-    )
-
-
 def _blocks(model: nn.Module) -> list[str]:
     return [name for name, _ in model.named_modules() if name and block_of(name) == name]
 
@@ -184,18 +102,6 @@ def _cell(model: nn.Module, images: Tensor) -> tuple[int, int]:
     height, width = images.shape[-2:]
     rows, columns = grid(model, height, width)
     return -(-height // rows), -(-width // columns)
-
-
-def _enlarged(cells: Tensor, images: Tensor) -> Tensor:
-    """Give every pixel and colour the value of its cell: (B, 1, h, w) -> (B, 3, H, W)."""
-    enlarged = F.interpolate(cells, images.shape[-2:], mode="nearest-exact")
-    return enlarged.expand(-1, images.shape[1], -1, -1)
-
-
-def _at_once(images: Tensor, samples: int) -> int:
-    """Return how many pictures captum may take in one pass: whole batches, at least one."""
-    batches = max(1, PICTURES // len(images))
-    return len(images) * min(batches, samples)
 
 
 @contextmanager

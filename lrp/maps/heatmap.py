@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lrp.maps import block_map, has_map, pixel_map
-from lrp.relevance import Relevance, Target, relevance
-from lrp.trace import Trace
+from lrp.maps.places import block_map, has_map, pixel_map
+from lrp.propagation.relevance import Relevance, Target, relevance
+from lrp.propagation.trace import Trace
 
 PIXELS = "pixels"
 

@@ -2,7 +2,7 @@
 
 Listing layers, tracing, relevance, calibration and fake quantization are interpreters over this
 one mechanism. Operations are seen through `torch.overrides.TorchFunctionMode`, which is per
-thread; the running module comes from `lrp.scope`.
+thread; the running module comes from `lrp.engine.scope`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from lrp.scope import parameter_owners, scope_of
+from lrp.engine.scope import parameter_owners, scope_of
 
 # What torch calls an operation -> the method that handles it. Methods keep torch's argument names.
 OPERATIONS: dict[Callable[..., Any], str] = {

@@ -9,9 +9,9 @@ import torch
 from timm.models.swin_transformer import window_reverse
 from torch import Tensor, nn
 
-from lrp.layers import Layer
-from lrp.relevance import Relevance
-from lrp.trace import Trace
+from lrp.engine.layers import Layer
+from lrp.propagation.relevance import Relevance
+from lrp.propagation.trace import Trace
 
 
 def pixel_map(relevance: Relevance) -> Tensor:

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lrp.faithfulness import Faithfulness, standard_error
-from lrp.localisation import Localiser
-from lrp.robustness import Robustness
+from lrp.metrics.faithfulness import Faithfulness, standard_error
+from lrp.metrics.localisation import Localiser
+from lrp.metrics.robustness import Robustness
 
 Figures = dict[str, dict[str, Any]]  # by method
 

@@ -10,10 +10,10 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from lrp.progress import Progress, follow
-from lrp.relevance import Relevance, relevance
-from lrp.rules import LRP_QVIT, Rules
-from lrp.trace import Trace
+from lrp.engine.progress import Progress, follow
+from lrp.propagation.relevance import Relevance, relevance
+from lrp.propagation.rules import LRP_QVIT, Rules
+from lrp.propagation.trace import Trace
 
 STATISTICS = ("positive-sum", "mean-positive", "absolute-sum")
 BATCH = 8  # images at once: relevance keeps every layer's operands

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp.interpreter import Interpreter, require_frozen
+from lrp.engine.interpreter import Interpreter, require_frozen
 
 _BLOCK = re.compile(r"^(?:.*\.)?blocks\w*\.\d+(?=\.|$)")
 

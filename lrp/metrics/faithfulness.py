@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lrp.clock import forward_backward, timed
-from lrp.deletion import STEPS, curves, deleted, ends, grid
-from lrp.methods import Method
-from lrp.progress import Progress, check, follow
+from lrp.engine.progress import Progress, check, follow
+from lrp.engine.timing import forward_backward, timed
+from lrp.maps.cells import grid
+from lrp.methods.catalogue import Method
+from lrp.metrics.deletion import STEPS, curves, deleted, ends
 
 NORMAL = 1.96  # standard errors to either side of a mean: 95 %
 

@@ -1,0 +1,1 @@
+"""The commands of `python -m lrp`: each file says what it does, adds its arguments, and runs."""

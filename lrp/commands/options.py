@@ -1,0 +1,23 @@
+"""What several commands ask for: a model, and rules."""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+
+from assets.models.load import LoadedModel, load_model
+from lrp.engine.device import resolve_device
+from lrp.propagation.rules import PRESETS
+
+
+def subject(options: argparse.Namespace) -> tuple[LoadedModel, torch.device]:
+    """Load the model that was asked for, on its device."""
+    device = resolve_device(options.device)
+    return load_model(options.model, options.checkpoint, device), device
+
+
+def add_rules(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add --rules."""
+    text = f"{', '.join(PRESETS)} (default: {default})"
+    parser.add_argument("--rules", default=default, help=text)

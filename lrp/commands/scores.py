@@ -1,0 +1,57 @@
+"""`python -m lrp scores`: the contribution score of every layer."""
+
+from __future__ import annotations
+
+import argparse
+
+from assets.sets.image_set import load_images
+from assets.sets.options import add_data_arguments, add_model_arguments
+from assets.sets.selection import pictures, take
+from assets.terminal import add_json, print_progress, write_json
+from lrp.commands.options import add_rules, subject
+from lrp.propagation.rules import preset
+from lrp.propagation.scores import BATCH, STATISTICS, contribution_scores
+
+SAYS = "contribution score of every layer"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add on which images layers are scored, and how."""
+    add_model_arguments(parser)
+    add_data_arguments(parser)
+    parser.add_argument("--images", type=int, default=32, help="how many images (default: 32)")
+    add_rules(parser, "LRP_QVIT")
+    parser.add_argument("--statistic", default=STATISTICS[0], help=", ".join(STATISTICS))
+    add_json(parser, "the scores")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the contribution score of every layer, and write it as JSON if asked to."""
+    loaded, device = subject(options)
+    images = take(load_images(options.data, loaded, "calibration"), options.images)
+    found = contribution_scores(
+        loaded.model,
+        pictures(images, BATCH),
+        len(images),
+        preset(options.rules),
+        options.statistic,
+        device,
+        print_progress("contribution scores"),
+    )
+    by_layer = {name: {"mean": mean, "sd": found.sd[name]} for name, mean in found.mean.items()}
+    payload = {
+        "model": loaded.name,
+        "weights": loaded.key,
+        "rules": found.rules.name,
+        "statistic": found.statistic,
+        "images": len(images),
+        "stability": found.stability,
+        "scores": by_layer,
+    }
+    write_json(payload, options.json)
+    if options.json != "-":
+        for name, entry in by_layer.items():
+            print(f"{name:<40} {entry['mean']:8.5f} +- {entry['sd']:.5f}")
+        if found.stability is not None:
+            print(f"\nrank correlation between halves of the images: {found.stability:.3f}")
+    return 0
