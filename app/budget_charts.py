@@ -13,10 +13,10 @@ from app.budget_state import UNITS
 from app.charts import DARK_BITS, LIGHT_BITS, MARGIN, ink
 from app.components.budget_table import BudgetTable
 from app.plans import Axis
-from quant.allocation import MENU
-from quant.budget_plan import BudgetPlan
-from quant.cost import Cost
-from quant.runs import Run
+from quant.allocation.cost import Cost
+from quant.allocation.path import BudgetPlan
+from quant.history.runs import Run
+from quant.primitives.bits import MENU
 
 
 @dataclass(frozen=True)

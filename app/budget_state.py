@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app.state import asked
-from quant.allocation import MENU
-from quant.objectives import LRP, OBJECTIVES, PRODUCT, SENSITIVITY
+from quant.allocation.objectives import LRP, OBJECTIVES, PRODUCT, SENSITIVITY
+from quant.primitives.bits import MENU
 
 # Keys of widgets.
 OBJECTIVE_CHOICE, UNIT_CHOICE, WIDTHS_CHOICE = "objective_choice", "unit_choice", "widths_choice"

@@ -25,9 +25,9 @@ from assets.sets.selection import divide, take
 from lrp.engine.device import resolve_device
 from lrp.engine.layers import Layer, list_layers
 from lrp.propagation.scores import ContributionScores
-from quant.calibration import Calibration
-from quant.cost import other_parameters
-from quant.presets import preset
+from quant.allocation.cost import other_parameters
+from quant.calibration.calibration import Calibration
+from quant.calibration.presets import preset
 
 CALIBRATION_IMAGES = 32
 

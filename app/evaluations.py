@@ -11,16 +11,17 @@ from app.jobs import Report, Work
 from app.recent import Recent
 from app.tasks import Calibrating, device_of
 from assets.sets.image_set import ImageSet
-from quant.allocation import Allocation
-from quant.answers import Answers, Evaluation
-from quant.calibration import Calibration, file_of, needed
-from quant.evaluation import Step, stream
-from quant.fakequant import QuantizedModel
-from quant.recipe import Recipe
-from quant.record import record
-from quant.runs import DONE, Run, Runs
-from quant.runtime import Path
-from quant.shared import FloatLogits, Pictures
+from quant.calibration.calibration import Calibration, file_of, needed
+from quant.evaluation.answers import Answers, Evaluation
+from quant.evaluation.float_logits import FloatLogits
+from quant.evaluation.image_set import Pictures
+from quant.evaluation.stream import Step, stream
+from quant.history.recipe import Recipe
+from quant.history.record import record
+from quant.history.runs import DONE, Run, Runs
+from quant.layers.runtime import Path
+from quant.model.quantized_model import QuantizedModel
+from quant.primitives.bits import Allocation
 
 
 @dataclass(frozen=True)

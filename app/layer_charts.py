@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 
 from app.charts import MARGIN, ink
 from app.relevance_charts import DARK, DASHES, LIGHT, SYMBOLS
-from quant.anatomy import Side
-from quant.sweep import Sweep
+from quant.analysis.anatomy import Side
+from quant.analysis.sqnr_by_width import Sweep
 
 QUANTITY, NOMINAL = "quantitative", "nominal"  # what Vega-Lite calls kinds of fields
 

@@ -17,12 +17,12 @@ from app.jobs import Report
 from app.recent import Recent
 from app.tasks import Calibrating
 from app.wanted import Wanted
-from quant.allocation import Allocation, LayerBits
-from quant.anatomy import Anatomy, Attention, anatomy, attention
-from quant.calibration import WIDTHS
-from quant.clipping import Clipping, clipping, is_normed
-from quant.sweep import Sweep, sweep
-from quant.watch import look
+from quant.analysis.anatomy import Anatomy, Attention, anatomy, attention
+from quant.analysis.clipping import Clipping, clipping, is_normed
+from quant.analysis.sqnr_by_width import Sweep, sweep
+from quant.calibration.calibration import WIDTHS
+from quant.model.watch import look
+from quant.primitives.bits import Allocation, LayerBits
 
 IMAGES = 8  # of those that calibrate, on which layers are looked at
 

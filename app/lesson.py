@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from quant.qparams import choose_qparams, dequantize, quantize
+from quant.primitives.qparams import choose_qparams, dequantize, quantize
 
 SHARES = tuple(round(0.02 * k, 2) for k in range(5, 51))
 _HALF = (0.05, 0.13, 0.21, 0.29, 0.38, 0.47, 0.58, 0.72, 0.9, 1.25)  # of a normal distribution

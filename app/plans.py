@@ -14,12 +14,12 @@ from app.budget_state import AVERAGE, BITOPS, SIZE
 from app.charts import short_block
 from app.components.budget_table import Band, BudgetTable, Figures, Plain
 from lrp.engine.layers import Layer
-from quant.allocation import MENU, LayerBits, uniform
-from quant.budget import Choices, Limits, combine, from_average, from_size
-from quant.budget_plan import BudgetPlan
-from quant.cost import cost, uniform_cost
-from quant.objectives import Losses
-from quant.prediction import Prediction
+from quant.allocation.budget import Choices, Limits, combine, from_average, from_size
+from quant.allocation.cost import cost, uniform_cost
+from quant.allocation.objectives import Losses
+from quant.allocation.path import BudgetPlan
+from quant.evaluation.prediction import Prediction
+from quant.primitives.bits import MENU, LayerBits, uniform
 
 ROWS = 121
 

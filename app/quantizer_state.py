@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from app.state import asked
-from quant.calibration import WIDTHS
-from quant.presets import DEFAULT, PRESETS
+from quant.calibration.calibration import WIDTHS
+from quant.calibration.presets import DEFAULT, PRESETS
 
 # Keys of widgets.
 PRESET_CHOICE, WEIGHT_CHOICE, ACTIVATION_CHOICE = "preset_choice", "weight_bits", "activation_bits"

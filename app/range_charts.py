@@ -12,7 +12,7 @@ import pandas as pd
 
 from app.charts import ink
 from app.layer_charts import NOMINAL, QUANTITY, colours
-from quant.clipping import LIMITS, Clipping
+from quant.analysis.clipping import LIMITS, Clipping
 
 
 def range_table(found: Clipping, limit: float) -> pd.DataFrame:

@@ -11,8 +11,8 @@ from app.charts import DARK_BITS, LIGHT_BITS, ink, layer_table, span, spec
 from app.relevance_charts import DARK, LIGHT
 from app.run_pair import BOTH, FIRST, NEITHER, ONLY_ONE, ONLY_OTHER, SECOND, Comparison
 from lrp.engine.layers import Layer
-from quant.allocation import MENU, Allocation
-from quant.answers import ClassAccuracy
+from quant.evaluation.comparison import ClassAccuracy
+from quant.primitives.bits import MENU, Allocation
 
 WEIGHTS, ACTIVATIONS = "Weights", "Activations"
 TALL = 9.5  # where the axis of bits ends on either side

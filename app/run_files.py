@@ -6,13 +6,13 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from quant.cost import Cost
-from quant.files import SCHEMA
-from quant.runs import Run
+from quant.allocation.allocation_file import SCHEMA
+from quant.allocation.cost import Cost
+from quant.history.runs import Run
 
 
 def run_to_json(run: Run, spent: Cost | None) -> dict[str, Any]:
-    """Describe a run; of one with an allocation, `quant.files.from_json` reads the bits."""
+    """Describe a run; `allocation_file.from_json` reads the bits of one that has any."""
     recipe, found = run.recipe, run.evaluation
     told = {
         "model": recipe.model,

@@ -10,9 +10,9 @@ import streamlit as st
 
 from app import units
 from assets.home import home
-from quant.cost import Cost
-from quant.recipe import Recipe
-from quant.runs import FILE, RUNNING, Run, Runs
+from quant.allocation.cost import Cost
+from quant.history.recipe import Recipe
+from quant.history.runs import FILE, RUNNING, Run, Runs
 
 ANY = "All"
 UNKNOWN = "–"

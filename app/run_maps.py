@@ -22,10 +22,10 @@ from assets.sets.image_set import ImageSet
 from assets.sets.selection import divide, take
 from lrp.maps.heatmap import heatmap_alone
 from lrp.propagation.trace import Trace
-from quant.allocation import Allocation
-from quant.presets import preset
-from quant.quantized_trace import QuantizedTrace
-from quant.recipe import Recipe
+from quant.calibration.presets import preset
+from quant.history.recipe import Recipe
+from quant.model.quantized_trace import QuantizedTrace
+from quant.primitives.bits import Allocation
 
 
 @dataclass(frozen=True, eq=False)

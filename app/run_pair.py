@@ -10,10 +10,11 @@ import numpy as np
 
 from app import units
 from app.run_history import name
-from quant.allocation import Allocation
-from quant.answers import Answers, Change, ClassAccuracy, Evaluation, by_class, changed, paired
-from quant.recipe import Recipe
-from quant.runs import Run
+from quant.evaluation.answers import Answers, Evaluation
+from quant.evaluation.comparison import Change, ClassAccuracy, by_class, changed, paired
+from quant.history.recipe import Recipe
+from quant.history.runs import Run
+from quant.primitives.bits import Allocation
 
 FIRST, SECOND = "A", "B"
 BOTH, ONLY_ONE, ONLY_OTHER, NEITHER = "both right", "only A right", "only B right", "both wrong"

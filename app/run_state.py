@@ -7,7 +7,7 @@ from collections.abc import Hashable
 import streamlit as st
 
 from app import state
-from quant.recipe import Recipe
+from quant.history.recipe import Recipe
 
 # Keys of widgets.
 MODEL_FILTER, OBJECTIVE_FILTER = "runs_model", "runs_objective"

@@ -18,14 +18,22 @@ from app.tasks import Calibrating
 from assets.models.load import LoadedModel
 from assets.sets.image_set import ImageSet
 from lrp.propagation.scores import ContributionScores
-from quant.allocation import LayerBits
-from quant.budget import Choices, Limits, offer
-from quant.budget_plan import BudgetPlan, budget_plan
-from quant.objectives import LRP, SENSITIVITY, Losses, by_product, by_scores, by_sensitivity
-from quant.prediction import Prediction, point, predict
-from quant.runs import Run
-from quant.sensitivity import Sensitivity
-from quant.shared import FloatLogits, Pictures
+from quant.allocation.budget import Choices, Limits, offer
+from quant.allocation.objectives import (
+    LRP,
+    SENSITIVITY,
+    Losses,
+    by_product,
+    by_scores,
+    by_sensitivity,
+)
+from quant.allocation.path import BudgetPlan, budget_plan
+from quant.analysis.sensitivity import Sensitivity
+from quant.evaluation.float_logits import FloatLogits
+from quant.evaluation.image_set import Pictures
+from quant.evaluation.prediction import Prediction, point, predict
+from quant.history.runs import Run
+from quant.primitives.bits import LayerBits
 
 RANDOM_SEEDS = 3
 

@@ -188,7 +188,7 @@ def apply_pending() -> None:
 
 
 def locks(model_key: str) -> dict[str, Any]:
-    """Return the bits fixed by hand (`quant.allocation.LayerBits`), by layer name."""
+    """Return the bits fixed by hand (`quant.primitives.bits.LayerBits`), by layer name."""
     return dict(st.session_state.get(_LOCKS, {}).get(model_key, {}))
 
 

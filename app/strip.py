@@ -11,7 +11,7 @@ import pandas as pd
 from app.charts import DARK_BITS, LIGHT_BITS, PICK, ink, span, spec
 from app.layer_charts import NOMINAL, QUANTITY
 from lrp.engine.layers import Layer
-from quant.sweep import Sweep
+from quant.analysis.sqnr_by_width import Sweep
 
 TOP, BOTTOM = 50.0, 5.0  # dB, where the colours end
 

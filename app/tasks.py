@@ -24,9 +24,9 @@ from lrp.methods.catalogue import Method
 from lrp.metrics.deletion import STEPS, curves, deleted
 from lrp.propagation.rules import PRESETS
 from lrp.propagation.scores import BATCH, ContributionScores, contribution_scores
-from quant.calibration import Calibration, calibrate, calibration_folder
-from quant.presets import Preset
-from quant.sensitivity import Sensitivity, file_of, find
+from quant.analysis.sensitivity import Sensitivity, file_of, find
+from quant.calibration.calibration import Calibration, calibrate, calibration_folder
+from quant.calibration.presets import Preset
 
 BRIEF = 0.5  # seconds: maps made this fast are made again, as the first time is no measure
 REPEATS = 5

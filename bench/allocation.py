@@ -12,11 +12,11 @@ import numpy as np
 from bench.models import NAMES, build
 from bench.timing import ratios, show
 from lrp.engine.layers import Layer, list_layers
-from quant.allocation import MENU
-from quant.budget import Choices, from_average, offer
-from quant.budget_plan import BudgetPlan, budget_plan
-from quant.exact import exact
-from quant.objectives import Losses
+from quant.allocation.budget import Choices, from_average, offer
+from quant.allocation.exact import exact
+from quant.allocation.objectives import Losses
+from quant.allocation.path import BudgetPlan, budget_plan
+from quant.primitives.bits import MENU
 
 AVERAGES = [round(2 + 0.05 * step, 2) for step in range(121)]
 SIZES = (74, 148, 296, 592, 1000)

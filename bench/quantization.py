@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from bench.models import NAMES, build
 from bench.timing import ratios, show
 from lrp.engine.layers import list_layers
-from quant.allocation import uniform
-from quant.calibration import WIDTHS, Calibration
-from quant.fakequant import QuantizedModel
-from quant.passes import Solver
-from quant.presets import DEFAULT, PRESETS
+from quant.calibration.calibration import WIDTHS, Calibration
+from quant.calibration.passes import Solver
+from quant.calibration.presets import DEFAULT, PRESETS
+from quant.model.quantized_model import QuantizedModel
+from quant.primitives.bits import uniform
 
 IMAGES = 32
 ROUNDS = 3

@@ -10,7 +10,7 @@ import streamlit as st
 
 from app.charts import DARK_BITS, LIGHT_BITS
 from app.components.budget_table import BudgetTable
-from quant.allocation import MENU
+from quant.primitives.bits import MENU
 
 
 def _text(name: str) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from app import units
 from app.charts import KINDS
-from quant.allocation import MENU
+from quant.primitives.bits import MENU
 
 Band = tuple[float, float, float]  # a predicted accuracy: low, middle, high, of 1
 FLOAT_BITS = "32"

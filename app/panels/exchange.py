@@ -10,9 +10,9 @@ import streamlit as st
 from app import budget_state, compute, state
 from app.charts import KINDS
 from app.panels.slider import Shown
-from quant.allocation import Allocation
-from quant.cost import cost, uniform_cost
-from quant.files import from_json, to_json
+from quant.allocation.allocation_file import from_json, to_json
+from quant.allocation.cost import cost, uniform_cost
+from quant.primitives.bits import Allocation
 
 
 def show(shown: Shown) -> None:

@@ -14,8 +14,8 @@ from app.sidebar import Selected
 from app.tasks import Calibrating
 from lrp.engine.layers import Layer
 from lrp.maps.pictures import enlarge, heat, overlay
-from quant.allocation import LayerBits, uniform
-from quant.anatomy import Attention
+from quant.analysis.anatomy import Attention
+from quant.primitives.bits import LayerBits, uniform
 
 SIZE = 260
 PREFIX = "num_prefix_tokens"  # what timm calls the tokens before the patches

@@ -7,8 +7,8 @@ import streamlit as st
 from app import quantizer_state, range_charts, units
 from app.appearance import dark
 from app.components.live_slider import live_slider
-from quant.allocation import LayerBits
-from quant.clipping import LIMITS, Clipping
+from quant.analysis.clipping import LIMITS, Clipping
+from quant.primitives.bits import LayerBits
 
 
 def show(found: Clipping, bits: LayerBits) -> None:

@@ -10,9 +10,9 @@ from app import charts, compute, layer_data, quantizer_state, state, units
 from app.panels import quantizer
 from app.sidebar import Selected
 from lrp.engine.layers import Layer
-from quant.allocation import LayerBits
-from quant.anatomy import Anatomy
-from quant.calibration import WIDTHS
+from quant.analysis.anatomy import Anatomy
+from quant.calibration.calibration import WIDTHS
+from quant.primitives.bits import LayerBits
 
 
 def choose(selected: Selected) -> tuple[Layer, LayerBits]:

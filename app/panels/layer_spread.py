@@ -9,7 +9,7 @@ import streamlit as st
 from app import charts, layer_charts, units
 from app.appearance import dark
 from lrp.engine.layers import Layer
-from quant.anatomy import Anatomy, Side
+from quant.analysis.anatomy import Anatomy, Side
 
 TURNED = {
     "Rotation": "as the quantizer sees it: rotated, so that no channel stands out",

@@ -12,7 +12,7 @@ from app.panels.layer_spread import names
 from app.tasks import Calibrating
 from assets.sets.image_set import has_digits
 from lrp.engine.layers import Layer
-from quant.sweep import ACTIVATIONS, BOTH, WEIGHTS, Sweep
+from quant.analysis.sqnr_by_width import ACTIVATIONS, BOTH, WEIGHTS, Sweep
 
 KINDS = {"Both": BOTH, "Weights alone": WEIGHTS, "Activations alone": ACTIVATIONS}
 

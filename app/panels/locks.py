@@ -6,7 +6,7 @@ import streamlit as st
 
 from app import compute, plans, state
 from app.sidebar import Selected
-from quant.allocation import MENU, LayerBits
+from quant.primitives.bits import MENU, LayerBits
 
 
 def show(selected: Selected) -> None:

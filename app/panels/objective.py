@@ -15,10 +15,10 @@ from app.spending import Spending
 from app.tasks import Calibrating, Scoring
 from assets.sets.image_set import has_digits
 from lrp.propagation.scores import ContributionScores
-from quant.allocation import MENU
-from quant.budget import Limits
-from quant.objectives import LRP, SENSITIVITY, by_scores
-from quant.sensitivity import ESTIMATED, HOW, MEASURED, Sensitivity
+from quant.allocation.budget import Limits
+from quant.allocation.objectives import LRP, SENSITIVITY, by_scores
+from quant.analysis.sensitivity import ESTIMATED, HOW, MEASURED, Sensitivity
+from quant.primitives.bits import MENU
 
 HELP = (
     "**Sensitivity**: by how much the model's answer moves when a layer's weights, or its input, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import quantizer_state
-from quant.presets import PRESETS
+from quant.calibration.presets import PRESETS
 
 
 def choose() -> None:

@@ -11,7 +11,7 @@ from app.run_pair import NEITHER, ONLY_ONE, ONLY_OTHER, Comparison, kind
 from app.sidebar import Selected
 from assets.errors import InputError
 from assets.sets.image_set import ImageSet
-from quant.answers import Change
+from quant.evaluation.comparison import Change
 
 ALL = "all"
 PAGE = 16  # pictures at once

@@ -13,9 +13,9 @@ from app import run_history, run_state, sidebar, state, tasks, units
 from app.panels.runs_list import cost_of, pinned
 from app.run_files import run_to_json
 from app.state import ModelChoice
-from quant.cost import Cost
-from quant.recipe import Recipe
-from quant.runs import RUNNING, Run
+from quant.allocation.cost import Cost
+from quant.history.recipe import Recipe
+from quant.history.runs import RUNNING, Run
 
 BUDGET_PAGE = "app/views/budget.py"
 

@@ -13,7 +13,7 @@ from app.run_charts import ACTIVATIONS, WEIGHTS
 from app.run_pair import Comparison, Contender, verdict
 from app.sidebar import Selected
 from lrp.engine.layers import Layer
-from quant.allocation import Allocation
+from quant.primitives.bits import Allocation
 
 ENOUGH = 5  # images of a class from which its accuracy is drawn
 

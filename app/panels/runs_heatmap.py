@@ -17,8 +17,8 @@ from app.run_maps import Explained
 from app.run_pair import Comparison, Contender
 from app.sidebar import Selected
 from lrp.metrics.similarity import Likeness, chance_overlap, likeness
-from quant.answers import Change
-from quant.calibration import needed
+from quant.calibration.calibration import needed
+from quant.evaluation.comparison import Change
 
 THEIRS, OURS, TRUE = "B's answer", "A's answer", "its class"
 ALIKE, RATHER = 0.9, 0.6  # rank correlations from which maps are called so

@@ -11,10 +11,10 @@ import streamlit as st
 from app import compute, run_history, run_state, state
 from app.run_history import ANY, Costs, Filter
 from app.run_pair import FIRST, SECOND
-from quant.allocation import Allocation
-from quant.cost import Cost, cost
-from quant.recipe import Recipe
-from quant.runs import DONE, RUNNING, STOPPED, Run
+from quant.allocation.cost import Cost, cost
+from quant.history.recipe import Recipe
+from quant.history.runs import DONE, RUNNING, STOPPED, Run
+from quant.primitives.bits import Allocation
 
 POLL_SECONDS = 2.0
 ROW, MOST_ROWS = 35, 9  # pixels of a row; rows before the table scrolls

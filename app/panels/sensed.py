@@ -8,7 +8,7 @@ import streamlit as st
 from app import budget_state, charts, compute
 from app.appearance import dark
 from app.sidebar import Selected
-from quant.sensitivity import Sensitivity
+from quant.analysis.sensitivity import Sensitivity
 
 
 def show(selected: Selected, found: Sensitivity) -> None:

@@ -17,8 +17,8 @@ from app.plans import Axis
 from app.sidebar import Selected
 from app.spending import Spending
 from lrp.propagation.scores import ContributionScores
-from quant.allocation import LayerBits
-from quant.budget_plan import BudgetPlan
+from quant.allocation.path import BudgetPlan
+from quant.primitives.bits import LayerBits
 
 
 @dataclass(frozen=True, eq=False)

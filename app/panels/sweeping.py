@@ -12,10 +12,8 @@ from app.evaluations import Wish
 from app.jobs import CANCELLED, DONE
 from app.panels import live
 from app.panels.slider import Shown
-from quant.allocation import uniform
-from quant.budget import from_average
-from quant.budget_plan import budget_plan
-from quant.objectives import (
+from quant.allocation.budget import from_average
+from quant.allocation.objectives import (
     CONTROLS,
     LRP,
     OBJECTIVES,
@@ -27,6 +25,8 @@ from quant.objectives import (
     random_losses,
     reversed_losses,
 )
+from quant.allocation.path import budget_plan
+from quant.primitives.bits import uniform
 
 BUDGETS = (3, 4, 5, 6, 8)
 

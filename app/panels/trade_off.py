@@ -10,9 +10,9 @@ from app.appearance import dark
 from app.budget_charts import Point
 from app.panels import sweeping
 from app.panels.slider import Shown
-from quant.cost import cost
-from quant.objectives import RANDOM
-from quant.runs import Run
+from quant.allocation.cost import cost
+from quant.allocation.objectives import RANDOM
+from quant.history.runs import Run
 
 
 def show(shown: Shown) -> None:

@@ -11,7 +11,7 @@ from app.panels.objective import Chosen
 from app.panels.slider import Shown
 from app.sidebar import Selected
 from app.spending import Spending
-from quant.budget import Infeasible
+from quant.allocation.budget import Infeasible
 
 
 def main() -> None:

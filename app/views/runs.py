@@ -11,7 +11,7 @@ from app.panels import runs_changed, runs_chosen, runs_compare, runs_heatmap, ru
 from app.run_pair import Comparison, compared, why_not
 from assets.sets.image_set import class_names
 from lrp.engine.interpreter import UnsupportedOperation
-from quant.runs import Run
+from quant.history.runs import Run
 
 
 def main() -> None:

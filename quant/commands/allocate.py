@@ -10,10 +10,18 @@ import numpy as np
 
 from assets.terminal import add_json, write_json
 from lrp.engine.layers import Layer
-from quant.allocation import Solution
-from quant.budget import Choices, Limits, combine, from_average, from_size
-from quant.budget_plan import budget_plan
-from quant.commands.arguments import (
+from quant.allocation.allocation_file import to_json
+from quant.allocation.budget import Choices, Limits, combine, from_average, from_size
+from quant.allocation.cost import cost, other_parameters, uniform_cost
+from quant.allocation.exact import exact
+from quant.allocation.objectives import LRP, OBJECTIVES, Losses
+from quant.allocation.path import budget_plan
+from quant.allocation.path_table import to_csv
+from quant.allocation.solution import Solution
+from quant.calibration.presets import preset
+from quant.commands.calibrating import Calibrating
+from quant.commands.losses import Scoring, add_scoring
+from quant.commands.options import (
     Subject,
     add_calibration,
     add_preset,
@@ -22,16 +30,8 @@ from quant.commands.arguments import (
     choices,
     subject,
 )
-from quant.commands.calibrating import Calibrating
-from quant.commands.losses import Scoring, add_scoring
-from quant.commands.words import beside, certificate
-from quant.cost import cost, other_parameters, uniform_cost
-from quant.exact import exact
-from quant.files import to_json
-from quant.objectives import LRP, OBJECTIVES, Losses
-from quant.plan_file import to_csv
-from quant.presets import preset
-from quant.qparams import MAX_BITS
+from quant.commands.text import beside, certificate
+from quant.primitives.qparams import MAX_BITS
 
 SAYS = "spend a bit budget over the layers"
 ROWS = 121  # of a plan: 0.05 bits apart from 2 to 8

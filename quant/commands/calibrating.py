@@ -10,10 +10,10 @@ from assets.home import home
 from assets.sets.image_set import ImageSet
 from assets.sets.selection import pictures
 from assets.terminal import print_progress
-from quant.calibration import Calibration, calibrate, calibration_folder
-from quant.commands.arguments import Subject
-from quant.presets import Preset
-from quant.sensitivity import Sensitivity, file_of, find
+from quant.analysis.sensitivity import Sensitivity, file_of, find
+from quant.calibration.calibration import Calibration, calibrate, calibration_folder
+from quant.calibration.presets import Preset
+from quant.commands.options import Subject
 
 
 @dataclass(frozen=True, eq=False)

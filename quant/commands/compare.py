@@ -9,13 +9,13 @@ from dataclasses import asdict
 from assets.sets.image_set import ImageSet
 from assets.sets.selection import batches, pictures
 from assets.terminal import add_json, print_progress, write_json
-from quant.allocation import uniform
-from quant.calibration import calibrate
-from quant.commands.arguments import Subject, add_images, images, subject
-from quant.compare import FLOAT, Width, read_width, summarise, table
-from quant.evaluation import Run, evaluate
-from quant.fakequant import QuantizedModel
-from quant.presets import PRESETS, Preset, preset
+from quant.calibration.calibration import calibrate
+from quant.calibration.presets import PRESETS, Preset, preset
+from quant.commands.options import Subject, add_images, images, subject
+from quant.evaluation.stream import Run, evaluate
+from quant.experiments.preset_comparison import FLOAT, summarise, table
+from quant.model.quantized_model import QuantizedModel
+from quant.primitives.bits import Width, read_width, uniform
 
 SAYS = "presets and widths over several draws"
 

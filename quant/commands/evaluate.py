@@ -11,17 +11,17 @@ from typing import Any
 
 from assets.terminal import add_json, write_json
 from lrp.engine.layers import Layer
-from quant.allocation import Allocation, uniform
-from quant.answers import Evaluation
-from quant.commands.arguments import add_images, add_preset, images, subject
+from quant.allocation.allocation_file import read_allocation
+from quant.allocation.cost import cost, other_parameters
+from quant.calibration.presets import preset
 from quant.commands.calibrating import Calibrating
 from quant.commands.measuring import Measuring, add_history, history
-from quant.commands.words import to_float
-from quant.cost import cost, other_parameters
-from quant.files import read_allocation
-from quant.presets import preset
-from quant.recipe import Recipe
-from quant.record import Recorded
+from quant.commands.options import add_images, add_preset, images, subject
+from quant.commands.text import to_float
+from quant.evaluation.answers import Evaluation
+from quant.history.recipe import Recipe
+from quant.history.record import Recorded
+from quant.primitives.bits import Allocation, uniform
 
 SAYS = "accuracy of a quantized model beside the float one"
 

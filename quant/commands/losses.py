@@ -10,9 +10,16 @@ from assets.sets.selection import pictures
 from assets.terminal import print_progress
 from lrp.propagation.rules import LRP_QVIT, PRESETS, preset
 from lrp.propagation.scores import BATCH, STATISTICS, contribution_scores
+from quant.allocation.objectives import (
+    LRP,
+    SENSITIVITY,
+    Losses,
+    by_product,
+    by_scores,
+    by_sensitivity,
+)
+from quant.analysis.sensitivity import HOW, Sensitivity
 from quant.commands.calibrating import Calibrating
-from quant.objectives import LRP, SENSITIVITY, Losses, by_product, by_scores, by_sensitivity
-from quant.sensitivity import HOW, Sensitivity
 
 
 def add_scoring(parser: argparse.ArgumentParser) -> None:

@@ -14,17 +14,18 @@ import torch
 from assets.home import home
 from assets.sets.image_set import ImageSet
 from assets.terminal import print_progress
-from quant.allocation import Allocation
-from quant.answers import Answers
-from quant.batched import Run
 from quant.commands.calibrating import Calibrating
-from quant.commands.words import accuracy, to_float
-from quant.evaluation import Step, stream
-from quant.fakequant import QuantizedModel
-from quant.recipe import Recipe
-from quant.record import Recorded, record
-from quant.runs import FILE, Runs
-from quant.shared import FloatLogits, Pictures
+from quant.commands.text import accuracy, to_float
+from quant.evaluation.answers import Answers
+from quant.evaluation.batched import Run
+from quant.evaluation.float_logits import FloatLogits
+from quant.evaluation.image_set import Pictures
+from quant.evaluation.stream import Step, stream
+from quant.history.recipe import Recipe
+from quant.history.record import Recorded, record
+from quant.history.runs import FILE, Runs
+from quant.model.quantized_model import QuantizedModel
+from quant.primitives.bits import Allocation
 
 SEED = 0
 Steps = Callable[[Answers], Iterator[Step]]

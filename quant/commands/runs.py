@@ -10,11 +10,12 @@ from typing import Any
 
 from assets.home import home
 from assets.terminal import add_json, write_json
-from quant.answers import Change, ClassAccuracy, Evaluation, by_class, changed, paired
-from quant.commands.words import accuracy, aligned, points, to_float
-from quant.files import SCHEMA
-from quant.recipe import Recipe
-from quant.runs import FILE, Run, Runs
+from quant.allocation.allocation_file import SCHEMA
+from quant.commands.text import accuracy, aligned, points, to_float
+from quant.evaluation.answers import Evaluation
+from quant.evaluation.comparison import Change, ClassAccuracy, by_class, changed, paired
+from quant.history.recipe import Recipe
+from quant.history.runs import FILE, Run, Runs
 
 SAYS = "list, show and compare the evaluations there were"
 WORST = 5  # classes shown

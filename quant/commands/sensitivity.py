@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from assets.terminal import add_json, write_json
-from quant.commands.arguments import add_calibration, add_preset, calibration_images, subject
+from quant.analysis.rank_correlation import by_width
+from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity
+from quant.calibration.presets import preset
 from quant.commands.calibrating import Calibrating
 from quant.commands.losses import add_how
-from quant.commands.words import aligned
-from quant.presets import preset
-from quant.ranks import by_width
-from quant.sensitivity import ESTIMATED, MEASURED, Sensitivity
+from quant.commands.options import add_calibration, add_preset, calibration_images, subject
+from quant.commands.text import aligned
 
 SAYS = "how much quantizing each layer alone moves the answer"
 SHOWN = 4  # bits by which layers are listed

@@ -8,23 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from assets.terminal import add_json, write_json
-from quant.allocation import MENU
-from quant.budget import Choices, from_average
-from quant.commands.arguments import (
-    Subject,
-    add_calibration,
-    add_limit,
-    add_preset,
-    add_widths,
-    choices,
-    drawn_images,
-    subject,
-)
-from quant.commands.calibrating import Calibrating
-from quant.commands.losses import Scoring, add_scoring
-from quant.commands.measuring import Measuring, add_history, history, precision
-from quant.commands.swept import Swept, described, said
-from quant.objectives import (
+from quant.allocation.budget import Choices, from_average
+from quant.allocation.objectives import (
     CONTROLS,
     OBJECTIVES,
     RANDOM,
@@ -35,10 +20,25 @@ from quant.objectives import (
     random_losses,
     reversed_losses,
 )
-from quant.pooled import Answered
-from quant.presets import preset
-from quant.runs import Runs
-from quant.trials import Configuration, Trial, by_chance, configurations
+from quant.calibration.presets import preset
+from quant.commands.calibrating import Calibrating
+from quant.commands.losses import Scoring, add_scoring
+from quant.commands.measuring import Measuring, add_history, history, precision
+from quant.commands.options import (
+    Subject,
+    add_calibration,
+    add_limit,
+    add_preset,
+    add_widths,
+    choices,
+    drawn_images,
+    subject,
+)
+from quant.commands.sweep_report import Swept, described, said
+from quant.evaluation.clustered import Answered
+from quant.experiments.objective_sweep import Configuration, Trial, by_chance, configurations
+from quant.history.runs import Runs
+from quant.primitives.bits import MENU
 
 SAYS = "accuracy of objectives and controls at several budgets"
 

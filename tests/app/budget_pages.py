@@ -17,11 +17,11 @@ from app.jobs import JobQueue
 from app.tasks import Calibrating
 from lrp.engine.layers import Layer
 from lrp.engine.progress import check
-from quant.allocation import MENU
-from quant.evaluation import Step, stream
-from quant.objectives import LRP, PRODUCT, SENSITIVITY
-from quant.presets import DEFAULT
-from quant.sensitivity import ESTIMATED, Sensitivity
+from quant.allocation.objectives import LRP, PRODUCT, SENSITIVITY
+from quant.analysis.sensitivity import ESTIMATED, Sensitivity
+from quant.calibration.presets import DEFAULT
+from quant.evaluation.stream import Step, stream
+from quant.primitives.bits import MENU
 from tests.app import runs_made as made
 
 MODEL = "digits-swin"

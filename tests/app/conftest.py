@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import budget_state, compute
-from quant.runs import FILE, Runs
+from quant.history.runs import FILE, Runs
 from tests.app import budget_pages as on
 
 PATIENCE = 90  # seconds until a run, or a job, that hangs gives up

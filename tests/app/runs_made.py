@@ -12,10 +12,10 @@ from assets.models.load import LoadedModel, load_model
 from assets.sets.image_set import ImageSet, load_images
 from assets.sets.selection import take
 from lrp.engine.layers import list_layers
-from quant.allocation import uniform
-from quant.answers import Answers
-from quant.recipe import Recipe
-from quant.runs import Run, Runs
+from quant.evaluation.answers import Answers
+from quant.history.recipe import Recipe
+from quant.history.runs import Run, Runs
+from quant.primitives.bits import uniform
 
 IMAGES, CALIBRATION = 60, 4
 

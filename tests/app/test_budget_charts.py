@@ -15,10 +15,10 @@ from app.budget_state import AVERAGE, BITOPS
 from app.charts import DARK_BITS, LIGHT_BITS
 from app.components.budget_table import BudgetTable, Figures, Plain
 from app.plans import Axis
-from quant.budget import Limits
-from quant.budget_plan import BudgetPlan
-from quant.cost import Cost
-from quant.runs import FILE, Run, Runs
+from quant.allocation.budget import Limits
+from quant.allocation.cost import Cost
+from quant.allocation.path import BudgetPlan
+from quant.history.runs import FILE, Run, Runs
 from tests.app import runs_made as made
 
 NAMES = ("patch_embed.proj", "blocks.0.attn.qkv", "blocks.0.mlp.fc1", "blocks.1.mlp.fc1", "head")

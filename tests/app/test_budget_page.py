@@ -15,10 +15,10 @@ from streamlit.testing.v1 import AppTest
 
 from app import budget_state, compute, state
 from app.panels import below
-from quant.allocation import MENU, LayerBits
-from quant.evaluation import Step
-from quant.runs import DONE, STOPPED, Runs
-from quant.sensitivity import ESTIMATED, MEASURED, Sensitivity
+from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity
+from quant.evaluation.stream import Step
+from quant.history.runs import DONE, STOPPED, Runs
+from quant.primitives.bits import MENU, LayerBits
 from tests.app import budget_pages as on
 from tests.app import runs_made as made
 
@@ -59,7 +59,7 @@ def test_moving_the_budget_runs_no_model(page: AppTest, monkeypatch: pytest.Monk
     ran = []
     on.stop_all(compute.quick_jobs())
     monkeypatch.setattr("lrp.engine.interpreter.Interpreter.run", lambda *a, **k: ran.append(a))
-    monkeypatch.setattr("quant.budget_plan.price", lambda *a: ran.append(a))
+    monkeypatch.setattr("quant.allocation.path.price", lambda *a: ran.append(a))
     on.move(page, 82)
     assert on.slider(page)[82] == "6.10 bit"
     assert page.query_params["bits"] in ("6.1", ["6.1"])

@@ -16,9 +16,9 @@ from app import budget_state, run_state, state
 from app.panels import below, exchange, scores, trade_off
 from lrp.propagation.rules import LRP_QVIT
 from lrp.propagation.scores import ContributionScores
-from quant.allocation import LayerBits, uniform
-from quant.files import from_json
-from quant.runs import DONE, STOPPED, Runs
+from quant.allocation.allocation_file import from_json
+from quant.history.runs import DONE, STOPPED, Runs
+from quant.primitives.bits import LayerBits, uniform
 from tests.app import budget_pages as on
 from tests.app import runs_made as made
 

@@ -18,13 +18,14 @@ from app.recent import Recent
 from app.tasks import Calibrating
 from lrp.engine.layers import list_layers
 from lrp.engine.progress import Cancelled
-from quant import runs as history
-from quant.allocation import LayerBits, uniform
-from quant.fakequant import QuantizedModel
-from quant.presets import preset
-from quant.recipe import Recipe
-from quant.runs import FILE, Run, Runs
-from quant.shared import FloatLogits, Pictures
+from quant.calibration.presets import preset
+from quant.evaluation.float_logits import FloatLogits
+from quant.evaluation.image_set import Pictures
+from quant.history import runs as history
+from quant.history.recipe import Recipe
+from quant.history.runs import FILE, Run, Runs
+from quant.model.quantized_model import QuantizedModel
+from quant.primitives.bits import LayerBits, uniform
 from tests.app import runs_made as made
 
 IMAGES = made.IMAGES
@@ -242,7 +243,7 @@ def test_what_is_measured_already_is_not_run_again(
     def forbidden(*args: object) -> None:
         raise AssertionError("the model ran")
 
-    monkeypatch.setattr("quant.fakequant.QuantizedModel.run", forbidden)
+    monkeypatch.setattr("quant.model.quantized_model.QuantizedModel.run", forbidden)
     again = Heard().run(evaluations.evaluate(measuring, FOUR, None))
     assert isinstance(first, Live) and isinstance(again, Live)
     assert again.evaluation == first.evaluation

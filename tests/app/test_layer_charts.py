@@ -13,12 +13,12 @@ from app import attention_maps, layer_charts, range_charts, strip, units
 from app.attention_maps import MEAN
 from app.panels import layer_attention, layer_clipping, layer_spread
 from lrp.engine.layers import Layer
-from quant.allocation import LayerBits
-from quant.anatomy import Attention, Side, side
-from quant.clipping import LIMITS, Clipping
-from quant.qparams import QParams
-from quant.quantizers import Uniform
-from quant.sweep import BOTH, Sweep
+from quant.analysis.anatomy import Attention, Side, side
+from quant.analysis.clipping import LIMITS, Clipping
+from quant.analysis.sqnr_by_width import BOTH, Sweep
+from quant.primitives.bits import LayerBits
+from quant.primitives.qparams import QParams
+from quant.primitives.quantizers import Uniform
 
 LAYERS = (
     Layer("embed", "conv2d", "embed", "", 10, 10),

@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import quantizer_state, state
-from quant.presets import PRESETS
+from quant.calibration.presets import PRESETS
 
 Open = Callable[..., AppTest]
 RunUntil = Callable[[AppTest, Callable[[], object]], None]
@@ -149,7 +149,7 @@ def test_a_layer_that_cannot_be_calibrated_is_named(
     def broken(*args: object, **kwargs: object) -> None:
         raise ValueError("the input of blocks.3.mlp.fc1 is not finite: check the weights")
 
-    monkeypatch.setattr("quant.calibration.Solver", broken)
+    monkeypatch.setattr("quant.calibration.calibration.Solver", broken)
     app = open_page("layers", model="digits-vit", preset="lrp-qvit", a="7")
     run_until(app, lambda: app.error)
     assert "blocks.3.mlp.fc1 is not finite" in errors(app)[0]

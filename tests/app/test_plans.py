@@ -10,12 +10,12 @@ import pytest
 from app import plans
 from app.budget_state import AVERAGE, BITOPS, SIZE
 from lrp.engine.layers import Layer
-from quant.allocation import MENU, LayerBits, uniform
-from quant.budget import Choices, Infeasible, Limits, offer
-from quant.budget_plan import BudgetPlan, budget_plan
-from quant.cost import cost
-from quant.objectives import Losses
-from quant.prediction import Prediction
+from quant.allocation.budget import Choices, Infeasible, Limits, offer
+from quant.allocation.cost import cost
+from quant.allocation.objectives import Losses
+from quant.allocation.path import BudgetPlan, budget_plan
+from quant.evaluation.prediction import Prediction
+from quant.primitives.bits import MENU, LayerBits, uniform
 
 LAYERS = (
     Layer("patch_embed.proj", "conv2d", "proj", "", 768, 49_152),

@@ -14,10 +14,10 @@ from app.run_charts import ACTIVATIONS, WEIGHTS
 from app.run_history import Filter
 from app.run_pair import Comparison, Contender, compared, kind, why_not
 from lrp.engine.layers import Layer
-from quant.allocation import LayerBits
-from quant.answers import ClassAccuracy
-from quant.recipe import Recipe
-from quant.runs import FILE, Run, Runs
+from quant.evaluation.comparison import ClassAccuracy
+from quant.history.recipe import Recipe
+from quant.history.runs import FILE, Run, Runs
+from quant.primitives.bits import LayerBits
 from tests.app import runs_made as made
 
 LAYERS = [

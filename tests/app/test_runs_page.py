@@ -12,14 +12,15 @@ from streamlit.testing.v1 import AppTest
 from app import run_history, run_state, state
 from app.run_files import run_to_json
 from lrp.engine.layers import list_layers
-from quant.calibration import Calibration
-from quant.evaluation import stream
-from quant.fakequant import QuantizedModel
-from quant.files import from_json
-from quant.presets import preset
-from quant.record import record
-from quant.runs import FILE, Run, Runs
-from quant.shared import FloatLogits, Pictures
+from quant.allocation.allocation_file import from_json
+from quant.calibration.calibration import Calibration
+from quant.calibration.presets import preset
+from quant.evaluation.float_logits import FloatLogits
+from quant.evaluation.image_set import Pictures
+from quant.evaluation.stream import stream
+from quant.history.record import record
+from quant.history.runs import FILE, Run, Runs
+from quant.model.quantized_model import QuantizedModel
 from tests.app import runs_made as made
 
 Open = Callable[..., AppTest]

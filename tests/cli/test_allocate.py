@@ -10,8 +10,8 @@ from assets.models.load import load_model
 from assets.terminal import run
 from lrp.engine.layers import list_layers
 from quant.__main__ import main
-from quant.objectives import by_sensitivity
-from quant.sensitivity import Sensitivity
+from quant.allocation.objectives import by_sensitivity
+from quant.analysis.sensitivity import Sensitivity
 
 
 @pytest.fixture(scope="module")

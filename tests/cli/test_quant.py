@@ -5,10 +5,10 @@ import json
 import pytest
 
 from assets.terminal import run
-from quant import calibration
 from quant.__main__ import main
-from quant.fakequant import QuantizedModel
-from quant.presets import PRESETS
+from quant.calibration import calibration
+from quant.calibration.presets import PRESETS
+from quant.model.quantized_model import QuantizedModel
 
 W4A4 = ["--weight-bits", "4", "--activation-bits", "4"]
 EVALUATE = ["evaluate", "--calibration-images", "8", "--limit", "24", "--json", "-"]

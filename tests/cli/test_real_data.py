@@ -15,7 +15,7 @@ from assets.models.load import load_model
 from assets.sets.image_set import load_images
 from assets.sets.selection import batches
 from lrp.engine.layers import list_layers
-from quant.evaluation import evaluate
+from quant.evaluation.stream import evaluate
 
 pytestmark = pytest.mark.real_data
 MODEL = "deit_tiny_patch16_224"

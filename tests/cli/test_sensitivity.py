@@ -6,8 +6,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from assets.terminal import run
-from quant import sensitivity
 from quant.__main__ import main
+from quant.analysis import sensitivity
 
 LAYERS = 40  # of digits-swin
 

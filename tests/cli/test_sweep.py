@@ -12,11 +12,11 @@ from assets.models.load import load_model
 from assets.sets.image_set import load_images
 from assets.terminal import run
 from quant.__main__ import main
-from quant.commands.arguments import drawn_images, images
-from quant.fakequant import QuantizedModel
-from quant.objectives import by_sensitivity
-from quant.runs import Runs
-from quant.sensitivity import Sensitivity
+from quant.allocation.objectives import by_sensitivity
+from quant.analysis.sensitivity import Sensitivity
+from quant.commands.options import drawn_images, images
+from quant.history.runs import Runs
+from quant.model.quantized_model import QuantizedModel
 
 FEW = ["--budgets", "3", "4.5", "--objectives", "sensitivity", "lrp", "--seeds", "2"]
 NONE = ["--budgets", "3", "--objectives", "sensitivity", "--controls"]

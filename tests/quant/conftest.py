@@ -7,8 +7,8 @@ from functools import cache
 
 import pytest
 
-from quant.calibration import Calibration
-from quant.presets import preset
+from quant.calibration.calibration import Calibration
+from quant.calibration.presets import preset
 from tests.models import build, random_images
 
 Calibrated = Callable[..., Calibration]

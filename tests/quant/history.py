@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from quant.allocation import LayerBits
-from quant.answers import Answers
-from quant.recipe import Recipe
-from quant.runs import Runs
+from quant.evaluation.answers import Answers
+from quant.history.recipe import Recipe
+from quant.history.runs import Runs
+from quant.primitives.bits import LayerBits
 
 RECIPE = Recipe(
     model="digits-vit",

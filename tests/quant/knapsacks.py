@@ -9,9 +9,9 @@ from functools import reduce
 import numpy as np
 
 from lrp.engine.layers import Layer
-from quant.allocation import Allocation, LayerBits
-from quant.budget import Limits
-from quant.objectives import Losses
+from quant.allocation.budget import Limits
+from quant.allocation.objectives import Losses
+from quant.primitives.bits import Allocation, LayerBits
 
 WIDTHS = tuple(range(2, 9))
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp.engine.interpreter import Interpreter
-from quant.calibration import Calibration
-from quant.layers import patches
+from quant.calibration.calibration import Calibration
+from quant.layers.quantized import patches
 
 Change = Callable[..., Tensor]  # from a layer's output and operands to another output
 

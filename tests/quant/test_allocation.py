@@ -2,8 +2,9 @@ import math
 
 import pytest
 
-from quant.allocation import LayerBits, Solution, uniform
-from quant.budget import Limits
+from quant.allocation.budget import Limits
+from quant.allocation.solution import Solution
+from quant.primitives.bits import LayerBits, uniform
 from tests.quant.knapsacks import made_up_layers
 
 

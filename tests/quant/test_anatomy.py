@@ -13,20 +13,21 @@ from torch import Tensor, nn
 
 from lrp.engine.layers import list_layers
 from lrp.engine.progress import Cancelled
-from quant import clipping as clipping_module
-from quant.allocation import LayerBits, uniform
-from quant.anatomy import anatomy, attention, side, weight_side
-from quant.calibration import WIDTHS, Calibration
-from quant.clipping import LIMITS, clipping, is_normed
-from quant.fakequant import QuantizedModel
-from quant.fit import fit_percentile
-from quant.layers import Rounded
-from quant.presets import PRESETS
-from quant.qparams import QParams
-from quant.quantizers import Codebook, Logarithmic, Uniform, codebook
-from quant.solve import SolvedLinear
-from quant.sweep import ACTIVATIONS, BOTH, WEIGHTS, sweep
-from quant.watch import Seen, Watch, decibels, look
+from quant.analysis import clipping as clipping_module
+from quant.analysis.anatomy import anatomy, attention, side, weight_side
+from quant.analysis.clipping import LIMITS, clipping, is_normed
+from quant.analysis.sqnr_by_width import ACTIVATIONS, BOTH, WEIGHTS, sweep
+from quant.calibration.calibration import WIDTHS, Calibration
+from quant.calibration.layer_solver import SolvedLinear
+from quant.calibration.presets import PRESETS
+from quant.layers.quantized import Rounded
+from quant.model.quantized_model import QuantizedModel
+from quant.model.watch import Seen, Watch, look
+from quant.primitives.bits import LayerBits, uniform
+from quant.primitives.qparams import QParams
+from quant.primitives.quantizer_search import fit_percentile
+from quant.primitives.quantizers import Codebook, Logarithmic, Uniform, codebook
+from quant.primitives.sqnr import decibels
 from tests import models
 
 PLAIN = "repq-vit"  # rewrites nothing: its layers are the model's own

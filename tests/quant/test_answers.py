@@ -5,8 +5,9 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from quant.answers import Answers, Change, Counts, by_class, changed, paired
-from quant.intervals import paired_interval, wilson
+from quant.evaluation.answers import Answers, Counts
+from quant.evaluation.comparison import Change, by_class, changed, paired
+from quant.evaluation.intervals import paired_interval, wilson
 
 
 def answers(labels, predicted, reference=None, divergence=0.1):

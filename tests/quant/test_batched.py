@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from quant.batched import Batched
+from quant.evaluation.batched import Batched
 
 
 def limited(most, error):

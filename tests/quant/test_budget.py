@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from lrp.engine.layers import Layer, list_layers
-from quant.allocation import LayerBits, uniform
-from quant.budget import Infeasible, Limits, combine, from_average, from_size, offer
-from quant.cost import cost, uniform_cost
+from quant.allocation.budget import Infeasible, Limits, combine, from_average, from_size, offer
+from quant.allocation.cost import cost, uniform_cost
+from quant.primitives.bits import LayerBits, uniform
 from tests.models import SIZE, build
 from tests.quant.knapsacks import every_total, made_up_layers, made_up_losses
 

@@ -5,11 +5,11 @@ import pytest
 from scipy.optimize import linprog
 
 from lrp.engine.layers import list_layers
-from quant.allocation import LayerBits
-from quant.budget import Infeasible, Limits, from_average, offer
-from quant.budget_plan import budget_plan
-from quant.cost import cost
-from quant.exact import exact
+from quant.allocation.budget import Infeasible, Limits, from_average, offer
+from quant.allocation.cost import cost
+from quant.allocation.exact import exact
+from quant.allocation.path import budget_plan
+from quant.primitives.bits import LayerBits
 from tests.models import SIZE, build
 from tests.quant.knapsacks import (
     WIDTHS,

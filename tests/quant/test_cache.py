@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from quant.cache import Cache
+from quant.layers.cache import Cache
 
 
 @dataclass(eq=False)

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from lrp.engine.layers import list_layers
 from lrp.engine.progress import Cancelled
-from quant import calibration as module
-from quant.allocation import LayerBits, uniform
-from quant.calibration import Calibration, calibrate, calibration_folder, needed
-from quant.fakequant import QuantizedModel
-from quant.passes import Pass, Solver
-from quant.presets import PRESETS, preset
+from quant.calibration import calibration as module
+from quant.calibration.calibration import Calibration, calibrate, calibration_folder, needed
+from quant.calibration.passes import Pass, Solver
+from quant.calibration.presets import PRESETS, preset
+from quant.model.quantized_model import QuantizedModel
+from quant.primitives.bits import LayerBits, uniform
 from tests.models import SIZE, build, random_images
 
 QUICK = "repq-vit"

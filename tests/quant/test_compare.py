@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from quant.compare import FLOAT, Comparison, read_width, summarise, table
-from quant.evaluation import Evaluation
-from quant.presets import CHOICES, DEFAULT, PRESETS, preset
+from quant.calibration.presets import CHOICES, DEFAULT, PRESETS, preset
+from quant.evaluation.stream import Evaluation
+from quant.experiments.preset_comparison import FLOAT, Comparison, summarise, table
+from quant.primitives.bits import read_width
 
 
 def evaluation(top1: float, divergence: float = 0.0) -> Evaluation:

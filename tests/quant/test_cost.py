@@ -1,8 +1,8 @@
 import pytest
 
 from lrp.engine.layers import list_layers
-from quant.allocation import LayerBits, uniform
-from quant.cost import cost, other_parameters, uniform_cost
+from quant.allocation.cost import cost, other_parameters, uniform_cost
+from quant.primitives.bits import LayerBits, uniform
 from tests.models import SIZE
 
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from lrp.engine.layers import list_layers
-from quant.allocation import uniform
-from quant.calibration import Calibration
-from quant.fakequant import QuantizedModel
-from quant.presets import PRESETS, preset
+from quant.calibration.calibration import Calibration
+from quant.calibration.presets import PRESETS, preset
+from quant.model.quantized_model import QuantizedModel
+from quant.primitives.bits import uniform
 from tests.models import SIZE as SWIN
 from tests.models import build
 from tests.models import random_images as swin_images

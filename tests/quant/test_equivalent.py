@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp.engine.interpreter import Interpreter
-from quant.equivalent import Affine, Survey, rewrite
+from quant.calibration.survey import Affine, Survey, rewrite
 from tests.models import FAMILIES, build, random_images
 
 # What may change: q and k together, and v. Rotary turns q and k after the layer, cosine attention

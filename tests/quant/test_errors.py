@@ -7,15 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quant.allocation import LayerBits
-from quant.calibration import Calibration
-from quant.errors import drift_of, errors_of
-from quant.layers import Rounded
-from quant.presets import preset
-from quant.quantizers import Uniform
-from quant.replay import Replay
-from quant.transforms import Transform
-from quant.watch import Seen
+from quant.analysis.layer_errors import drift_of, errors_of
+from quant.calibration.calibration import Calibration
+from quant.calibration.presets import preset
+from quant.layers.quantized import Rounded
+from quant.model.replay import Replay
+from quant.model.watch import Seen
+from quant.primitives.bits import LayerBits
+from quant.primitives.quantizers import Uniform
+from quant.primitives.transforms import Transform
 from tests.models import SIZE, build, random_images
 
 WIDTHS = (3, 8)

@@ -6,9 +6,10 @@ import torch
 from scipy.stats import entropy
 
 from lrp.engine.progress import Cancelled
-from quant.answers import Answers
-from quant.evaluation import evaluate, settled, stream
-from quant.shared import FloatLogits, Pictures
+from quant.evaluation.answers import Answers
+from quant.evaluation.float_logits import FloatLogits
+from quant.evaluation.image_set import Pictures
+from quant.evaluation.stream import evaluate, settled, stream
 
 
 def run_of(table):

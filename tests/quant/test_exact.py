@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from lrp.engine.layers import Layer, list_layers
-from quant.allocation import LayerBits
-from quant.budget import Infeasible, Limits, from_average, offer
-from quant.cost import cost, uniform_cost
-from quant.exact import exact
-from quant.objectives import Losses
+from quant.allocation.budget import Infeasible, Limits, from_average, offer
+from quant.allocation.cost import cost, uniform_cost
+from quant.allocation.exact import exact
+from quant.allocation.objectives import Losses
+from quant.primitives.bits import LayerBits
 from tests.models import SIZE, build
 from tests.quant.knapsacks import (
     WIDTHS,

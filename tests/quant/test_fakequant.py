@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from lrp.engine.layers import list_layers
-from quant.allocation import Allocation, LayerBits, uniform
-from quant.calibration import Calibration
-from quant.equivalent import Affine, Survey, rewrite
-from quant.fakequant import QuantizedModel
-from quant.layers import QuantizedLinear
-from quant.presets import PRESETS, preset
-from quant.store import Stored
+from quant.calibration.calibration import Calibration
+from quant.calibration.presets import PRESETS, preset
+from quant.calibration.store import Stored
+from quant.calibration.survey import Affine, Survey, rewrite
+from quant.layers.quantized import QuantizedLinear
+from quant.model.quantized_model import QuantizedModel
+from quant.primitives.bits import Allocation, LayerBits, uniform
 from tests.models import SIZE, SMALL, build, random_images
 
 

@@ -3,10 +3,11 @@ import json
 import pytest
 
 from lrp.engine.layers import list_layers
-from quant.allocation import LayerBits, Solution, uniform
-from quant.budget import Limits, from_average
-from quant.cost import uniform_cost
-from quant.files import from_json, read_allocation, to_json
+from quant.allocation.allocation_file import from_json, read_allocation, to_json
+from quant.allocation.budget import Limits, from_average
+from quant.allocation.cost import uniform_cost
+from quant.allocation.solution import Solution
+from quant.primitives.bits import LayerBits, uniform
 from tests.models import SIZE, build
 
 

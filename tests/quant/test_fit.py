@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from quant.fit import (
+from quant.primitives.qparams import QParams, choose_qparams
+from quant.primitives.quantizer_search import (
     cluster,
     codebooks,
     fit_percentile,
@@ -19,8 +20,7 @@ from quant.fit import (
     percentiles,
     search_range,
 )
-from quant.qparams import QParams, choose_qparams
-from quant.quantizers import Quantizer, Uniform
+from quant.primitives.quantizers import Quantizer, Uniform
 
 
 def heavy(rows: int, count: int, seed: int = 2) -> Tensor:

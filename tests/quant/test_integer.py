@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quant.integer import Encoder, IntegerLinear, reason
-from quant.quantizers import codebook
-from quant.runtime import encoder_of
+from quant.layers.integer import Encoder, IntegerLinear, reason
+from quant.layers.runtime import encoder_of
+from quant.primitives.quantizers import codebook
 
 NO_INTEGERS, NO_VNNI = reason(weight=64), reason()
 needs_integers = pytest.mark.skipif(NO_INTEGERS is not None, reason=str(NO_INTEGERS))
@@ -183,7 +183,7 @@ def test_there_is_a_reason_where_integers_do_not_run(monkeypatch: pytest.MonkeyP
 
 OLDER_CPU = """
 import torch
-from quant.integer import Encoder, IntegerLinear, reason
+from quant.layers.integer import Encoder, IntegerLinear, reason
 print(reason() is None, reason(code=15) is None, reason(weight=64) is None)
 layer = IntegerLinear(
     torch.full((3, 3072), -128, dtype=torch.int8), torch.ones(3), None, Encoder(1.0, 5, 7)

@@ -12,12 +12,12 @@ from assets.models.load import LoadedModel, load_model
 from assets.sets.image_set import load_images
 from assets.sets.selection import divide, pictures
 from lrp.engine.layers import list_layers
-from quant.allocation import Allocation, LayerBits, uniform
-from quant.calibration import Calibration
-from quant.fakequant import QuantizedModel
-from quant.integer import reason
-from quant.presets import PRESETS, preset
-from quant.runtime import RunningLinear
+from quant.calibration.calibration import Calibration
+from quant.calibration.presets import PRESETS, preset
+from quant.layers.integer import reason
+from quant.layers.runtime import RunningLinear
+from quant.model.quantized_model import QuantizedModel
+from quant.primitives.bits import Allocation, LayerBits, uniform
 from tests.models import SIZE, SMALL, random_images
 
 NO_INTEGERS = reason(code=15, weight=8)

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.stats import binomtest, multinomial
 
-from quant.intervals import paired_interval, wilson
+from quant.evaluation.intervals import paired_interval, wilson
 
 Z = 1.959964
 

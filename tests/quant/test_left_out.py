@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from quant.left_out import left_out
-from quant.prediction import Point, point
+from quant.evaluation.left_out import left_out
+from quant.evaluation.prediction import Point, point
 from tests.quant.history import answers
 
 

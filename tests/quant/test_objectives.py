@@ -7,8 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from quant.allocation import MENU, LayerBits
-from quant.objectives import (
+from quant.allocation.objectives import (
     CONTROLS,
     OBJECTIVES,
     Losses,
@@ -18,7 +17,8 @@ from quant.objectives import (
     random_losses,
     reversed_losses,
 )
-from quant.sensitivity import Sensitivity
+from quant.analysis.sensitivity import Sensitivity
+from quant.primitives.bits import MENU, LayerBits
 
 NAMES = ("stem", "a", "b", "c", "head")
 SCORES = {"head": 0.5, "a": 0.1, "b": 0.0, "stem": 0.3, "c": 0.1}  # not in the layers' order

@@ -11,15 +11,15 @@ from torch import Tensor
 
 from lrp.engine.layers import list_layers
 from lrp.propagation.trace import Trace
-from quant import passes as module
-from quant.allocation import uniform
-from quant.calibration import WIDTHS, Calibration
-from quant.fakequant import QuantizedModel
-from quant.presets import PRESETS, preset
-from quant.quantizers import Codebook, Logarithmic, Uniform
-from quant.solve import Rows
-from quant.store import Stored
-from quant.transforms import Rescaling, Rotation
+from quant.calibration import passes as module
+from quant.calibration.calibration import WIDTHS, Calibration
+from quant.calibration.layer_solver import Rows
+from quant.calibration.presets import PRESETS, preset
+from quant.calibration.store import Stored
+from quant.model.quantized_model import QuantizedModel
+from quant.primitives.bits import uniform
+from quant.primitives.quantizers import Codebook, Logarithmic, Uniform
+from quant.primitives.transforms import Rescaling, Rotation
 from tests.models import SIZE, SMALL, build, random_images
 
 

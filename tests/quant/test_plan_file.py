@@ -3,9 +3,9 @@ import io
 
 import pytest
 
-from quant.budget import from_average, offer
-from quant.budget_plan import budget_plan
-from quant.plan_file import to_csv
+from quant.allocation.budget import from_average, offer
+from quant.allocation.path import budget_plan
+from quant.allocation.path_table import to_csv
 from tests.quant.knapsacks import loss_of, made_up_layers, made_up_losses, spent_by
 
 

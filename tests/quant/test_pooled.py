@@ -4,9 +4,16 @@ import statistics
 import numpy as np
 import pytest
 
-from quant.answers import Answers
-from quant.intervals import paired_interval, wilson
-from quant.pooled import Answered, accuracy, between, clustered, standard_error, to_float
+from quant.evaluation.answers import Answers
+from quant.evaluation.clustered import (
+    Answered,
+    accuracy,
+    between,
+    clustered,
+    standard_error,
+    to_float,
+)
+from quant.evaluation.intervals import paired_interval, wilson
 
 
 def answered(right, plain=None, images=None):

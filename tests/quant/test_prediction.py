@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from quant.answers import Counts
-from quant.prediction import FEWEST, LATEST, NOISE, Point, Prediction, point, predict
+from quant.evaluation.answers import Counts
+from quant.evaluation.prediction import FEWEST, LATEST, NOISE, Point, Prediction, point, predict
 
 Z = NormalDist().inv_cdf(0.975)
 LOSSES = np.geomspace(0.01, 3, 14)

@@ -6,7 +6,7 @@ from dataclasses import fields
 
 import pytest
 
-from quant.presets import CHOICES, DEFAULT, PRESETS, Preset, preset
+from quant.calibration.presets import CHOICES, DEFAULT, PRESETS, Preset, preset
 
 
 def choices(found: Preset) -> dict[str, object]:

@@ -1,13 +1,7 @@
 import pytest
 import torch
 
-from quant.qparams import (
-    QParams,
-    choose_qparams,
-    dequantize,
-    fake_quantize,
-    quantize,
-)
+from quant.primitives.qparams import QParams, choose_qparams, dequantize, fake_quantize, quantize
 
 
 def scalar_fake_quantize(x: float, scale: float, zero_point: float, bits: int) -> float:

@@ -19,12 +19,12 @@ from lrp.metrics.similarity import likeness
 from lrp.propagation.relevance import relevance
 from lrp.propagation.rules import ATTN_LRP, LRP_QVIT, PRESETS
 from lrp.propagation.trace import Trace
-from quant.allocation import Allocation, LayerBits, uniform
-from quant.calibration import Calibration
-from quant.fakequant import QuantizedModel
-from quant.layers import QuantizedLinear, patches
-from quant.presets import preset
-from quant.quantized_trace import QuantizedTrace
+from quant.calibration.calibration import Calibration
+from quant.calibration.presets import preset
+from quant.layers.quantized import QuantizedLinear, patches
+from quant.model.quantized_model import QuantizedModel
+from quant.model.quantized_trace import QuantizedTrace
+from quant.primitives.bits import Allocation, LayerBits, uniform
 from tests.models import SIZE, SMALL, build, random_images, without_constants
 
 NAMES = ("bitlens", "repq-vit")

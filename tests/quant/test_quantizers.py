@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from quant.fit import codebooks, halves, logarithms
-from quant.qparams import QParams, choose_qparams
-from quant.quantizers import Codebook, Logarithmic, Quantizer, Uniform, codebook
+from quant.primitives.qparams import QParams, choose_qparams
+from quant.primitives.quantizer_search import codebooks, halves, logarithms
+from quant.primitives.quantizers import Codebook, Logarithmic, Quantizer, Uniform, codebook
 
 WIDTHS = range(2, 9)
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from quant.ranks import by_width, rank_correlation
-from quant.sensitivity import Sensitivity
+from quant.analysis.rank_correlation import by_width, rank_correlation
+from quant.analysis.sensitivity import Sensitivity
 
 
 def test_rank_correlation_is_one_minus_the_squared_differences_of_ranks():

@@ -1,9 +1,9 @@
 import pytest
 
-from quant.answers import Answers
-from quant.evaluation import Step
-from quant.record import record
-from quant.runs import Runs
+from quant.evaluation.answers import Answers
+from quant.evaluation.stream import Step
+from quant.history.record import record
+from quant.history.runs import Runs
 from tests.quant.history import answers, recipe
 
 

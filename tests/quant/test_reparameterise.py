@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from quant.qparams import QParams, fake_quantize
-from quant.reparameterise import reparameterise
+from quant.primitives.qparams import QParams, fake_quantize
+from quant.primitives.reparameterise import reparameterise
 
 DOUBLE = {"dtype": torch.float64}
 

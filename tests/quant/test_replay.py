@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from quant.calibration import Calibration
-from quant.presets import preset
-from quant.replay import Replay, laid, rows_of
+from quant.calibration.calibration import Calibration
+from quant.calibration.presets import preset
+from quant.model.replay import Replay, laid, rows_of
 from tests.models import SMALL, build, random_images
 from tests.quant.replaced import Replaced
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from quant import database, runs
-from quant.allocation import LayerBits
-from quant.answers import Answers, Counts
-from quant.recipe import Recipe, versions
-from quant.runs import Runs
+from quant.evaluation.answers import Answers, Counts
+from quant.history import database, runs
+from quant.history.recipe import Recipe, versions
+from quant.history.runs import Runs
+from quant.primitives.bits import LayerBits
 from tests.quant.history import answers, recipe, write
 
 posix = pytest.mark.skipif(os.name != "posix", reason="processes are forked and killed")

@@ -14,17 +14,10 @@ from torch import Tensor
 from torch.distributions import Categorical, kl_divergence
 
 from lrp.engine.progress import Cancelled
-from quant import sensitivity as module
-from quant.calibration import Calibration
-from quant.presets import preset
-from quant.sensitivity import (
-    ESTIMATED,
-    MEASURED,
-    Sensitivity,
-    estimate,
-    find,
-    measure,
-)
+from quant.analysis import sensitivity as module
+from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity, estimate, find, measure
+from quant.calibration.calibration import Calibration
+from quant.calibration.presets import preset
 from tests.models import build, random_images
 from tests.quant.replaced import Replaced, one_quantized
 

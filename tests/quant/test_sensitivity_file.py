@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quant import sensitivity as module
-from quant.sensitivity import HOW, Sensitivity, file_of
+from quant.analysis import sensitivity as module
+from quant.analysis.sensitivity import HOW, Sensitivity, file_of
 
 SIDES = ("weight", "activation")
 

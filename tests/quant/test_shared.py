@@ -4,8 +4,9 @@ import threading
 import pytest
 import torch
 
-from quant import batched
-from quant.shared import FloatLogits, Pictures
+from quant.evaluation import batched
+from quant.evaluation.float_logits import FloatLogits
+from quant.evaluation.image_set import Pictures
 
 
 class Images:

@@ -9,10 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quant.presets import PRESETS, preset
-from quant.qparams import choose_qparams
-from quant.quantizers import Quantizer, Uniform
-from quant.solve import Rows, SolvedLinear, output_loss, solve_linear, solve_mix, solve_scores
+from quant.calibration.layer_solver import (
+    Rows,
+    SolvedLinear,
+    output_loss,
+    solve_linear,
+    solve_mix,
+    solve_scores,
+)
+from quant.calibration.presets import PRESETS, preset
+from quant.primitives.qparams import choose_qparams
+from quant.primitives.quantizers import Quantizer, Uniform
 
 BITS = (2, 3, 4, 8)
 

@@ -12,14 +12,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from quant.layers import Rounded
-from quant.passes import Pass
-from quant.presets import PRESETS
-from quant.qparams import QParams
-from quant.quantizers import Codebook, Logarithmic, Uniform, codebook
-from quant.solve import SolvedLinear
-from quant.store import Stored, save_pass
-from quant.transforms import Rescaling, Rotation
+from quant.calibration.layer_solver import SolvedLinear
+from quant.calibration.passes import Pass
+from quant.calibration.presets import PRESETS
+from quant.calibration.store import Stored, save_pass
+from quant.layers.quantized import Rounded
+from quant.primitives.qparams import QParams
+from quant.primitives.quantizers import Codebook, Logarithmic, Uniform, codebook
+from quant.primitives.transforms import Rescaling, Rotation
 
 CPU = torch.device("cpu")
 
@@ -97,7 +97,7 @@ def test_everything_comes_back(found: Pass, path: Path) -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_real_pass_reads_as_it_was_solved(name: str, calibrated, monkeypatch, tmp_path) -> None:
-    from quant import calibration as module
+    from quant.calibration import calibration as module
 
     kept: list[Pass] = []
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quant.transforms import (
+from quant.primitives.transforms import (
     Equalisation,
     Rescaling,
     Rotation,

@@ -3,12 +3,12 @@ import statistics
 import numpy as np
 import pytest
 
-from quant.allocation import uniform
-from quant.budget import Infeasible, offer
-from quant.objectives import RANDOM, UNIFORM, random_losses, reversed_losses
-from quant.pooled import Answered
-from quant.trial_table import COLUMNS, cells, explained
-from quant.trials import CHANCE, Trial, by_chance, configurations, summarise
+from quant.allocation.budget import Infeasible, offer
+from quant.allocation.objectives import RANDOM, UNIFORM, random_losses, reversed_losses
+from quant.evaluation.clustered import Answered
+from quant.experiments.objective_sweep import CHANCE, Trial, by_chance, configurations, summarise
+from quant.experiments.sweep_table import COLUMNS, cells, explained
+from quant.primitives.bits import uniform
 from tests.quant.history import answers
 from tests.quant.knapsacks import loss_of, made_up_layers, made_up_losses, spent_by
 

@@ -1,0 +1,110 @@
+"""Allocations as JSON: written with what they cost, checked on the way back in."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lrp.engine.layers import Layer
+from quant.allocation.cost import Cost
+from quant.allocation.solution import Solution
+from quant.primitives.bits import Allocation, LayerBits
+from quant.primitives.qparams import check_bits
+
+SCHEMA = 2
+READABLE = (1, 2)  # 1 lacks limits, loss, bound and preset, which reading does not need
+
+
+def to_json(
+    model: str, solution: Solution, spent: Cost, uniform: Cost, preset: str | None = None
+) -> dict[str, Any]:
+    """Describe an allocation, its budget, its cost and that of the same budget spent uniformly.
+
+    Args:
+        preset: the quantizer whose losses the bits were chosen by, if any.
+    """
+    return {
+        "schema": SCHEMA,
+        "model": model,
+        "preset": preset,
+        "objective": solution.objective,
+        "average_bits": solution.average_bits,
+        "limits": {name: _finite(limit) for name, limit in asdict(solution.limits).items()},
+        "layers": {name: asdict(bits) for name, bits in solution.allocation.items()},
+        "size_bytes": spent.size_bytes,
+        "bitops": spent.bitops,
+        "uniform": {"size_bytes": uniform.size_bytes, "bitops": uniform.bitops},
+        "loss": solution.loss,
+        "bound": solution.bound,
+        "gap": solution.gap,
+    }
+
+
+def _finite(limit: float) -> float | None:
+    """JSON has no infinity: no limit is null."""
+    return limit if math.isfinite(limit) else None
+
+
+def read_allocation(path: str | Path, layers: Sequence[Layer]) -> Allocation:
+    """Read the allocation of `layers` from a JSON file.
+
+    Raises:
+        ValueError: the file cannot be read, or is no allocation of this model.
+    """
+    try:
+        payload = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError:
+        raise ValueError(f"{path} cannot be read: give an allocation's JSON file") from None
+    except ValueError:
+        raise ValueError(f"{path} is not JSON: give what `quant allocate --json` wrote") from None
+    return from_json(payload, layers)
+
+
+def from_json(payload: Any, layers: Sequence[Layer]) -> Allocation:
+    """Return the allocation in a decoded JSON document.
+
+    Raises:
+        ValueError: another schema, missing or unknown layers, or widths we have not.
+    """
+    entries = _entries(payload)
+    names = [layer.name for layer in layers]
+    for name in entries:
+        if name not in names:
+            raise ValueError(
+                f"the allocation is for another model ({payload.get('model', 'unnamed')}): it has "
+                f"no layer {name!r} here"
+            )
+    for name in names:
+        if name not in entries:
+            raise ValueError(f"the allocation lacks the layer {name!r}: name every layer")
+    return {name: _bits(name, entries[name]) for name in names}
+
+
+def _entries(payload: Any) -> Mapping[str, Any]:
+    if not isinstance(payload, Mapping) or "schema" not in payload:
+        raise ValueError(f'this is no allocation: it must be an object with "schema": {SCHEMA}')
+    if payload["schema"] not in READABLE:
+        raise ValueError(
+            f"the allocation's schema is {payload['schema']!r}: this version reads "
+            f"{' and '.join(map(str, READABLE))}"
+        )
+    entries = payload.get("layers")
+    if not isinstance(entries, Mapping):
+        raise ValueError('the allocation has no "layers": it must map layer names to bits')
+    return entries
+
+
+def _bits(name: str, entry: Any) -> LayerBits:
+    try:
+        bits = LayerBits(entry["weight"], entry["activation"])
+        check_bits(bits.weight)
+        check_bits(bits.activation)
+    except (TypeError, KeyError):
+        raise ValueError(f'{name} needs "weight" and "activation" bits') from None
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    return bits

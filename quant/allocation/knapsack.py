@@ -1,0 +1,84 @@
+"""What every choice of every layer costs and loses, side by side: a multiple-choice knapsack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from quant.allocation.budget import ROUNDING, Choices, Limits
+from quant.allocation.objectives import Losses
+
+
+@dataclass(frozen=True, eq=False)
+class Knapsack:
+    """L layers, each of which takes one of P choices. Picks (..., L) are columns of these tables.
+
+    Attributes:
+        weight, activation: (L, P) bits.
+        size: (L, P) weight bits spent, whole numbers.
+        work: (L, P) bit operations spent, whole numbers.
+        loss: (L, P).
+    """
+
+    weight: np.ndarray
+    activation: np.ndarray
+    size: np.ndarray
+    work: np.ndarray
+    loss: np.ndarray
+
+    @classmethod
+    def of(cls, choices: Choices, losses: Losses) -> Knapsack:
+        """Look up what the choices spend and lose.
+
+        Raises:
+            ValueError: losses of other layers, none at a width that is offered, or not finite.
+        """
+        if losses.names != choices.names:
+            raise ValueError("the losses are of other layers than the budget is for")
+        loss = losses.at(choices.weight.T, choices.activation.T).T
+        for name, row in zip(choices.names, loss, strict=True):
+            if not np.isfinite(row).all():
+                raise ValueError(f"the losses of {name!r} are not finite: measure them again")
+        size = choices.parameters[:, None] * choices.weight
+        work = choices.macs[:, None] * (choices.weight * choices.activation)
+        return cls(choices.weight, choices.activation, size, work, loss.astype(float))
+
+    @property
+    def lowest(self) -> np.ndarray:
+        """Picks (L,) of the fewest bits on both sides."""
+        return (self.weight + self.activation).argmin(1)
+
+    @property
+    def highest(self) -> np.ndarray:
+        """Picks (L,) of the most bits on both sides."""
+        return (self.weight + self.activation).argmax(1)
+
+    def spent(self, picks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return size, work and loss of picks (..., L), summed over the layers."""
+        rows = np.arange(len(self.loss))
+        return (
+            self.size[rows, picks].sum(-1),
+            self.work[rows, picks].sum(-1),
+            self.loss[rows, picks].sum(-1),
+        )
+
+    def room(self, limits: Sequence[Limits]) -> tuple[np.ndarray, np.ndarray]:
+        """Return limits (T,) of size and of work in whole numbers, none above the most there is."""
+        size = np.array([one.weight_bits for one in limits], dtype=float)
+        work = np.array([one.bitops for one in limits], dtype=float)
+        return (
+            np.floor(np.minimum(size * (1 + ROUNDING), self.size.max(1).sum())),
+            np.floor(np.minimum(work * (1 + ROUNDING), self.work.max(1).sum())),
+        )
+
+    def dominated(self) -> np.ndarray:
+        """Mark the choices (L, P) that another of their layer equals or beats in all three."""
+        first = np.tri(self.loss.shape[1], k=-1, dtype=bool)  # of equals, the first stays
+        at_most = np.ones((*self.loss.shape, self.loss.shape[1]), dtype=bool)
+        less = np.broadcast_to(first, at_most.shape).copy()
+        for table in (self.size, self.work, self.loss):
+            at_most &= table[:, None, :] <= table[:, :, None]
+            less |= table[:, None, :] < table[:, :, None]
+        return (at_most & less).any(2)

@@ -1,0 +1,147 @@
+"""What bits are spent by: what each width of each layer is expected to cost.
+
+An allocation is the choice of widths with the least sum of these losses within the limits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from quant.analysis.sensitivity import Sensitivity
+from quant.primitives.bits import MENU, Allocation
+
+LRP, SENSITIVITY, PRODUCT = "lrp", "sensitivity", "lrp-x-sensitivity"
+OBJECTIVES = (SENSITIVITY, PRODUCT, LRP)
+UNIFORM, REVERSED, RANDOM = "uniform", "reversed", "random"
+CONTROLS = (UNIFORM, REVERSED, RANDOM)
+TOWARDS_KIND = 0.5  # the share of the way
+
+
+@dataclass(frozen=True, eq=False)
+class Losses:
+    """What each width of each layer is expected to cost.
+
+    The loss of a layer at (w, a) is `weight` at w plus `activation` at a: the errors of the two
+    operands of a product are all but independent, so their squares add up.
+
+    Attributes:
+        names: the L layers, in order.
+        widths: the W widths, ascending.
+        weight: (L, W), of the weights alone; for an attention product, of its second operand.
+        activation: (L, W), of the input alone.
+        objective: what they are made of: one of `OBJECTIVES`, "reversed" or "random-3".
+    """
+
+    names: tuple[str, ...]
+    widths: tuple[int, ...]
+    weight: np.ndarray
+    activation: np.ndarray
+    objective: str
+
+    def at(self, weight: np.ndarray, activation: np.ndarray) -> np.ndarray:
+        """Return each layer's loss (..., L) at bits (..., L).
+
+        Raises:
+            ValueError: there are no losses at some of these bits.
+        """
+        lacking = np.setdiff1d([weight, activation], self.widths)
+        if len(lacking):
+            raise ValueError(f"no losses at {lacking[0]} bits: the widths are {self.widths}")
+        layers = np.arange(len(self.names))
+        of_weights = self.weight[layers, np.searchsorted(self.widths, weight)]
+        return of_weights + self.activation[layers, np.searchsorted(self.widths, activation)]
+
+    def of(self, allocation: Allocation) -> float:
+        """Return the expected loss of an allocation of these layers."""
+        bits = [allocation[name] for name in self.names]
+        weight, activation = [b.weight for b in bits], [b.activation for b in bits]
+        return float(self.at(np.array(weight), np.array(activation)).sum())
+
+
+def by_scores(scores: Mapping[str, float], objective: str = LRP) -> Losses:
+    """Weigh how a quantizer's squared error falls, Omega_i (4^-w + 4^-a), by scores Omega_i.
+
+    Our reading of LRP-QViT, whose formula is not public.
+
+    Raises:
+        ValueError: a score is not finite, or negative (its layer is named).
+    """
+    loss = _column(scores, tuple(scores)) * 4.0 ** -np.array(MENU)
+    return Losses(tuple(scores), MENU, loss, loss, objective)
+
+
+def _column(scores: Mapping[str, float], names: tuple[str, ...]) -> np.ndarray:
+    """Return the scores of `names` (L, 1), each finite and not negative."""
+    for name in names:
+        score = scores.get(name, math.nan)
+        if not (math.isfinite(score) and score >= 0):
+            raise ValueError(f"no usable score for {name!r}: it must be finite and >= 0")
+    return np.array([[scores[name]] for name in names])
+
+
+def by_sensitivity(sensitivity: Sensitivity) -> Losses:
+    """Take the divergence, in nats, that each width of each layer costs.
+
+    A few images leave each loss uncertain by a quarter, and an optimum seeks out what chance made
+    too low. So losses are drawn to the mean of their kind (all `attn.qkv`, say), half the way on a
+    logarithmic scale: our choice, after empirical Bayes.
+    """
+    s = sensitivity
+    weight, activation = (_drawn(s.names, loss) for loss in (s.weight, s.activation))
+    return Losses(s.names, s.widths, weight, activation, SENSITIVITY)
+
+
+def _drawn(names: Sequence[str], loss: np.ndarray) -> np.ndarray:
+    """Draw each layer's losses (L, W) to the mean of the layers of its kind."""
+    kinds = np.array([_kind(name) for name in names])
+    floor = np.finfo(float).tiny
+    logs = np.log(np.maximum(loss, floor))
+    for kind in set(kinds.tolist()):
+        alike = kinds == kind
+        middle = np.log(np.maximum(loss[alike].mean(0), floor))
+        logs[alike] += TOWARDS_KIND * (middle - logs[alike])
+    return np.exp(logs)
+
+
+def _kind(name: str) -> str:
+    """Say what a layer is wherever it stands: "blocks.3.attn.qkv" -> "attn.qkv"."""
+    return ".".join(part for part in name.split(".")[-2:] if not part.isdigit())
+
+
+def by_product(sensitivity: Sensitivity, scores: Mapping[str, float]) -> Losses:
+    """Weigh sensitivities by contribution scores, as Mix-QViT does (arXiv:2501.06357).
+
+    The product L Omega_i Lambda_i(b) is our reading; L scores of one average keep it in nats.
+
+    Raises:
+        ValueError: a score is missing, not finite, or negative (its layer is named); all are 0.
+    """
+    plain = by_sensitivity(sensitivity)
+    column = _column(scores, plain.names)
+    if not column.any():
+        raise ValueError("all scores are 0: use another objective than a product with them")
+    column = column / column.mean()
+    return replace(
+        plain,
+        weight=column * plain.weight,
+        activation=column * plain.activation,
+        objective=PRODUCT,
+    )
+
+
+def reversed_losses(losses: Losses) -> Losses:
+    """Hand each layer the losses of the one that ranks as far from the other end: a control."""
+    order = (losses.weight + losses.activation).mean(1).argsort()
+    weight, activation = np.empty_like(losses.weight), np.empty_like(losses.activation)
+    weight[order], activation[order] = losses.weight[order[::-1]], losses.activation[order[::-1]]
+    return replace(losses, weight=weight, activation=activation, objective=REVERSED)
+
+
+def random_losses(names: tuple[str, ...], seed: int) -> Losses:
+    """Score layers by chance: a control, whose spread over seeds says what luck is worth."""
+    drawn = np.random.default_rng(seed).random(len(names))
+    return by_scores(dict(zip(names, drawn.tolist(), strict=True)), f"{RANDOM}-{seed}")

@@ -1,0 +1,93 @@
+"""What quantizing one layer does to its output: its weights alone, its input alone, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from quant.calibration.store import Stored
+from quant.model.watch import Seen
+from quant.primitives.transforms import transformed
+
+
+class Errors(Protocol):
+    """The float output of a layer, and what quantization adds to it."""
+
+    wanted: Tensor
+
+    def weights(self) -> Tensor: ...
+
+    def input(self) -> Tensor: ...
+
+    def both(self) -> Tensor: ...
+
+
+def errors_of(seen: Seen, passes: Mapping[int, Stored], width: int, corrected: bool) -> Errors:
+    """Return the errors of a layer at `width`.
+
+    Args:
+        passes: solved, by activation width.
+        corrected: whether the bias makes up for the mean error of the input.
+    """
+    if seen.affine is None:
+        return _ProductErrors(seen, passes[width])
+    return _LinearErrors(seen, passes[max(passes)], passes[width], width, corrected)
+
+
+def drift_of(seen: Seen, stored: Stored, width: int) -> Tensor:
+    """Return the mean error (K,) that a quantized input adds, which a bias can make up for.
+
+    `seen` is no attention product; `stored` is the pass of the input's width.
+    """
+    assert seen.affine is not None
+    (x,), layer = seen.operands, stored.solved(seen.name, width)
+    inputs = x if layer.transform is None else layer.transform(x)
+    lost = (layer.quantizer(inputs) - inputs).flatten(0, -2).mean(0)
+    return transformed(layer.transform, seen.affine)[0] @ lost
+
+
+class _LinearErrors:
+    """Weights alone are those of the widest pass; an input alone meets the float weight."""
+
+    def __init__(
+        self, seen: Seen, widest: Stored, narrow: Stored, width: int, corrected: bool
+    ) -> None:
+        assert seen.affine is not None
+        (self._x,), self._affine = seen.operands, seen.affine
+        self._wide, self._narrow = (s.solved(seen.name, width) for s in (widest, narrow))
+        self._width, self._corrected = width, corrected
+        self.wanted = F.linear(self._x, *self._affine)
+
+    def weights(self) -> Tensor:
+        transform, rounded = self._wide.transform, self._wide.weights[self._width]
+        inputs = self._x if transform is None else transform(self._x)
+        return F.linear(inputs, rounded.values, rounded.bias) - self.wanted
+
+    def input(self) -> Tensor:
+        affine = transformed(self._narrow.transform, self._affine)
+        error = F.linear(self._narrow.at(self._width).encode(self._x), *affine) - self.wanted
+        return error - error.flatten(0, -2).mean(0) if self._corrected else error
+
+    def both(self) -> Tensor:
+        return self._narrow.at(self._width)(self._x) - self.wanted
+
+
+class _ProductErrors:
+    """Of an attention product, the second factor is what stands for weights."""
+
+    def __init__(self, seen: Seen, stored: Stored) -> None:
+        self._a, self._b = seen.operands
+        self._first, self._second = (stored.operand(seen.name, side) for side in (0, 1))
+        self.wanted = self._a @ self._b
+
+    def weights(self) -> Tensor:
+        return self._a @ self._second(self._b) - self.wanted
+
+    def input(self) -> Tensor:
+        return self._first(self._a) @ self._b - self.wanted
+
+    def both(self) -> Tensor:
+        return self._first(self._a) @ self._second(self._b) - self.wanted

@@ -1,0 +1,65 @@
+"""Measure every layer's error at every width, in one walk through the float model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from lrp.engine.progress import Progress, check
+from quant.analysis.layer_errors import errors_of
+from quant.calibration.calibration import WIDTHS, Calibration
+from quant.calibration.store import Stored
+from quant.model.watch import Seen, Watch
+from quant.primitives.sqnr import decibels, power
+
+WEIGHTS, ACTIVATIONS, BOTH = 0, 1, 2  # what is quantized in a row of `Sweep`
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """SQNR in dB of every layer's output at every width.
+
+    Attributes:
+        errors: (L, 3, W): weights alone quantized, activations alone, both. Of an attention
+            product, the second factor alone and the first alone.
+    """
+
+    names: tuple[str, ...]
+    widths: tuple[int, ...]
+    errors: np.ndarray
+
+
+def sweep(
+    calibration: Calibration,
+    images: Tensor,
+    progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+) -> Sweep:
+    """Measure all layers at all widths in one walk; passes must be solved, or are here."""
+    passes, names = {w: calibration.stored(w) for w in WIDTHS}, calibration.plan().layers
+    powers: dict[str, np.ndarray] = {}
+
+    def hear(seen: Seen) -> None:
+        check(cancel)
+        found = _noise(seen, passes, calibration.preset.bias)
+        powers[seen.name] = powers.get(seen.name, 0) + found
+        if progress is not None:
+            progress(len(powers), len(names))
+
+    Watch(calibration.model, calibration.plan(), hear).run(images)
+    errors = [[[decibels(s, n) for s, n in row] for row in powers[name]] for name in names]
+    return Sweep(tuple(names), WIDTHS, np.array(errors))
+
+
+def _noise(seen: Seen, passes: Mapping[int, Stored], corrected: bool) -> np.ndarray:
+    """Return powers of signal and noise, (3, W, 2)."""
+    rows = []
+    for width in passes:
+        errors = errors_of(seen, passes, width, corrected)
+        found = errors.weights(), errors.input(), errors.both()
+        rows.append([(power(errors.wanted), power(error)) for error in found])
+    return np.array(rows).transpose(1, 0, 2)

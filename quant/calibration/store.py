@@ -1,0 +1,165 @@
+"""Write what a calibration pass found to a safetensors file, and read single layers back."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from quant.calibration.layer_solver import SolvedLinear
+from quant.calibration.passes import Pass
+from quant.layers.quantized import Rounded
+from quant.primitives.qparams import QParams, check_bits
+from quant.primitives.quantizers import Codebook, Logarithmic, Quantizer, Uniform
+from quant.primitives.transforms import Equalisation, Rescaling, Rotation, Transform
+
+SCHEMA = 1
+# Kept by name, each with the tensors it is made of.
+TRANSFORMS: dict[str, Any] = {t.__name__: t for t in (Rotation, Equalisation, Rescaling)}
+Tensors = dict[str, Tensor]
+Read = Callable[[str], Tensor]
+
+
+def save_pass(found: Pass, path: Path) -> None:
+    """Write a pass; a reader sees all of it or nothing."""
+    tensors: Tensors = {}
+    described: dict[str, Any] = {"schema": SCHEMA, "bits": found.bits, "linear": {}, "products": {}}
+    for name, solved in found.linear.items():
+        described["linear"][name] = {
+            "quantizer": _put_quantizer(solved.quantizer, f"{name}|input", tensors),
+            "transform": _put_transform(solved.transform, f"{name}|transform", tensors),
+            "widths": sorted(solved.weights),
+        }
+        for width, weight in solved.weights.items():
+            for part in ("codes", "scale", "bias"):
+                tensors[f"{name}|{width}|{part}"] = getattr(weight, part)
+    for name, pair in found.products.items():
+        described["products"][name] = [
+            _put_quantizer(quantizer, f"{name}|{side}", tensors)
+            for side, quantizer in enumerate(pair)
+        ]
+    _write(_apart(tensors), described, path)
+
+
+def _apart(tensors: Tensors) -> Tensors:
+    """Return tensors on the CPU in one piece each; safetensors refuses the same memory twice."""
+    found: Tensors = {}
+    places: set[int] = set()
+    for key, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        found[key] = tensor.clone() if tensor.data_ptr() in places else tensor
+        places.add(tensor.data_ptr())
+    return found
+
+
+def _write(tensors: Tensors, described: dict[str, Any], path: Path) -> None:
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        os.close(handle)
+        save_file(tensors, temporary, {"bitlens": json.dumps(described)})
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(
+            f"{path} cannot be written: make room or rights for it ({error})"
+        ) from None
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+class Stored:
+    """A pass in a file. Layers are read when they are asked for, by any thread.
+
+    Raises:
+        ValueError: the file cannot be read, is no calibration, or of another version (it is named).
+    """
+
+    def __init__(self, path: Path, device: torch.device) -> None:
+        self._path = path
+        try:
+            self._file = safe_open(str(path), framework="pt", device=str(device))
+            described = json.loads((self._file.metadata() or {})["bitlens"])
+            version = described["schema"]
+            self.linear: dict[str, Any] = described["linear"]
+            self.products: dict[str, Any] = described["products"]
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is no calibration: delete it ({error})") from None
+        if version != SCHEMA:
+            raise ValueError(f"{path} is a calibration of another version: delete it")
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.linear or name in self.products
+
+    def solved(self, name: str, width: int) -> SolvedLinear:
+        """Read a linear layer with its weights at one width.
+
+        Raises:
+            ValueError: the width is not 2 to 8; the file lacks something.
+        """
+        check_bits(width)
+        described = self.linear[name]
+        parts = (self._read(f"{name}|{width}|{part}") for part in ("codes", "scale", "bias"))
+        return SolvedLinear(
+            _get_quantizer(described["quantizer"], f"{name}|input", self._read),
+            _get_transform(described["transform"], f"{name}|transform", self._read),
+            {width: Rounded(*parts)},
+        )
+
+    def operand(self, name: str, side: int) -> Quantizer:
+        """Read the quantizer of one side of an attention product."""
+        return _get_quantizer(self.products[name][side], f"{name}|{side}", self._read)
+
+    def _read(self, key: str) -> Tensor:
+        try:
+            return self._file.get_tensor(key)
+        except SafetensorError as error:
+            raise ValueError(f"{self._path} is incomplete: delete it ({error})") from None
+
+
+def _put_quantizer(quantizer: Quantizer, key: str, tensors: Tensors) -> dict[str, Any]:
+    if isinstance(quantizer, Uniform):
+        tensors[f"{key}|scale"] = quantizer.qparams.scale
+        tensors[f"{key}|zero_point"] = quantizer.qparams.zero_point
+        return {"kind": "uniform", "bits": quantizer.bits}
+    if isinstance(quantizer, Codebook):
+        tensors[f"{key}|table"] = quantizer.table
+        scalars = {"step": quantizer.step, "zero_point": quantizer.zero_point}
+        return {"kind": "codebook", "bits": quantizer.bits, **scalars}
+    assert isinstance(quantizer, Logarithmic)
+    return {"kind": "logarithmic", **vars(quantizer)}
+
+
+def _get_quantizer(described: dict[str, Any], key: str, read: Read) -> Quantizer:
+    kind, rest = described["kind"], {k: v for k, v in described.items() if k != "kind"}
+    if kind == "uniform":
+        return Uniform(QParams(read(f"{key}|scale"), read(f"{key}|zero_point"), rest["bits"]))
+    if kind == "codebook":
+        return Codebook(read(f"{key}|table"), **rest)
+    return Logarithmic(**rest)
+
+
+def _put_transform(transform: Transform | None, key: str, tensors: Tensors) -> str:
+    if transform is None:
+        return ""
+    kind = type(transform).__name__
+    for part in fields(TRANSFORMS[kind]):
+        tensors[f"{key}|{part.name}"] = getattr(transform, part.name)
+    return kind
+
+
+def _get_transform(kind: str, key: str, read: Read) -> Transform | None:
+    if not kind:
+        return None
+    made = TRANSFORMS[kind]
+    return made(**{part.name: read(f"{key}|{part.name}") for part in fields(made)})

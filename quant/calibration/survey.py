@@ -1,0 +1,257 @@
+"""Find the float model's attention parts and rewrite them so that they quantize better.
+
+The rewritten weights compute the same function. Per head, q T_q and k T_q^-T keep every score;
+v T_v and T_v^-1 W_proj keep proj's output; softmax does not see a shift of the keys, and passes a
+shift of the values on to proj's bias, as its rows sum to one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lrp.engine.interpreter import Interpreter
+from quant.primitives.transforms import balanced, rotate, signs
+
+NORMALISED = 0.05  # how far a normalised row's mean may be from 0 and its variance from 1
+TOLERANCE = 1e-4  # relative; how equal two tensors must be to be taken for one
+
+Affine = tuple[Tensor, Tensor]  # a weight (K, C) and a bias (K,)
+
+
+@dataclass(eq=False)
+class Attention:
+    """One attention whose q, k and v come straight out of one layer.
+
+    Attributes:
+        qkv, proj: layer names; proj is "" where no layer reads the output as it is.
+        heads: how many.
+        query, key, value: second moments per head (h, d, d), of keys and values about their mean.
+        key_mean, value_mean: (h, d).
+        scores, mixes: whether q and k, and whether v, may be rewritten.
+    """
+
+    qkv: str
+    heads: int
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    key_mean: Tensor
+    value_mean: Tensor
+    scores: bool
+    mixes: bool = False
+    proj: str = ""
+
+
+class Survey(Interpreter):
+    """Watch one float pass: the attentions, and what comes before each layer.
+
+    Attributes:
+        gains: the gain (C,) of the LayerNorm that gives a layer its input, by layer name.
+        activated: layers whose input comes out of GELU.
+        convolutions: layers that read patches of an image.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        self.attentions: list[Attention] = []
+        self.affine: dict[str, Affine] = {}
+        self.gains: dict[str, Tensor] = {}
+        self.activated: set[str] = set()
+        self.convolutions: set[str] = set()
+        self._norm: Affine | None = None
+        self._activation: Tensor | None = None  # held, so that its memory names it alone
+        self._last: tuple[str, Tensor] | None = None
+        self._open: tuple[Attention, Tensor] | None = None  # an attention that waits for its v
+        self._mixed: tuple[Attention, Tensor] | None = None  # one that waits for its proj
+
+    def layer_norm(
+        self,
+        input: Tensor,
+        normalized_shape: list[int],
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        eps: float = 1e-5,
+    ) -> Tensor:
+        if weight is not None:
+            self._norm = weight, torch.zeros_like(weight) if bias is None else bias
+        return F.layer_norm(input, normalized_shape, weight, bias, eps)
+
+    def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        name, output = self.layer_name(weight), F.linear(input, weight, bias)
+        self.affine[name] = weight, weight.new_zeros(len(weight)) if bias is None else bias
+        if self._norm is not None and _normalised(input, *self._norm):
+            self.gains[name] = self._norm[0]
+        if self._activation is not None and input.data_ptr() == self._activation.data_ptr():
+            self.activated.add(name)
+        if self._mixed is not None:
+            attention, mixed = self._mixed
+            attention.proj = name if _same(input, mixed) else ""
+        self._last, self._mixed = (name, output), None
+        return output
+
+    def conv2d(
+        self, input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        self.convolutions.add(self.layer_name(weight))
+        return F.conv2d(input, weight, bias, *args, **kwargs)
+
+    def activate(self, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        output = func(input, *args, **kwargs)
+        if func is F.gelu:
+            self._activation = output
+        return output
+
+    def matmul(self, input: Tensor, other: Tensor) -> Tensor:
+        output = super().matmul(input, other)
+        parts = self._parts(input)
+        if parts is not None and self._open is None:
+            self._begin(input, other, *parts)
+        elif self._open is not None:
+            self._finish(input, other, output)
+        return output
+
+    def _parts(self, input: Tensor) -> tuple[str, Tensor] | None:
+        """Return the last layer's output as q, k and v (3, B, h, N, d), if it can be that."""
+        if self._last is None or input.dim() != 4:
+            return None
+        name, output = self._last
+        batch, heads, tokens, width = input.shape
+        if output.shape != (batch, tokens, 3 * heads * width):
+            return None
+        return name, output.view(batch, tokens, 3, heads, width).permute(2, 0, 3, 1, 4)
+
+    def _begin(self, query: Tensor, keys: Tensor, name: str, parts: Tensor) -> None:
+        q, k, v = parts
+        key_mean, value_mean = (t.mean(dim=(0, 2)) for t in (k, v))
+        self._open = (
+            Attention(
+                qkv=name,
+                heads=q.shape[1],
+                query=_moments(q),
+                key=_moments(k - key_mean[:, None]),
+                value=_moments(v - value_mean[:, None]),
+                key_mean=key_mean,
+                value_mean=value_mean,
+                scores=_proportional(query, q) and _same(keys, k.transpose(-2, -1)),
+            ),
+            v,
+        )
+
+    def _finish(self, probabilities: Tensor, values: Tensor, output: Tensor) -> None:
+        assert self._open is not None
+        (attention, v), self._open = self._open, None
+        total = probabilities.sum(-1)
+        attention.mixes = _same(values, v) and _same(total, torch.ones_like(total))
+        self._mixed = attention, output.transpose(1, 2).flatten(2)
+        self.attentions.append(attention)
+
+
+def _normalised(x: Tensor, weight: Tensor, bias: Tensor) -> bool:
+    """Say whether rows (..., C) come out of a LayerNorm with this weight and bias (C,).
+
+    Most rows must; windows may be padded with others.
+    """
+    if x.shape[-1:] != weight.shape:
+        return False
+    used = weight.abs() > 1e-3 * weight.abs().max()
+    if not bool(used.any()):
+        return False
+    plain = ((x - bias) / weight)[..., used]
+    centred = plain.mean(-1).abs() < NORMALISED
+    spread = (plain.var(-1, correction=0) - 1).abs() < NORMALISED
+    return bool((centred & spread).float().mean() > 0.5)
+
+
+def _moments(x: Tensor) -> Tensor:
+    rows = x.transpose(0, 1).flatten(1, 2)  # (h, n, d)
+    return rows.transpose(1, 2) @ rows / rows.shape[1]
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and bool((a - b).norm() <= TOLERANCE * b.norm())
+
+
+def _proportional(a: Tensor, b: Tensor) -> bool:
+    if a.shape != b.shape:
+        return False
+    return _same(a, b * ((a * b).sum() / b.square().sum().clamp_min(1e-30)))
+
+
+def rewrite(survey: Survey, centred: bool, rotated: bool) -> dict[str, Affine]:
+    """Return the layers' weights and biases that change, by name."""
+    changed: dict[str, Affine] = {}
+    for attention in survey.attentions:
+        qkv = _Sections(survey.affine[attention.qkv], attention.heads)
+        if centred and attention.scores:
+            qkv.shift(1, attention.key_mean)
+        if rotated and attention.scores:
+            forth, back = _per_head(attention.query, attention.key)
+            qkv.turn(0, forth)
+            qkv.turn(1, back.transpose(1, 2))
+        if attention.mixes and attention.proj:
+            proj = survey.affine[attention.proj]
+            changed[attention.proj] = _rewrite_values(attention, qkv, proj, centred, rotated)
+        changed[attention.qkv] = qkv.affine()
+    return changed
+
+
+class _Sections:
+    """The weight and bias of a qkv layer by section (q, k, v) and head."""
+
+    def __init__(self, affine: Affine, heads: int) -> None:
+        weight, bias = affine
+        self.weight = weight.clone().view(3, heads, -1, weight.shape[1])
+        self.bias = bias.clone().view(3, heads, -1)
+
+    def shift(self, section: int, mean: Tensor) -> None:
+        """Take `mean` (h, d) off the output."""
+        self.bias[section] -= mean
+
+    def turn(self, section: int, transform: Tensor) -> None:
+        """Multiply the output of each head (..., d) by `transform` (h, d, d) from the right."""
+        self.weight[section] = transform.transpose(1, 2) @ self.weight[section]
+        self.bias[section] = torch.einsum("hd,hde->he", self.bias[section], transform)
+
+    def affine(self) -> Affine:
+        return self.weight.flatten(0, 2), self.bias.flatten()
+
+
+def _per_head(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Balance two factors per head and rotate them: T and its inverse, (h, d, d).
+
+    Factors that are not finite stay as they are; the layer that holds them is named later.
+    """
+    if not bool(torch.isfinite(first).all() and torch.isfinite(second).all()):
+        same = torch.eye(first.shape[1]).to(first).expand_as(first)
+        return same, same
+    pairs = []
+    for a, b in zip(first, second, strict=True):
+        forth, back = balanced(a, b)
+        turn = rotate(torch.diag(signs(len(a)).to(forth)))
+        pairs.append(((forth @ turn).to(first), (turn.T @ back).to(first)))
+    return torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs])
+
+
+def _rewrite_values(
+    attention: Attention,
+    qkv: _Sections,
+    proj: Affine,
+    centred: bool,
+    rotated: bool,
+) -> Affine:
+    weight, bias = proj
+    columns = weight.view(len(weight), attention.heads, -1)  # (K, h, d)
+    if centred:
+        qkv.shift(2, attention.value_mean)
+        bias = bias + torch.einsum("khd,hd->k", columns, attention.value_mean)
+    if rotated:
+        readers = torch.einsum("khd,khe->hde", columns, columns)
+        forth, back = _per_head(attention.value, readers)
+        qkv.turn(2, forth)
+        columns = torch.einsum("khd,hed->khe", columns, back)
+    return columns.flatten(1), bias

@@ -1,0 +1,152 @@
+"""What several commands ask for: a model, images to calibrate on and to measure, widths."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+
+from assets.models.load import LoadedModel, load_model
+from assets.sets.image_set import ImageSet, load_images
+from assets.sets.options import add_data_arguments, add_model_arguments
+from assets.sets.selection import divide, take
+from lrp.engine.device import resolve_device
+from lrp.engine.layers import Layer, list_layers
+from quant.allocation.budget import Choices, offer
+from quant.calibration.presets import DEFAULT, PRESETS
+from quant.primitives.bits import MENU, LayerBits, read_width
+
+
+class Subject(NamedTuple):
+    """The model that a command is about."""
+
+    loaded: LoadedModel
+    layers: tuple[Layer, ...]
+    device: torch.device
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Ask for a model and images."""
+    add_model_arguments(parser)
+    add_data_arguments(parser)
+
+
+def subject(options: argparse.Namespace) -> Subject:
+    """Load the model that was asked for."""
+    device = resolve_device(options.device)
+    loaded = load_model(options.model, options.checkpoint, device)
+    return Subject(loaded, list_layers(loaded.model, loaded.input_size), device)
+
+
+def add_calibration(parser: argparse.ArgumentParser) -> None:
+    """Ask for a model, and which images calibrate it."""
+    add_model(parser)
+    parser.add_argument(
+        "--calibration", metavar="FOLDER", help="calibration images (default: others of --data)"
+    )
+    parser.add_argument("--calibration-images", type=int, default=32, help="default: 32")
+
+
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Ask for a model, and which images calibrate and measure it."""
+    add_calibration(parser)
+    parser.add_argument("--ends", type=int, help="bits of the first and last layer, if others")
+    add_limit(parser)
+
+
+def add_limit(parser: argparse.ArgumentParser) -> None:
+    """Ask how many images are measured."""
+    parser.add_argument("--limit", type=int, help="how many images to measure (default: all)")
+
+
+def add_preset(parser: argparse.ArgumentParser) -> None:
+    """Ask for a quantizer."""
+    parser.add_argument("--preset", default=DEFAULT, help=f"{', '.join(PRESETS)}")
+
+
+def add_widths(parser: argparse.ArgumentParser) -> None:
+    """Ask which bits each layer may take."""
+    parser.add_argument(
+        "--menu", type=int, nargs="+", default=MENU, metavar="BITS", help="widths (default: 2 to 8)"
+    )
+    parser.add_argument(
+        "--tied", action="store_true", help="a layer's weights and activations take one width"
+    )
+    parser.add_argument(
+        "--lock",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="LAYER=BITS",
+        help="fix layers: head=8, or head=W4A8",
+    )
+
+
+def choices(options: argparse.Namespace, layers: Sequence[Layer], tied: bool) -> Choices:
+    """Return the widths each layer may take."""
+    return offer(layers, options.menu, dict(map(_lock, options.lock)), tied)
+
+
+def _lock(text: str) -> tuple[str, LayerBits | int]:
+    name, separator, bits = text.rpartition("=")
+    if separator and bits.isdecimal():
+        return name, int(bits)
+    if not separator or re.match(r"[Ww]\d", bits) is None:
+        raise ValueError(f"--lock {text}: use LAYER=BITS, such as head=8 or head=W4A8")
+    width = read_width(bits)
+    return name, LayerBits(width.weight, width.activation)
+
+
+def calibration_images(options: argparse.Namespace, loaded: LoadedModel) -> ImageSet:
+    """Choose calibration images: those that `images` chooses."""
+    folder = options.data if options.calibration is None else options.calibration
+    return take(load_images(folder, loaded, "calibration"), options.calibration_images)
+
+
+def images(
+    options: argparse.Namespace, loaded: LoadedModel, seed: int = 0
+) -> tuple[ImageSet, ImageSet]:
+    """Choose calibration images and measured ones; no image is both."""
+    data = load_images(options.data, loaded)
+    if options.calibration is None and options.data is not None:
+        return divide(data, options.calibration_images, options.limit, seed)
+    pool = load_images(options.calibration, loaded, "calibration")
+    if pool.key == data.key:
+        return divide(data, options.calibration_images, options.limit, seed)
+    limit = None if options.limit is None else min(options.limit, len(data))
+    return take(pool, options.calibration_images, seed), take(data, limit)
+
+
+def drawn_images(
+    options: argparse.Namespace, loaded: LoadedModel, draw: int
+) -> tuple[ImageSet, ImageSet]:
+    """Choose a draw of calibration images, and those to measure: the same for all draws.
+
+    Measured are, in the order of the first draw, the images that it leaves, less the first
+    `--skip` and those that this draw calibrates on.
+
+    Raises:
+        ValueError: none are left to measure.
+    """
+    every = argparse.Namespace(**{**vars(options), "limit": None})
+    first, measured = images(every, loaded)
+    calibration = first if draw == 0 else images(every, loaded, draw)[0]
+    _check(options, len(measured))
+    stop = None if options.limit is None else options.skip + options.limit
+    kept = list(range(len(measured)))[options.skip : stop]
+    if calibration.source.key == measured.source.key:
+        taken = set(calibration.indices)
+        kept = [place for place in kept if measured.indices[place] not in taken]
+    if not kept:
+        raise ValueError(f"draw {draw + 1} calibrates on all images that it would measure")
+    return calibration, measured.subset(kept)
+
+
+def _check(options: argparse.Namespace, images: int) -> None:
+    if options.limit is not None and options.limit < 1:
+        raise ValueError(f"a limit of {options.limit} images: use 1 or more")
+    if not 0 <= options.skip < images:
+        raise ValueError(f"--skip {options.skip} of {images} images: use 0 to {images - 1}")

@@ -1,0 +1,137 @@
+"""Quantized layers made ready to run: as integers where the machine has them, else simulated."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from quant.layers.integer import Encoder, IntegerLinear, reason
+from quant.layers.quantized import QuantizedLinear, QuantizedProduct, Rounded
+from quant.primitives.qparams import QParams
+from quant.primitives.quantizers import Codebook, Quantizer, Uniform
+
+Multiply = Callable[[Tensor], Tensor]
+
+
+class RunningLinear:
+    """A linear layer ready to run on (..., C).
+
+    Args:
+        integers: multiply integers where the input's levels are integers (`quant.layers.integer`).
+    """
+
+    def __init__(self, layer: QuantizedLinear, integers: bool) -> None:
+        encoder, weight = encoder_of(layer.quantizer), layer.weight
+        self._transform = layer.transform
+        self.reason = _why_not(encoder, weight) if integers else "simulation was asked for"
+        if encoder is None:
+            self._multiply = _in_floats(layer.quantizer, weight)
+        elif self.reason is None:
+            self._multiply = IntegerLinear(weight.codes, weight.scale, weight.bias, encoder)
+        else:
+            self._multiply = _simulated(encoder, weight)
+        self.nbytes = weight.codes.numel() * (1 if self.reason is None else 4)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._multiply(x if self._transform is None else self._transform(x))
+
+
+class RunningProduct:
+    """An attention product ready to run; its integers are held as floats, which is exact."""
+
+    nbytes = 0
+
+    def __init__(self, layer: QuantizedProduct) -> None:
+        self._first, self._second = (_operand(q) for q in (layer.first, layer.second))
+
+    def __call__(self, first: Tensor, second: Tensor) -> Tensor:
+        return self._first(first) @ self._second(second)
+
+
+def _why_not(encoder: Encoder | None, weight: Rounded) -> str | None:
+    """Return why a layer cannot multiply integers; None where it can."""
+    if encoder is None:
+        return "the input's levels are no integers"
+    code, largest = 2**encoder.bits - 1, int(weight.codes.int().abs().max())
+    return reason(weight.codes.device, code, largest)
+
+
+def _in_floats(quantizer: Quantizer, weight: Rounded) -> Multiply:
+    values = weight.values
+    return lambda x: F.linear(quantizer(x), values, weight.bias)
+
+
+def _simulated(encoder: Encoder, weight: Rounded) -> Multiply:
+    """Multiply integers held as floats: the sums of `IntegerLinear`, below 2^24 to the last bit."""
+    codes, scale = weight.codes.float(), weight.scale * encoder.scale
+    return lambda x: F.linear(encoder.centred(x), codes).mul_(scale).add_(weight.bias)
+
+
+@dataclass(frozen=True)
+class Path:
+    """How a quantized model's layers with weights are multiplied.
+
+    Attributes:
+        integers: how many multiply integers.
+        simulated: how many compute in floating point, by the reason.
+    """
+
+    integers: int
+    simulated: dict[str, int]
+
+    @classmethod
+    def of(cls, layers: Iterable[object]) -> Path:
+        """Count over layers that are ready to run; attention products are always in floats."""
+        reasons = Counter(layer.reason for layer in layers if isinstance(layer, RunningLinear))
+        integers = reasons.pop(None, 0)
+        return cls(integers, {str(reason): count for reason, count in reasons.items()})
+
+    def __str__(self) -> str:
+        simulated = sum(self.simulated.values())
+        if not (self.integers and simulated):
+            return "integers" if self.integers else "simulated"
+        return f"integers in {self.integers} of {self.integers + simulated}"
+
+
+def encoder_of(quantizer: Quantizer) -> Encoder | None:
+    """Return what gives a quantizer's integer codes; None for one whose levels are no integers."""
+    if isinstance(quantizer, Codebook):
+        table = quantizer.table.to(torch.uint8)
+        return Encoder(quantizer.step, quantizer.zero_point, 8, table)
+    if isinstance(quantizer, Uniform) and quantizer.qparams.scale.dim() == 0:
+        q = quantizer.qparams
+        return Encoder(float(q.scale), int(q.zero_point), q.bits)
+    return None
+
+
+def _operand(quantizer: Quantizer) -> Quantizer | Callable[[Tensor], Tensor]:
+    if isinstance(quantizer, Uniform) and quantizer.qparams.scale.dim() == 3:
+        return _PerHead(quantizer.qparams)
+    return quantizer
+
+
+class _PerHead:
+    """Fake-quantize (B, h, N, d) head by head: plain numbers are quicker than tensors of them."""
+
+    def __init__(self, q: QParams) -> None:
+        scales, zeros = q.scale.flatten().tolist(), q.zero_point.flatten().tolist()
+        self._heads = [(s, -z, q.levels - z) for s, z in zip(scales, zeros, strict=True)]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        found = _heads_apart(x)
+        for head, (scale, low, high) in enumerate(self._heads):
+            part = torch.mul(x[:, head], 1 / scale, out=found[:, head])
+            part.round_().clamp_(low, high).mul_(scale)
+        return found
+
+
+def _heads_apart(x: Tensor) -> Tensor:
+    """Return room for (B, h, N, d), or its transpose, where each head lies in one piece."""
+    if x.stride(-1) <= x.stride(-2):
+        return x.new_empty(x.shape)
+    return x.new_empty(*x.shape[:-2], x.shape[-1], x.shape[-2]).transpose(-2, -1)

@@ -1,0 +1,60 @@
+"""Run a float model as if its layers computed with integers, without touching it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lrp.engine.interpreter import Interpreter
+from quant.calibration.calibration import Calibration
+from quant.layers.quantized import convolve
+from quant.layers.runtime import Path
+from quant.primitives.bits import Allocation
+
+
+class QuantizedModel(Interpreter):
+    """`model` with every layer of `allocation` quantized; `run(images)` gives the logits.
+
+    The model is shared and never changed, so several quantized models can run on one float model,
+    in one thread each. A calibration pass the allocation needs and no one made yet is made here.
+
+    Attributes:
+        path: how many layers multiply integers, and why others do not.
+
+    Raises:
+        ValueError: the allocation names a layer the model has not, or a width we have not.
+    """
+
+    def __init__(self, model: nn.Module, calibration: Calibration, allocation: Allocation) -> None:
+        super().__init__(model)
+        self.layers: dict[str, Callable[..., Tensor]] = {
+            name: calibration.layer(name, bits) for name, bits in allocation.items()
+        }
+        self.float = calibration.untouched(allocation)
+        self.path = Path.of(self.layers.values())
+
+    @torch.no_grad()
+    def run(self, images: Tensor) -> Tensor:
+        return super().run(images)
+
+    def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        name = self.layer_name(weight)
+        if name in self.layers:
+            return self.layers[name](input)
+        return F.linear(input, *self.float.get(name, (weight, bias)))
+
+    def conv2d(
+        self, input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        layer = self.layers.get(self.layer_name(weight))
+        if layer is None:
+            return F.conv2d(input, weight, bias, *args, **kwargs)
+        return convolve(layer, input, weight.shape[2:], *args, **kwargs)
+
+    def matmul(self, input: Tensor, other: Tensor) -> Tensor:
+        layer = self.layers.get(self.scope.next_product())
+        return torch.matmul(input, other) if layer is None else layer(input, other)

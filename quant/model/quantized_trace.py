@@ -1,0 +1,141 @@
+"""Trace a quantized model, so that its heatmap can be laid beside the float model's."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd import Function
+
+from lrp.engine.interpreter import UnsupportedOperation
+from lrp.propagation.rules import ATTN_LRP, Rules
+from lrp.propagation.trace import Trace
+from quant.calibration.calibration import Calibration
+from quant.layers.quantized import Pair, QuantizedLinear, QuantizedProduct, convolve, patches
+from quant.layers.runtime import RunningLinear, RunningProduct
+from quant.primitives.bits import Allocation
+from quant.primitives.transforms import restored
+
+
+class QuantizedTrace(Trace):
+    """One forward pass of `QuantizedModel` with the tape of `Trace`.
+
+    Values are those of the quantized model's own layers, to the last bit: a difference of 1e-7 is
+    enough to round elsewhere, and moves the logits as far as the quantization itself does.
+
+    Rules such as z-plus see the signs of inputs and weights, so on the tape both are in the basis
+    the float model has them in: with T a layer's transform, its input is x^ = T^-1(Q(T(x))) and
+    its weight the integer weight taken back through T. Relevance passes rounding straight through:
+    of R_x^ = x^ G the input takes R_x = x G, and what rounding adds, (x^ - x) G, ends there, as it
+    comes from nowhere in the image (our reading).
+
+    Attention stays as `quant.calibration.survey` rewrites it: q and k, and v and what reads it, are
+    turned per head, and keys and values lose their mean. Products of the turned are those of the
+    plain and softmax does not see a shift of the keys, so under ATTN_LRP blocks and pixels of the
+    rewritten model have the float model's relevance. `operands` of attention products are the
+    turned ones. LRP_QVIT and CHEFER divide by attention scores, so what rounding adds to one near
+    zero outweighs everything: their maps do not survive 6 bits, and say nothing here.
+
+    Args:
+        calibration: of `model`, on the device of `images`.
+        allocation: what it leaves out stays in float.
+
+    Raises:
+        ValueError: as `QuantizedModel` and `Trace` do.
+        UnsupportedOperation: the patches of a quantized convolution overlap.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        calibration: Calibration,
+        allocation: Allocation,
+        rules: Rules = ATTN_LRP,
+    ) -> None:
+        self._ready = {name: calibration.layer(name, bits) for name, bits in allocation.items()}
+        self._found = {name: calibration.found(name, bits) for name, bits in allocation.items()}
+        self._affine = calibration.untouched(allocation) | {
+            name: restored(layer.transform, (layer.weight.values, layer.weight.bias))
+            for name, layer in self._found.items()
+            if isinstance(layer, QuantizedLinear)
+        }
+        super().__init__(model, images, rules)
+
+    def weigh(
+        self, name: str, apply: Any, input: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> Tensor:
+        if name not in self._affine:
+            return super().weigh(name, apply, input, weight, bias)
+        rows, bias = self._affine[name]
+        weight = rows.view(weight.shape)
+        if name not in self._found:
+            return super().weigh(name, apply, input, weight, bias)
+        rounded, value = self._computed(name, input, tuple(weight.shape[2:]))
+        output = super().weigh(name, apply, _through(input, rounded), weight, bias)
+        return _through(output, value)
+
+    @torch.no_grad()
+    def _computed(self, name: str, x: Tensor, kernel: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Return x^ and the output of a layer with weights; `kernel` is empty for a linear one."""
+        layer, ready = self._found[name], cast(RunningLinear, self._ready[name])
+        assert isinstance(layer, QuantizedLinear)
+        if not kernel:
+            return _restored(layer, x), ready(x)
+        rows = _restored(layer, patches(x, kernel, kernel)).transpose(1, 2)
+        rounded = F.fold(rows, x.shape[2:], kernel, stride=kernel)
+        return rounded, convolve(ready, x, kernel, kernel)
+
+    def conv2d(
+        self,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Pair = 1,
+        padding: str | Pair = 0,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
+        name = self.layer_name(weight)
+        if name in self._found and not _tiles(weight.shape[2:], stride, padding):
+            raise UnsupportedOperation(f"patches of {name!r} overlap: only such as tile are traced")
+        return super().conv2d(input, weight, bias, stride, padding, *args, **kwargs)
+
+    def multiply(self, name: str, input: Tensor, other: Tensor) -> Tensor:
+        layer = self._found.get(name)
+        if not isinstance(layer, QuantizedProduct):
+            return super().multiply(name, input, other)
+        with torch.no_grad():
+            first, second = layer.first(input), layer.second(other)
+            value = cast(RunningProduct, self._ready[name])(input, other)
+        output = super().multiply(name, _through(input, first), _through(other, second))
+        return _through(output, value)
+
+
+def _restored(layer: QuantizedLinear, x: Tensor) -> Tensor:
+    """Return T^-1(Q(T(x))) for x (..., C)."""
+    encoded = layer.encode(x)
+    return encoded if layer.transform is None else layer.transform.inverse(encoded)
+
+
+def _tiles(kernel: torch.Size, stride: Pair, padding: str | Pair) -> bool:
+    """Say whether a convolution reads each pixel at most once."""
+    steps = (stride, stride) if isinstance(stride, int) else stride
+    return tuple(steps) == tuple(kernel) and padding in (0, (0, 0), "valid")
+
+
+class _Through(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
+
+
+def _through(x: Tensor, value: Tensor) -> Tensor:
+    """Return `value`, and let gradients pass to x as if it were that."""
+    return _Through.apply(x, value)
