@@ -45,7 +45,9 @@ if first_screen.needed():
     with slot.container():
         first_screen.show()
 
-from app import address, sidebar  # noqa: E402 - torch, timm: seconds, with the example on screen
+# torch, timm: seconds, with the example on screen
+from app.parts import sidebar  # noqa: E402
+from app.state import address  # noqa: E402
 
 sidebar.show()
 slot.empty()

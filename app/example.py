@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from app import heatmaps
 from app.first_screen import EXAMPLE_PAIR, FOLDER, Example
+from app.look import heatmaps
 from assets.models.load import BUNDLED, load_model
 from assets.models.manifest import read_manifest
 from assets.pictures import digits

@@ -14,7 +14,7 @@ from typing import Any
 import streamlit as st
 
 FOLDER = Path(__file__).parent.parent / "assets" / "example"
-HEAVY = "app.compute"  # imports torch and timm
+HEAVY = "app.work.models"  # imports torch and timm
 EXAMPLE_PAIR = 0  # of the first ten pairs, one whose digits are both among the top two
 
 

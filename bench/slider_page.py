@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from app.appearance import dark
 from app.components.budget_slider import budget_slider
+from app.look.appearance import dark
 from bench.made_up import LIVE, budget_table, keep_busy, spare_the_collector
 
 spare_the_collector()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.charts import DARK_BITS, LIGHT_BITS
 from app.components.budget_table import BudgetTable
+from app.look.charts import DARK_BITS, LIGHT_BITS
 from quant.primitives.bits import MENU
 
 

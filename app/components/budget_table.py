@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app import units
-from app.charts import KINDS
+from app.look import units
+from app.look.charts import KINDS
 from quant.primitives.bits import MENU
 
 Band = tuple[float, float, float]  # a predicted accuracy: low, middle, high, of 1

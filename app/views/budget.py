@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import compute, run_state, spending, state
-from app.evaluations import Measuring
-from app.panels import below, objective, slider
-from app.panels.objective import Chosen
-from app.panels.slider import Shown
-from app.sidebar import Selected
-from app.spending import Spending
+from app.budget import settings, slider, tabs
+from app.budget.settings import Chosen
+from app.budget.slider import Shown
+from app.state import runs, selection
+from app.state.selection import Selected
+from app.work import models, spending
+from app.work.evaluations import Measuring
+from app.work.spending import Spending
 from quant.allocation.budget import Infeasible
 
 
 def main() -> None:
     st.header("Spend bits where they matter")
-    selected = state.current()
+    selected = selection.current()
     if selected is None:
         st.info("Choose a model in the sidebar.")
         return
@@ -39,8 +40,8 @@ def main() -> None:
 def _shown(selected: Selected) -> Shown | None:
     """Show the controls and return what they give; None where that is still to come."""
     _take_over(selected)
-    chosen = objective.settings(selected)
-    found = objective.obtain(selected, chosen)
+    chosen = settings.settings(selected)
+    found = settings.obtain(selected, chosen)
     shown = None if found is None else _prepared(selected, chosen, found)
     if found is not None and shown is not None:
         _under(shown, found)
@@ -49,23 +50,25 @@ def _shown(selected: Selected) -> Shown | None:
 
 def _take_over(selected: Selected) -> None:
     """Lock the layers as a run does that was handed over."""
-    recipe = run_state.handed_over()
+    recipe = runs.handed_over()
     if recipe is not None and recipe.allocation and recipe.model_key == selected.loaded.key:
-        state.set_locks(selected.loaded.key, recipe.allocation)
+        selection.set_locks(selected.loaded.key, recipe.allocation)
 
 
 def _prepared(selected: Selected, chosen: Chosen, found: Spending) -> Shown | None:
     """Plan every budget; where there is no way, say what is in it and how to get it out."""
     measuring = _measuring(selected, chosen)
-    scored = compute.scores_of(selected.loaded, chosen.scoring)
+    scored = models.scores_of(selected.loaded, chosen.scoring)
     try:
         return slider.prepared(selected, found, measuring, scored)
     except Infeasible as error:
         st.error(f"There is no such budget. {str(error)[:1].upper()}{str(error)[1:]}.")
         key = selected.loaded.key
-        left = {name: bits for name, bits in state.locks(key).items() if name not in error.locks}
+        left = {
+            name: bits for name, bits in selection.locks(key).items() if name not in error.locks
+        }
         if error.locks:
-            st.button(f"Unlock {len(error.locks)}", on_click=state.set_locks, args=(key, left))
+            st.button(f"Unlock {len(error.locks)}", on_click=selection.set_locks, args=(key, left))
     except ValueError as error:
         st.error(f"{error}.")
     return None
@@ -73,15 +76,15 @@ def _prepared(selected: Selected, chosen: Chosen, found: Spending) -> Shown | No
 
 def _measuring(selected: Selected, chosen: Chosen) -> Measuring | None:
     """Return what budgets are measured with; None, said why, where that cannot be."""
-    most = compute.evaluation_limit(selected.loaded, selected.folder)
+    most = models.evaluation_limit(selected.loaded, selected.folder)
     if not most:
         st.warning(
-            f"The folder has no more than {compute.CALIBRATION_IMAGES} images, which calibrate: "
+            f"The folder has no more than {models.CALIBRATION_IMAGES} images, which calibrate: "
             "add some to measure on."
         )
         return None
     count = min(chosen.count, most)
-    images = compute.evaluation_set(selected.loaded, selected.folder, count)
+    images = models.evaluation_set(selected.loaded, selected.folder, count)
     try:
         return spending.measuring(selected, chosen.calibrating, images)
     except ValueError as error:
@@ -92,18 +95,18 @@ def _measuring(selected: Selected, chosen: Chosen) -> Measuring | None:
 def _under(shown: Shown, found: Spending) -> None:
     """Say what bits are spent by, and offer to unlock where all layers are as they were loaded."""
     key, layers = shown.selected.loaded.key, shown.plan.names
-    fixed = state.locks(key)
+    fixed = selection.locks(key)
     if len(fixed) == len(layers):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.info("All layers are locked, as loaded; the slider decides over unlocked ones.")
-            st.button("Unlock all", on_click=state.set_locks, args=(key, {}))
+            st.button("Unlock all", on_click=selection.set_locks, args=(key, {}))
     else:
-        st.caption(objective.said(shown.selected, found))
+        st.caption(settings.said(shown.selected, found))
 
 
 def _spend(shown: Shown) -> None:
     slider.show(shown)
-    below.show(shown)
+    tabs.show(shown)
 
 
 if __name__ == "__main__":

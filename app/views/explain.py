@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import gallery, question, state
-from app.gallery import Chosen
-from app.panels import controls, depth, heatmap, layer_detail, methods
-from app.sidebar import Selected
-from app.state import DEPTH_VIEW, MAP_VIEW, METHODS_VIEW
+from app.explain import controls, depth, heatmap, layer_detail, methods, question
+from app.parts import gallery
+from app.parts.gallery import Chosen
+from app.state import selection
+from app.state.selection import DEPTH_VIEW, MAP_VIEW, METHODS_VIEW, Selected
 from lrp.engine.interpreter import UnsupportedOperation
 from lrp.methods.catalogue import DEFAULT
 
 
 def main() -> None:
     st.header("Where does the decision come from?")
-    selected = state.current()
+    selected = selection.current()
     if selected is None:
         st.info("Choose a model in the sidebar.")
         return
@@ -38,7 +38,7 @@ def _view() -> str:
         [MAP_VIEW, METHODS_VIEW, DEPTH_VIEW],
         default=MAP_VIEW,
         required=True,
-        key=state.VIEW,
+        key=selection.VIEW,
         bind="query-params",
         label_visibility="collapsed",
     )

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import compute, quantizer_state, state
-from app.job_panel import result
-from app.layer_data import parts_of, passes_of
-from app.panels import (
-    layer_attention,
-    layer_clipping,
-    layer_controls,
-    layer_spread,
-    layer_widths,
-    lesson,
-    quantizer,
-)
-from app.quantizer_state import ALL_VIEW, LESSON_VIEW, ONE_VIEW
-from app.sidebar import Selected
+from app.layers import attention, clipping, controls, spread, widths
+from app.lesson import panel
+from app.parts import preset_picker
+from app.parts.job_panel import result
+from app.state import quantizer as quantizer_state
+from app.state import selection
+from app.state.quantizer import ALL_VIEW, LESSON_VIEW, ONE_VIEW
+from app.state.selection import Selected
+from app.work import models
+from app.work.layer_analyses import parts_of, passes_of
 from lrp.engine.interpreter import UnsupportedOperation
 
 
 def main() -> None:
     st.header("What does quantization do to a layer?")
     view = _view()
-    selected = state.current()
+    selected = selection.current()
     if view == LESSON_VIEW:
-        lesson.show()
+        panel.show()
     elif selected is None:
         st.info("Choose a model in the sidebar. The lesson needs none.")
     elif selected.images is None:
@@ -62,24 +58,24 @@ def _guarded(selected: Selected, view: str) -> None:
 
 def one_layer(selected: Selected) -> None:
     """Take one layer apart."""
-    layer, bits = layer_controls.choose(selected)
-    calibrating = compute.calibrating(selected.loaded, selected.folder, quantizer_state.preset())
-    st.caption(f"{layer_controls.facts(layer)} {quantizer.says()}")
+    layer, bits = controls.choose(selected)
+    calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.preset())
+    st.caption(f"{controls.facts(layer)} {preset_picker.says()}")
     result(passes_of(calibrating, [bits.activation]))
     found = result(parts_of(calibrating, layer.name, bits))
-    st.markdown(layer_controls.verdict(found.anatomy))
-    layer_spread.show(layer, found.anatomy)
+    st.markdown(controls.verdict(found.anatomy))
+    spread.show(layer, found.anatomy)
     if found.clipping is not None:
-        layer_clipping.show(found.clipping, bits)
-    layer_attention.show(selected, calibrating, layer)
-    layer_widths.curve(layer, calibrating)
+        clipping.show(found.clipping, bits)
+    attention.show(selected, calibrating, layer)
+    widths.curve(layer, calibrating)
 
 
 def whole_model(selected: Selected) -> None:
     """Show all layers at all widths."""
-    quantizer.choose()
-    calibrating = compute.calibrating(selected.loaded, selected.folder, quantizer_state.preset())
-    layer_widths.model(compute.layers_of(selected.loaded), calibrating)
+    preset_picker.choose()
+    calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.preset())
+    widths.model(models.layers_of(selected.loaded), calibrating)
 
 
 if __name__ == "__main__":

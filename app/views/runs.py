@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app import compute, run_history, run_state
-from app.panels import runs_changed, runs_chosen, runs_compare, runs_heatmap, runs_list
-from app.run_pair import Comparison, compared, why_not
+from app.runs import changed, heatmap, listing
+from app.runs import chosen as runs_chosen
+from app.runs import compare as runs_compare
+from app.runs.pair import Comparison, compared, why_not
+from app.state import runs as run_state
+from app.work import history, models
 from assets.sets.image_set import class_names
 from lrp.engine.interpreter import UnsupportedOperation
 from quant.history.runs import Run
@@ -17,14 +20,14 @@ from quant.history.runs import Run
 def main() -> None:
     st.header("What was measured?")
     try:
-        runs = run_history.history().listed()
+        runs = history.history().listed()
     except ValueError as error:
         st.error(f"{str(error).capitalize()}.")
         return
     if not runs:
         st.info("Nothing yet: let go of the slider on the Budget page, and what it buys is kept.")
         return
-    runs_list.show(runs)
+    listing.show(runs)
     chosen = next((run for run in runs if run.id == run_state.run()), None)
     if chosen is not None:
         runs_chosen.show(chosen, runs)
@@ -32,7 +35,7 @@ def main() -> None:
 
 
 def _compare(runs: Sequence[Run]) -> None:
-    pins = runs_list.pinned(runs)
+    pins = listing.pinned(runs)
     found = compared(pins)
     if found is None:
         st.caption(
@@ -60,11 +63,11 @@ def compare(found: Comparison) -> None:
     if selected is None:
         runs_compare.classes(found, ())
         return
-    runs_compare.bits(found, compute.layers_of(selected.loaded))
+    runs_compare.bits(found, models.layers_of(selected.loaded))
     runs_compare.classes(found, class_names(selected.loaded))
-    change = runs_changed.show(found, selected)
+    change = changed.show(found, selected)
     if change is not None:
-        runs_heatmap.show(found, change, selected)
+        heatmap.show(found, change, selected)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from app import budget_state, compute
-from app.jobs import JobQueue
-from app.tasks import Calibrating
+from app.state import budget
+from app.work import models
+from app.work.jobs import JobQueue
+from app.work.tasks import Calibrating
 from lrp.engine.layers import Layer
 from lrp.engine.progress import check
 from quant.allocation.objectives import LRP, PRODUCT, SENSITIVITY
@@ -41,7 +42,7 @@ def press(app: AppTest, label: str) -> None:
 
 
 def move(app: AppTest, row: int) -> None:
-    app.select_slider(key=budget_state.PLAIN_BUDGET).set_value(row).run()
+    app.select_slider(key=budget.PLAIN_BUDGET).set_value(row).run()
     assert not app.exception
 
 
@@ -71,7 +72,7 @@ def errors(app: AppTest) -> list[str]:
 
 
 def layers() -> tuple[Layer, ...]:
-    return compute.layers_of(made.model(MODEL))
+    return models.layers_of(made.model(MODEL))
 
 
 def metrics(app: AppTest) -> dict[str, tuple[str, str]]:
@@ -93,7 +94,7 @@ def figures(app: AppTest) -> dict[str, dict[str, str]]:
 
 
 def slider(app: AppTest) -> list[str]:
-    return app.select_slider(key=budget_state.PLAIN_BUDGET).options
+    return app.select_slider(key=budget.PLAIN_BUDGET).options
 
 
 def number(text: str) -> float:
@@ -105,7 +106,7 @@ def number(text: str) -> float:
 
 def made_up(name: str, how: str = ESTIMATED) -> Sensitivity:
     """Return sensitivities by chance, which fall as widths grow."""
-    names = tuple(layer.name for layer in compute.layers_of(made.model(name)))
+    names = tuple(layer.name for layer in models.layers_of(made.model(name)))
     losses = np.random.default_rng(0).random((2, len(names), 1)) * 4.0 ** -np.array(MENU)
     return Sensitivity(names, MENU, *losses, how, 32)
 
@@ -116,7 +117,7 @@ def know_sensitivities(name: str, folder: str | None = None) -> None:
 
 
 def calibrating(name: str, folder: str | None = None) -> Calibrating:
-    return compute.calibrating(made.model(name), folder, DEFAULT)
+    return models.calibrating(made.model(name), folder, DEFAULT)
 
 
 def write_pictures(folder: Path, count: int) -> None:
@@ -141,7 +142,7 @@ class Gate:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.opened = threading.Event()
-        monkeypatch.setattr("app.evaluations.stream", self)
+        monkeypatch.setattr("app.work.evaluations.stream", self)
 
     def __call__(self, *args: object, cancel: threading.Event, **options: object) -> Iterator[Step]:
         for step in stream(*args, cancel=cancel, **options):

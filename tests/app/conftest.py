@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import budget_state, compute
+from app.state import budget
+from app.work import models
 from quant.history.runs import FILE, Runs
 from tests.app import budget_pages as on
 
@@ -61,8 +62,8 @@ def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
 def nothing_goes_on() -> Iterator[None]:
     """Stop what a test left running, which the next one would wait for."""
     yield
-    on.stop_all(compute.jobs())
-    on.stop_all(compute.quick_jobs())
+    on.stop_all(models.jobs())
+    on.stop_all(models.quick_jobs())
 
 
 @pytest.fixture
@@ -76,9 +77,9 @@ def open_budget(
 
     def opened(begin: Callable[[AppTest], object] | None = None, **link: str) -> AppTest:
         app = open_page(**{"model": on.MODEL} | link)
-        app.session_state[budget_state.PLAIN] = True
-        app.session_state[budget_state.AUTO] = False
-        app.session_state[budget_state.IMAGES] = on.IMAGES
+        app.session_state[budget.PLAIN] = True
+        app.session_state[budget.AUTO] = False
+        app.session_state[budget.IMAGES] = on.IMAGES
         if begin is not None:
             begin(app)
         app.switch_page("app/views/budget.py").run()

@@ -1,0 +1,104 @@
+"""Every layer as a row; the allocation as a file, both ways; the link."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import streamlit as st
+
+from app.budget.slider import Shown
+from app.look.charts import KINDS
+from app.state import budget, selection
+from app.work import models
+from quant.allocation.allocation_file import from_json, to_json
+from quant.allocation.cost import cost, uniform_cost
+from quant.primitives.bits import Allocation
+
+
+def show(shown: Shown) -> None:
+    """Show the bits of every layer, and let them be taken away, brought back and shared."""
+    loaded, solution = shown.selected.loaded, shown.plan.solution(shown.row)
+    rows = layer_rows(shown)
+    st.caption(
+        f"Expected loss {solution.loss:.4g}, and no allocation within this budget has less than "
+        f"{solution.bound:.4g}: at most {solution.gap:.2%} above the best there can be."
+    )
+    st.dataframe(rows, hide_index=True, alt="bits of every layer")
+    layers = models.layers_of(loaded)
+    others = models.other_parameters_of(loaded)
+    spent = cost(layers, solution.allocation, others)
+    even = uniform_cost(layers, solution.average_bits, others)
+    preset = shown.measuring.calibrating.preset.name if shown.measuring else None
+    payload = to_json(loaded.name, solution, spent, even, preset)
+    name = f"{loaded.name}-{shown.table.text(shown.row).strip().replace(' ', '')}"
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.download_button(
+            "Allocation as JSON", json.dumps(payload, indent=2), f"{name}.json",
+            icon=":material/download:", help="For `python -m quant evaluate --allocation`.",
+        )  # fmt: skip
+        st.download_button(
+            "Table as CSV", rows.to_csv(index=False), f"{name}.csv", icon=":material/download:"
+        )
+    _bring(shown)
+    st.caption("This view as a link, without locks:")
+    st.code(_link(), language=None)
+
+
+def layer_rows(shown: Shown) -> pd.DataFrame:
+    """Return one row a layer: bits, what they are expected to lose, size, work."""
+    losses, allocation = shown.spending.losses, shown.plan.allocation(shown.row)
+    locks = selection.locks(shown.selected.loaded.key)
+    column = {width: index for index, width in enumerate(losses.widths)}
+    found = []
+    for index, layer in enumerate(models.layers_of(shown.selected.loaded)):
+        bits = allocation[layer.name]
+        found.append(
+            {
+                "layer": layer.name,
+                "kind": KINDS[layer.kind],
+                "weight bits": bits.weight,
+                "activation bits": bits.activation,
+                "locked": layer.name in locks,
+                "loss of weights": losses.weight[index, column[bits.weight]],
+                "loss of activations": losses.activation[index, column[bits.activation]],
+                "weights": layer.parameters,
+                "multiply-adds": layer.macs,
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def _bring(shown: Shown) -> None:
+    """Load an allocation from a file: its layers are locked at its bits."""
+    file = st.file_uploader(
+        "Load an allocation (JSON)",
+        type=["json"],
+        key=budget.IMPORT,
+        help="One that was downloaded here, or that `python -m quant allocate --json` wrote. Its "
+        "layers are locked at its bits.",
+    )
+    if file is None or not selection.newly_uploaded(file.file_id):
+        return
+    try:
+        allocation = read(file.getvalue(), shown)
+    except ValueError as error:
+        st.error(f"{file.name}: {error}. What was there stays.")
+        return
+    selection.set_locks(shown.selected.loaded.key, allocation)
+    st.rerun()
+
+
+def read(data: bytes, shown: Shown) -> Allocation:
+    """Read an allocation of this model; ValueError says what is wrong with it."""
+    try:
+        payload = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError):  # the latter for brackets within brackets
+        raise ValueError("it is not JSON: give what the download wrote") from None
+    return from_json(payload, models.layers_of(shown.selected.loaded))
+
+
+def _link() -> str:
+    address = str(st.context.url or "").partition("?")[0]
+    query = "&".join(f"{key}={st.query_params[key]}" for key in st.query_params)
+    return f"{address}?{query}" if query else address

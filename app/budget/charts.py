@@ -1,0 +1,169 @@
+"""Draw what budgets buy: accuracy against cost, and the path along which layers gain bits. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+
+from app.components.budget_table import BudgetTable
+from app.look import units
+from app.look.charts import DARK_BITS, LIGHT_BITS, MARGIN, ink
+from app.state.budget import UNITS
+from app.work.budget_axis import Axis
+from quant.allocation.cost import Cost
+from quant.allocation.path import BudgetPlan
+from quant.history.runs import Run
+from quant.primitives.bits import MENU
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one kind of configuration is drawn: a symbol, and a colour by theme."""
+
+    symbol: str
+    light: str
+    dark: str
+
+
+LOOKS = {
+    "float": Look("diamond", "#5c6673", "#9aa5b1"),
+    "uniform": Look("square", "#b87a00", "#e69f00"),
+    "sensitivity": Look("circle", "#0072b2", "#56b4e9"),
+    "lrp-x-sensitivity": Look("triangle-up", "#009e73", "#2bbf93"),
+    "lrp": Look("triangle-down", "#d55e00", "#e8743b"),
+    "random": Look("x", "#b8609a", "#cc79a7"),
+    "reversed": Look("cross", "#3596d4", "#f0e442"),
+}
+OTHER = Look("star", "#1b2430", "#e6ebf2")
+AXES = {"Model size": "size", "BitOps": "BitOps"}
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A measured configuration: what it is called, what kind it is, what it costs."""
+
+    run: Run
+    name: str
+    kind: str
+    cost: Cost
+
+
+def trade_off(
+    points: Sequence[Point], table: BudgetTable | None, row: int, axis: str, dark: bool
+) -> go.Figure:
+    """Plot top-1 with its 95 % interval against "size" (MB) or "BitOps" (G).
+
+    Args:
+        table: the plan, for the predicted curve with its band; None draws none.
+        row: the chosen budget's.
+    """
+    figure = go.Figure()
+    if table is not None and table.mixed.predicted is not None:
+        _predicted(figure, table, row, axis, dark)
+    for kind in sorted(
+        {point.kind for point in points}, key=lambda kind: (kind not in LOOKS, kind)
+    ):
+        found = [point for point in points if point.kind == kind]
+        figure.add_trace(_measured(kind, found, axis, dark))
+    title = "model size (MB)" if axis == "size" else "BitOps per image (G)"
+    figure.update_layout(height=440, margin=MARGIN, legend={"orientation": "h", "y": 1.12})
+    figure.update_xaxes(title=title, type="log", tickformat=".3~g")
+    figure.update_yaxes(title="top-1 accuracy (%)")
+    return figure
+
+
+def _cost(cost: Cost, axis: str) -> float:
+    return cost.size_bytes / 1e6 if axis == "size" else cost.bitops / 1e9
+
+
+def _measured(kind: str, points: Sequence[Point], axis: str, dark: bool) -> go.Scatter:
+    look = LOOKS.get(kind, OTHER)
+    found = [p.run.counts.evaluation(0) for p in points]
+    texts = [
+        f"{p.name} {p.run.recipe.preset if p.run.recipe.allocation else ''}, "
+        f"{units.count(e.images)} images"
+        for p, e in zip(points, found, strict=True)
+    ]
+    return go.Scatter(
+        name=kind,
+        x=[_cost(p.cost, axis) for p in points],
+        y=[100 * e.top1 for e in found],
+        error_y={
+            "type": "data",
+            "array": [100 * (e.top1_high - e.top1) for e in found],
+            "arrayminus": [100 * (e.top1 - e.top1_low) for e in found],
+            "thickness": 1.5,
+            "width": 4,
+        },
+        mode="markers",
+        marker={"size": 11, "symbol": look.symbol, "color": look.dark if dark else look.light},
+        customdata=[p.run.id for p in points],
+        text=texts,
+        hovertemplate="%{text}<br>top-1 %{y:.1f} %, measured<extra></extra>",
+    )
+
+
+def _predicted(figure: go.Figure, table: BudgetTable, row: int, axis: str, dark: bool) -> None:
+    """Add the predicted curve, its band, and a ring at the chosen budget."""
+    bands = 100 * np.array(table.mixed.predicted)
+    costs = (
+        np.array(table.mixed.size) / 1e6 if axis == "size" else (np.array(table.mixed.bitops) / 1e9)
+    )
+    colour = ink(dark)
+    line = {"color": colour, "width": 1, "dash": "dot"}
+    none = {"mode": "lines", "hoverinfo": "skip", "line": {"width": 0}, "showlegend": False}
+    order = np.argsort(costs, kind="stable")
+    figure.add_trace(go.Scatter(x=costs[order], y=bands[order, 2], **none))
+    figure.add_trace(
+        go.Scatter(x=costs[order], y=bands[order, 0], fill="tonexty",
+                   fillcolor="rgba(128,140,160,0.18)", **none)
+    )  # fmt: skip
+    middle = {"name": "predicted", "mode": "lines", "line": line}
+    said = "predicted %{y:.1f} %<extra></extra>"
+    figure.add_trace(go.Scatter(x=costs[order], y=bands[order, 1], hovertemplate=said, **middle))
+    ring = {"size": 15, "symbol": "circle-open", "color": colour, "line": {"width": 2}}
+    here = {"name": "this budget, predicted", "mode": "markers", "marker": ring}
+    said = f"this budget: {said}"
+    figure.add_trace(go.Scatter(x=[costs[row]], y=[bands[row, 1]], hovertemplate=said, **here))
+
+
+def path(
+    axis: Axis, plan: BudgetPlan, labels: Mapping[str, str], side: str, row: int, dark: bool
+) -> go.Figure:
+    """Paint every layer's bits along the budget: where a row's colour changes, bits were bought.
+
+    Args:
+        labels: block by layer name, to mark the edges of blocks.
+        side: "weight" or "activation".
+        row: the chosen budget's, marked by a line.
+    """
+    bits = getattr(plan, side).T
+    colours = DARK_BITS if dark else LIGHT_BITS
+    steps = [
+        [edge, colour]
+        for index, colour in enumerate(colours)
+        for edge in (index / len(colours), (index + 1) / len(colours))
+    ]
+    figure = go.Figure(
+        go.Heatmap(
+            x=list(axis.values), y=list(plan.names), z=bits, zmin=MENU[0] - 0.5,
+            zmax=MENU[-1] + 0.5, colorscale=steps,
+            colorbar={"title": "bits", "tickvals": list(MENU), "thickness": 12},
+            hovertemplate="%{y}<br>at %{x:.3g}: %{z} bits<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.add_vline(x=axis.values[row], line={"color": "#d55e00", "width": 2})
+    names, blocks = list(plan.names), [labels[name] for name in plan.names]
+    inside = [
+        names[round(blocks.index(b) + (blocks.count(b) - 1) / 2)]
+        for b in dict.fromkeys(blocks)
+        if b
+    ]
+    texts = [f"block {labels[name]}" for name in inside]
+    figure.update_yaxes(autorange="reversed", tickvals=inside, ticktext=texts)
+    figure.update_xaxes(title=UNITS[axis.unit])
+    figure.update_layout(height=max(320, 7 * len(names)), margin=MARGIN)
+    return figure

@@ -1,0 +1,126 @@
+"""The evaluation that the slider starts when it is let go: accuracy as it narrows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import streamlit as st
+
+from app.look import units
+from app.parts.job_panel import progress_text
+from app.state import budget
+from app.state.budget import Started
+from app.work import models, spending
+from app.work.evaluations import Live, Measuring, Wish
+from app.work.jobs import CANCELLED, DONE, FAILED, Job
+
+POLL_SECONDS = 0.3
+PRECISIONS = {0.0: "all images", 0.02: "± 2 points", 0.01: "± 1 point", 0.005: "± 0.5 points"}
+
+
+def precision() -> float | None:
+    """Return the precision at which evaluations may stop; None: never before the last image."""
+    return st.session_state.get(budget.PRECISION) or None
+
+
+def stop() -> None:
+    """Stop the evaluation that is running for this session, as the slider moves on."""
+    job = _job()
+    if job is not None and job.live:
+        models.cancel(job)
+    budget.keep_live(None)
+
+
+def start(measuring: Measuring, wish: Wish) -> None:
+    """Measure what the slider was let go at; a sweep of this session makes way meanwhile."""
+    stop()
+    _pause()
+    job = spending.start_evaluation(measuring, wish, precision())
+    budget.keep_live(Started(job.key, measuring.key))
+
+
+def show(measuring: Measuring) -> None:
+    """Show the evaluation, and look again while it goes on; one of anything else is stopped."""
+    started = budget.live()
+    if started is not None and started.of != measuring.key:
+        stop()
+    job = _job()
+    live = job is not None and job.live
+    if job is not None and not live:
+        _resume()
+    st.fragment(_panel, run_every=POLL_SECONDS if live else None)(live)
+
+
+def _cancel() -> None:
+    """Stop the evaluation at the user's word: what it found stays on the screen."""
+    job = _job()
+    if job is not None:
+        models.cancel(job)
+        if models.left_to_others(job):
+            budget.keep_live(None)
+
+
+def _pause() -> None:
+    sweep = budget.sweep()
+    job = None if sweep is None else models.jobs().find(sweep.key)
+    if sweep is not None and job is not None and job.live:
+        budget.keep_sweep(replace(sweep, paused=True))
+        models.cancel(job)
+
+
+def _resume() -> None:
+    sweep = budget.sweep()
+    if sweep is not None and sweep.paused:
+        sweep.begin()
+        budget.keep_sweep(replace(sweep, paused=False))
+
+
+def _job() -> Job | None:
+    started = budget.live()
+    return None if started is None else models.jobs().find(started.key)
+
+
+def _panel(was_live: bool) -> None:
+    job = _job()
+    if job is None:
+        st.caption("Let go of the slider and its budget is measured here.")
+        return
+    if was_live and not job.live:
+        st.rerun()  # the charts below have a new point
+    with st.container(border=True):
+        if job.state == FAILED:
+            st.error(f"{job.title} failed: {job.error}")
+        elif job.state == CANCELLED:
+            st.info("Stopped; what was measured is kept and can be gone on with.")
+        found = job.result if job.state == DONE else job.so_far
+        if found is not None:
+            _figures(found, job.live)
+        if job.live:
+            _running(job)
+
+
+def _figures(found: Live, live: bool) -> None:
+    """State the accuracy so far, with what is known of its error."""
+    e = found.evaluation
+    columns = st.columns(3, vertical_alignment="top")
+    _figure(columns[0], "Top-1, measured", units.share(e.top1),
+            units.unbroken(f"95 %: {units.interval(e.top1_low, e.top1_high)}"))  # fmt: skip
+    _figure(columns[1], "Against float, same images", units.points(e.difference),
+            f"95 %: {units.points_between(e.difference_low, e.difference_high)}")  # fmt: skip
+    _figure(columns[2], "Agrees with float", units.share(e.agreement),
+            f"divergence {e.divergence:.3f} nats")  # fmt: skip
+    done = units.count(e.images)
+    note = "" if e.images == found.wanted else f" of {units.count(found.wanted)}"
+    more = "so far" if live else "in all" if not note else "enough for the precision asked"
+    runs = "" if found.path is None else f" Layers run as {found.path}."
+    st.caption(f"{found.wish.objective} {found.wish.budget}: {done}{note} images, {more}.{runs}")
+
+
+def _figure(place: st.delta_generator.DeltaGenerator, label: str, value: str, under: str) -> None:
+    place.metric(label, value, under, delta_color="off", delta_arrow="off")
+
+
+def _running(job: Job) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(job.share, text=progress_text(job, models.jobs()))
+        st.button("Stop", key="stop-live", icon=":material/stop:", on_click=_cancel)

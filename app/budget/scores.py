@@ -1,0 +1,171 @@
+"""Contribution scores: how much each layer carries, and how sure that is."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.look import charts, units
+from app.look.appearance import dark
+from app.parts import job_panel
+from app.state import selection
+from app.state.selection import Selected
+from app.work import models
+from app.work.tasks import Scoring
+from assets.models.load import LoadedModel
+from assets.sets.image_set import has_digits
+from lrp.propagation.scores import STATISTICS, ContributionScores
+
+RULES = {"LRP-QViT": "LRP_QVIT", "AttnLRP": "ATTN_LRP", "AttnLRP, gamma": "ATTN_LRP_GAMMA"}
+STEADY, SHAKY = 0.95, 0.8  # rank correlations between halves of the images: our reading
+WHAT = {
+    "positive-sum": "Sum of what speaks for",
+    "mean-positive": "Mean of what speaks for",
+    "absolute-sum": "Sum for and against",
+}
+COUNTS = (8, 16, 32, 64, 128, 256)
+
+
+def settings(selected: Selected) -> Scoring:
+    """Let the user choose the rules, the statistic and how many images to score on."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        rules = st.segmented_control(
+            "Relevance rules",
+            list(RULES),
+            default=next(iter(RULES)),
+            required=True,
+            key=selection.SCORE_RULES,
+            bind="query-params",
+            help="By which rules the layers' relevance is propagated.",
+        )
+        statistic = st.selectbox(
+            "Score",
+            STATISTICS,
+            key=selection.SCORE_STATISTIC,
+            bind="query-params",
+            format_func=lambda name: WHAT.get(name, name),
+            width=200,
+            help="What is taken of a layer's relevance. The sum of the positive part is our "
+            "reading of LRP-QViT; its mean favours layers with narrow inputs.",
+        )
+        count = _count(selected)
+    images = models.calibration_set(selected.loaded, selected.folder, count)
+    return Scoring(images, RULES[rules or next(iter(RULES))], statistic or STATISTICS[0])
+
+
+def _count(selected: Selected) -> int:
+    most = len(models.calibration_set(selected.loaded, selected.folder, COUNTS[-1]))
+    counts = [c for c in COUNTS if c < most] + [most]
+    return st.select_slider(
+        "Calibration images",
+        counts,
+        value=min(models.CALIBRATION_IMAGES, most),
+        key=selection.SCORE_IMAGES,
+        persist_state="session",
+        width=220,
+        help="More images give steadier scores and take longer. Images already scored are not "
+        "scored again.",
+    )
+
+
+def chosen(selected: Selected) -> Scoring:
+    """Return the scoring chosen on the budget page, from another page."""
+    rules = RULES.get(st.session_state.get(selection.SCORE_RULES) or "", "LRP_QVIT")
+    asked = st.session_state.get(selection.SCORE_STATISTIC)
+    count = st.session_state.get(selection.SCORE_IMAGES) or models.CALIBRATION_IMAGES
+    images = models.calibration_set(selected.loaded, selected.folder, count)
+    return Scoring(images, rules, asked if asked in STATISTICS else STATISTICS[0])
+
+
+def obtain(selected: Selected, scoring: Scoring) -> ContributionScores | None:
+    """Return the scores, or see to it that they come: with a job, or a button that starts one."""
+    scores = models.scores_of(selected.loaded, scoring)
+    if scores is not None:
+        return scores
+    key = models.score_key(selected.loaded, scoring)
+    job = models.jobs().find(key)
+    if has_digits(selected.loaded) and job_panel.due(key, job):  # seconds: not worth a question
+        job = models.start_scores(selected.loaded, scoring)
+    if job is not None:
+        job_panel.follow(job)
+    if job is None or not job.live:
+        st.button(
+            f"Score the layers on {len(scoring.images)} images",
+            icon=":material/play_arrow:",
+            type="primary",
+            on_click=_start,
+            args=(selected.loaded, scoring),
+        )
+    return None
+
+
+def _start(loaded: LoadedModel, scoring: Scoring) -> None:
+    selection.ask_again([models.score_key(loaded, scoring)])
+    models.start_scores(loaded, scoring)
+
+
+def show(selected: Selected, scores: ContributionScores) -> None:
+    """Show the scores with their spread."""
+    layers = models.layers_of(selected.loaded)
+    mean = scores.mean
+    table = charts.score_table(layers, mean, scores.sd, selection.layer())
+    best = max(mean, key=mean.__getitem__)
+    count = len(scores.per_image)
+    st.caption(
+        f"Each layer's share of relevance, averaged over {count} images; the thin lines "
+        f"are one standard deviation between images. **{best}** carries most: "
+        f"{units.share(mean[best])}. Click a bar to choose its layer on every page. "
+        f"{steadiness(scores)}"
+    )
+    st.vega_lite_chart(
+        table,
+        charts.score_spec(layers, dark()),
+        key=selection.SCORE_CHART,
+        on_select=_heard,
+        alt=f"share of relevance by layer, highest for {best}",
+    )
+    _chosen_layer(scores)
+
+
+def steadiness(scores: ContributionScores) -> str:
+    """Say whether these are enough images: whether halves of them rank the layers alike."""
+    found, count = scores.stability, len(scores.per_image)
+    if found is None:
+        return f"From {count} images it cannot be said how steady the ranks are: take 4 or more."
+    verdict = (
+        "these images are enough"
+        if round(found, 2) >= STEADY
+        else "more images would settle the middle ranks"
+        if round(found, 2) >= SHAKY
+        else "these are too few images: take more"
+    )
+    return f"Halves of the images rank the layers alike by **{found:.2f}** (1 is equal): {verdict}."
+
+
+def _heard() -> None:
+    picked = st.session_state[selection.SCORE_CHART].selection.get(charts.PICK) or []
+    if picked:
+        selection.choose_layer(picked[0]["layer"])
+
+
+def _chosen_layer(scores: ContributionScores) -> None:
+    name, mean = selection.layer(), scores.mean
+    if name not in mean:
+        return
+    spread = scores.sd[name]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(
+            f"**{name}** carries {units.share(mean[name], 2)} ± {units.share(spread, 2)}",
+            width="content",
+        )
+        st.page_link(
+            "app/views/explain.py",
+            label="Look into this layer",
+            icon=":material/arrow_forward:",
+            query_params={selection.VIEW: selection.DEPTH_VIEW, selection.LAYER_PARAMETER: name},
+        )
+        st.page_link(
+            "app/views/layers.py",
+            label="What quantization does to it",
+            icon=":material/arrow_forward:",
+            query_params={selection.LAYER_PARAMETER: name},
+        )

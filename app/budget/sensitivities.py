@@ -1,0 +1,67 @@
+"""Sensitivities: how far each layer's bits move the model's answer."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from app.look import charts
+from app.look.appearance import dark
+from app.state import budget
+from app.state.selection import Selected
+from app.work import models
+from quant.analysis.sensitivity import Sensitivity
+
+
+def show(selected: Selected, found: Sensitivity) -> None:
+    """Show every layer's sensitivity at one width, and all widths as a table."""
+    width = st.segmented_control(
+        "At",
+        found.widths,
+        default=4,
+        required=True,
+        format_func=lambda width: f"{width} bit",
+        key=budget.SENSED_WIDTH,
+        persist_state="session",
+    )
+    rows = table(found, width or 4)
+    most = rows.loc[rows["weights"].add(rows["activations"]).idxmax(), "layer"]
+    total = float(rows["weights"].sum() + rows["activations"].sum())
+    st.caption(
+        f"By how much, in thousandths of a nat, the answer diverges when one layer's weights or "
+        f"its input have {width} bits and all else is in float; {found.how} on {found.images} "
+        f"calibration images. Together {total:.0f}; **{most}** is the most sensitive."
+    )
+    layers = models.layers_of(selected.loaded)
+    st.vega_lite_chart(
+        charts.sensitivity_table(layers, rows),
+        charts.sensitivity_spec(layers, dark()),
+        alt=f"sensitivity by layer, highest for {most}",
+    )
+    with st.expander("The same as numbers", icon=":material/table_rows:"):
+        st.dataframe(rows, hide_index=True, alt="sensitivity by layer")
+        st.download_button(
+            "All widths as CSV", every(found).to_csv(index=False), "sensitivity.csv",
+            icon=":material/download:",
+        )  # fmt: skip
+
+
+def table(found: Sensitivity, width: int) -> pd.DataFrame:
+    """Return one row a layer, in thousandths of a nat."""
+    column = found.widths.index(width)
+    return pd.DataFrame(
+        {
+            "layer": found.names,
+            "weights": (1e3 * found.weight[:, column]).round(3),
+            "activations": (1e3 * found.activation[:, column]).round(3),
+        }
+    )
+
+
+def every(found: Sensitivity) -> pd.DataFrame:
+    """Return one row a layer with all widths, in nats."""
+    columns: dict[str, object] = {"layer": found.names}
+    for index, width in enumerate(found.widths):
+        columns[f"weights {width}"] = found.weight[:, index]
+        columns[f"activations {width}"] = found.activation[:, index]
+    return pd.DataFrame(columns)

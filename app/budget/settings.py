@@ -1,0 +1,278 @@
+"""What bits are spent by, in which unit, on which widths: the controls of the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from app.budget import live, locks, scores
+from app.look import units
+from app.parts import job_panel, preset_picker
+from app.state import budget, selection
+from app.state import quantizer as quantizer_state
+from app.state.selection import Selected
+from app.work import models, spending
+from app.work.spending import Spending
+from app.work.tasks import Calibrating, Scoring
+from assets.sets.image_set import has_digits
+from lrp.propagation.scores import ContributionScores
+from quant.allocation.budget import Limits
+from quant.allocation.objectives import LRP, SENSITIVITY, by_scores
+from quant.analysis.sensitivity import ESTIMATED, HOW, MEASURED, Sensitivity
+from quant.primitives.bits import MENU
+
+HELP = (
+    "**Sensitivity**: by how much the model's answer moves when a layer's weights, or its input, "
+    "have so many bits; the default, as it measured best. **LRP**: by contribution scores alone, "
+    "the paper's. **LRP × sensitivity**: their product."
+)
+COUNTS = (100, 250, 500, 1000, 2000, 5000)
+WORDS = {ESTIMATED: "Estimated", MEASURED: "Measured"}
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """What the controls say; `count` images are measured on."""
+
+    calibrating: Calibrating
+    scoring: Scoring
+    how: str
+    count: int
+
+
+def settings(selected: Selected) -> Chosen:
+    """Let the user choose the objective, the unit, the quantizer and, on demand, the rest."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        _objective()
+        _unit()
+        preset_picker.choose()
+        with st.popover("Options", icon=":material/tune:", width="content"):
+            _widths()
+            _limits()
+            how = _how()
+            st.divider()
+            count = _measuring(selected)
+            st.divider()
+            scoring = scores.settings(selected)
+        locks.show(selected)
+    calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.preset())
+    return Chosen(calibrating, scoring, how, count)
+
+
+def _objective() -> None:
+    chosen, choose = budget.objective(), budget.choose_objective
+    key, labels = budget.OBJECTIVE_CHOICE, budget.LABELS
+    _segments("Spend by", labels, key, chosen, choose, HELP)
+
+
+def _unit() -> None:
+    chosen, choose = budget.unit(), budget.choose_unit
+    help = "Average bits limit size and BitOps together, to those of uniform bits."
+    _segments("Budget in", budget.UNITS, budget.UNIT_CHOICE, chosen, choose, help)
+
+
+def _segments(
+    label: str,
+    options: dict[str, str],
+    key: str,
+    value: str,
+    choose: Callable[[str], None],
+    help: str,
+) -> None:
+    st.session_state[key] = value
+
+    def heard() -> None:
+        choose(st.session_state[key] or value)
+
+    st.segmented_control(
+        label, list(options), format_func=options.__getitem__, key=key, on_change=heard, help=help
+    )
+
+
+def _widths() -> None:
+    """Let the user choose the widths that hardware has, and whether both operands share them."""
+    st.session_state[budget.WIDTHS_CHOICE] = list(budget.widths())
+    st.session_state[budget.APART_CHOICE] = budget.tied()
+    st.pills(
+        "Widths",
+        MENU,
+        selection_mode="multi",
+        key=budget.WIDTHS_CHOICE,
+        on_change=lambda: budget.choose_widths(st.session_state[budget.WIDTHS_CHOICE]),
+        help="The bits a layer may have. Much hardware has 2, 4 and 8 only.",
+    )
+    st.toggle(
+        "Weights and activations alike",
+        key=budget.APART_CHOICE,
+        on_change=lambda: budget.choose_tied(st.session_state[budget.APART_CHOICE]),
+        help="Off, the two operands of a layer may have different bits, which measures better.",
+    )
+
+
+def _limits() -> None:
+    """Let the user limit what the slider does not."""
+    unit = budget.unit()
+    if unit != budget.SIZE:
+        _limit("Weights at most (MB)", budget.SIZE_LIMIT)
+    if unit != budget.BITOPS:
+        _limit("BitOps at most (G)", budget.BITOPS_LIMIT)
+
+
+def _limit(label: str, key: str) -> None:
+    st.number_input(
+        label,
+        min_value=0.0,
+        value=None,
+        placeholder="no other limit",
+        format="%.3f",
+        key=key,
+        persist_state="session",
+        help="Holds besides the slider's budget, in decimal units.",
+    )
+
+
+def _how() -> str:
+    found = st.segmented_control(
+        "Sensitivities",
+        HOW,
+        default=ESTIMATED,
+        required=True,
+        format_func=WORDS.__getitem__,
+        key=budget.HOW_CHOICE,
+        persist_state="session",
+        help="Estimated from one pass and its gradients: seconds. Measured with one layer "
+        "quantized at a time: minutes.",
+    )
+    return found or ESTIMATED
+
+
+def _measuring(selected: Selected) -> int:
+    """Let the user choose how budgets are measured; return on how many images."""
+    most = models.evaluation_limit(selected.loaded, selected.folder)
+    count = _count(most) if most else 0
+    st.selectbox(
+        "Stop at",
+        list(live.PRECISIONS),
+        format_func=live.PRECISIONS.__getitem__,
+        key=budget.PRECISION,
+        persist_state="session",
+        help="A measurement may stop once its difference to float is known so well.",
+    )
+    st.toggle(
+        "Measure on release",
+        value=True,
+        key=budget.AUTO,
+        persist_state="session",
+        help="Letting go of the slider starts a measurement; moving it stops that again.",
+    )
+    st.toggle(
+        "Plain slider",
+        key=budget.PLAIN,
+        persist_state="session",
+        help="Without the drawing in the browser: a slider that is heard when it is let go.",
+    )
+    return count
+
+
+def _count(most: int) -> int:
+    counts = [c for c in COUNTS if c < most] + [most]
+    return st.select_slider(
+        "Images to measure on",
+        counts,
+        value=counts[min(2, len(counts) - 1)],
+        format_func=lambda c: f"all {units.count(c)}" if c == most else units.count(c),
+        key=budget.IMAGES,
+        persist_state="session",
+        help="More images narrow the interval: four times as many halve it.",
+    )
+
+
+def obtain(selected: Selected, chosen: Chosen) -> Spending | None:
+    """Return how bits are spent. What it is made of comes by jobs; until then by LRP, or None."""
+    objective = budget.objective()
+    sensitivity = spending.sensitivity_of(chosen.calibrating, chosen.how)
+    if objective == SENSITIVITY and sensitivity is not None:
+        found = models.scores_of(selected.loaded, chosen.scoring)  # not waited for: not needed
+    else:
+        found = scores.obtain(selected, chosen.scoring)
+    if sensitivity is None:
+        _offer_sensitivity(selected, chosen, asked=objective != LRP)
+    losses = spending.losses_of(objective, found, sensitivity)
+    if losses is None and found is None:
+        return None
+    if losses is None:
+        assert found is not None
+        objective, losses = LRP, by_scores(found.mean)
+        st.caption("Until then bits are spent by contribution scores alone.")
+    parts = _parts(objective, selected, chosen, found, sensitivity)
+    return Spending(losses, sensitivity, parts, budget.unit(), budget.widths(),
+                    budget.tied(), other_limits())  # fmt: skip
+
+
+def _parts(
+    objective: str,
+    selected: Selected,
+    chosen: Chosen,
+    found: ContributionScores | None,
+    sensitivity: Sensitivity | None,
+) -> tuple[Any, ...]:
+    """Name the losses, for caches."""
+    scored = () if found is None else models.score_key(selected.loaded, chosen.scoring)
+    sensed = () if sensitivity is None else (chosen.how, *chosen.calibrating.key)
+    if objective == LRP:
+        return objective, scored
+    return (objective, sensed) if objective == SENSITIVITY else (objective, scored, sensed)
+
+
+def other_limits() -> Limits:
+    """Return the limits that hold besides the slider's."""
+    size = st.session_state.get(budget.SIZE_LIMIT)
+    work = st.session_state.get(budget.BITOPS_LIMIT)
+    unit, nothing = budget.unit(), Limits()
+    return Limits(
+        size * 8e6 if size and unit != budget.SIZE else nothing.weight_bits,
+        work * 1e9 if work and unit != budget.BITOPS else nothing.bitops,
+    )
+
+
+def _offer_sensitivity(selected: Selected, chosen: Chosen, asked: bool) -> None:
+    """See to it that sensitivities come: by themselves where that takes seconds, else on demand."""
+    key = spending.sensitivity_key(chosen.calibrating, chosen.how)
+    job = models.jobs().find(key)
+    quick = has_digits(selected.loaded) and chosen.how == ESTIMATED
+    if asked and quick and job_panel.due(key, job):
+        job = spending.start_sensitivity(chosen.calibrating, chosen.how)
+    if job is not None:
+        job_panel.follow(job)
+    if asked and (job is None or not job.live):
+        st.button(
+            f"Find how sensitive the layers are ({WORDS[chosen.how].lower()})",
+            icon=":material/play_arrow:",
+            type="primary",
+            on_click=_start,
+            args=(chosen.calibrating, chosen.how),
+            help="Calibrates the quantizers at every width first; what is made is kept on disk.",
+        )
+
+
+def _start(chosen: Calibrating, how: str) -> None:
+    selection.ask_again([spending.sensitivity_key(chosen, how)])
+    spending.start_sensitivity(chosen, how)
+
+
+def said(selected: Selected, found: Spending) -> str:
+    """Say what bits are spent by."""
+    fixed = len(selection.locks(selected.loaded.key))
+    layers = "1 layer is" if fixed == 1 else f"{fixed} layers are"
+    locked = f" {layers} locked by hand." if fixed else ""
+    by = {
+        LRP: "Bits go to the layers that carry most relevance, by Ω 4⁻ᵇ.",
+        SENSITIVITY: "Bits go where they keep the model's answer closest to float's.",
+    }.get(
+        found.losses.objective,
+        "Bits go where they keep the answer closest to float's, weighted by relevance.",
+    )
+    return f"{by}{locked}"

@@ -1,0 +1,128 @@
+"""The budget: a slider over the whole path of budgets, drawn in the browser. Reruns alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from app.budget import live
+from app.budget import table as plans
+from app.components.budget_slider import budget_slider
+from app.components.budget_table import BudgetTable
+from app.components.plain_budget import plain_budget_slider
+from app.look.appearance import dark
+from app.state import address, budget, selection
+from app.state.selection import Selected
+from app.work import models, spending
+from app.work.budget_axis import Axis
+from app.work.evaluations import Measuring, Wish
+from app.work.spending import Spending
+from lrp.propagation.scores import ContributionScores
+from quant.allocation.path import BudgetPlan
+from quant.primitives.bits import LayerBits
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What the page shows a budget of.
+
+    Attributes:
+        measuring: None where there is nothing to measure on, or with.
+    """
+
+    selected: Selected
+    spending: Spending
+    axis: Axis
+    plan: BudgetPlan
+    table: BudgetTable
+    measuring: Measuring | None
+    scores: ContributionScores | None
+
+    @property
+    def row(self) -> int:
+        """The row of the chosen budget: the nearest that the locks leave."""
+        unit = self.axis.unit
+        value = selection.budget() if unit == budget.AVERAGE else budget.value(unit)
+        middle = self.axis.values[len(self.axis.values) // 3]
+        return self.axis.row(middle if value is None else value)
+
+    def wish(self, row: int) -> Wish:
+        """Return what measuring a row means."""
+        value = self.table.text(row).strip()
+        return Wish(self.plan.allocation(row), self.plan.objective, self.words(value))
+
+    def words(self, value: str) -> str:
+        """Say a budget with what else decided the bits."""
+        tied = " W=A" if self.spending.tied else ""
+        locked = selection.locks(self.selected.loaded.key)
+        return f"{value}{tied}" + (f", {len(locked)} locked" if locked else "")
+
+
+def show(shown: Shown) -> None:
+    """Show the slider and, under it, what measuring its budget gives."""
+    locks = selection.locks(shown.selected.loaded.key)
+    key = budget.PLAIN_BUDGET if _plain() else budget.BUDGET
+
+    def committed(row: int) -> None:
+        _choose(shown.axis, row)
+        if shown.measuring is not None and st.session_state.get(budget.AUTO, True):
+            live.start(shown.measuring, shown.wish(row))
+
+    def locked(name: str) -> None:
+        lock(shown, name)
+        st.session_state[budget.RELOCKED] = True
+
+    draw = plain_budget_slider if _plain() else budget_slider
+    theme = {} if _plain() else {"dark": dark()}
+    draw(shown.table, shown.row, locks.keys(), selection.layer(), key, committed, live.stop, locked,
+         selection.choose_layer, **theme)  # fmt: skip
+    address.show()
+    if st.session_state.pop(budget.RELOCKED, False):
+        st.rerun()  # other locks, another plan
+    if shown.measuring is not None:
+        live.show(shown.measuring)
+
+
+def _plain() -> bool:
+    return bool(st.session_state.get(budget.PLAIN))
+
+
+def _choose(axis: Axis, row: int) -> None:
+    if axis.unit == budget.AVERAGE:
+        selection.choose_budget(axis.values[row])
+    else:
+        budget.choose_value(axis.unit, axis.values[row])
+
+
+def lock(shown: Shown, name: str) -> None:
+    """Lock a layer at the bits it has now, or unlock it."""
+    model = shown.selected.loaded.key
+    fixed = selection.locks(model)
+    if fixed.pop(name, None) is None:
+        fixed[name] = shown.plan.allocation(shown.row)[name]
+    selection.set_locks(model, fixed)
+
+
+def prepared(
+    selected: Selected,
+    found: Spending,
+    measuring: Measuring | None,
+    scores: ContributionScores | None,
+) -> Shown:
+    """Plan every budget and work out all that the slider can show; Infeasible where none is."""
+    loaded = selected.loaded
+    locks: dict[str, LayerBits] = selection.locks(loaded.key)
+    axis, plan = spending.plan_of(loaded, found, locks)
+    runs = [] if measuring is None else measuring.done()
+    prediction = spending.prediction_of(runs, found.expected)
+    table = plans.table_of(
+        models.layers_of(loaded),
+        models.other_parameters_of(loaded),
+        axis,
+        plan,
+        found.expected,
+        prediction,
+        spending.float_top1(runs),
+    )
+    return Shown(selected, found, axis, plan, table, measuring, scores)

@@ -1,0 +1,219 @@
+"""From a budget to what the slider shows: the path of budgets, priced and put into words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import pandas as pd
+
+from app.components.budget_table import Band, BudgetTable, Figures, Plain
+from app.look import units
+from app.look.charts import short_block
+from app.state.budget import AVERAGE, BITOPS, SIZE
+from app.work.budget_axis import Axis
+from lrp.engine.layers import Layer
+from quant.allocation.cost import cost, uniform_cost
+from quant.allocation.objectives import Losses
+from quant.allocation.path import BudgetPlan
+from quant.evaluation.prediction import Prediction
+from quant.primitives.bits import MENU, LayerBits, uniform
+
+
+def table_of(
+    layers: Sequence[Layer],
+    others: int,
+    axis: Axis,
+    plan: BudgetPlan,
+    expected: Losses | None,
+    prediction: Prediction | None,
+    float_top1: float | None,
+) -> BudgetTable:
+    """Put a plan into the form the slider draws.
+
+    Args:
+        others: parameters that stay in float.
+        expected: what allocations are expected to lose, in nats; None predicts nothing.
+    """
+    known = prediction is not None and expected is not None and float_top1 is not None
+    plain = cost(layers, {}, others)
+    mixed = _figures(layers, others, plan.weight, plan.activation)
+    widths = np.clip(np.floor(np.array(plan.average_bits) + 1e-9), MENU[0], MENU[-1]).astype(int)
+    even = _uniform(layers, others, widths)
+    if known:
+        assert prediction is not None and expected is not None and float_top1 is not None
+        losses = expected.at(plan.weight, plan.activation).sum(1).tolist()
+        by_width = {w: expected.of(uniform(layers, w, w)) for w in set(widths.tolist())}
+        mixed = _with(mixed, _bands(prediction, losses, float_top1))
+        even = _with(even, _bands(prediction, [by_width[w] for w in widths.tolist()], float_top1))
+    return BudgetTable(
+        label={AVERAGE: "Average bits", SIZE: "Weights", BITOPS: "BitOps"}[axis.unit],
+        unit={AVERAGE: " bit", SIZE: " MB", BITOPS: " G"}[axis.unit],
+        digits=_digits(axis.values),
+        values=axis.values,
+        layers=[(la.name, short_block(la.block), la.kind) for la in layers],
+        weight=plan.weight,
+        activation=plan.activation,
+        mixed=mixed,
+        uniform=even,
+        plain=Plain(plain.size_bytes, plain.bitops, float_top1),
+        gap=plan.gap.tolist(),
+        steps=said(bought(layers, plan), len(axis.values)),
+    )
+
+
+def _digits(values: Sequence[float]) -> int:
+    """Return how many decimals tell ascending values apart: two at least, one from 100 on."""
+    digits = 2 if values[-1] < 100 else 1
+    while len({f"{value:.{digits}f}" for value in values}) < len(values):
+        digits += 1
+    return digits
+
+
+def _figures(
+    layers: Sequence[Layer], others: int, weight: np.ndarray, activation: np.ndarray
+) -> Figures:
+    """Price rows of bits (T, L)."""
+    parameters = np.array([layer.parameters for layer in layers], dtype=float)
+    macs = np.array([layer.macs for layer in layers], dtype=float)
+    weight, activation = weight.astype(float), activation.astype(float)
+    bits = weight @ parameters
+    return Figures(
+        size=(bits / 8 + 4 * others).tolist(),
+        bitops=((weight * activation) @ macs).tolist(),
+        weight_bits=(bits / parameters.sum()).tolist(),
+        activation_bits=(activation @ macs / macs.sum()).tolist(),
+    )
+
+
+def _uniform(layers: Sequence[Layer], others: int, widths: np.ndarray) -> Figures:
+    found = [uniform_cost(layers, float(width), others) for width in widths]
+    return Figures(
+        size=[c.size_bytes for c in found],
+        bitops=[c.bitops for c in found],
+        weight_bits=widths.tolist(),
+        activation_bits=widths.tolist(),
+    )
+
+
+def _bands(prediction: Prediction, losses: Sequence[float], float_top1: float) -> list[Band]:
+    found = prediction.bands(np.array(losses), float_top1)
+    return [(low, middle, min(1.0, high)) for low, middle, high in found.tolist()]
+
+
+def _with(figures: Figures, bands: list[Band]) -> Figures:
+    return Figures(**{**vars(figures), "predicted": bands})
+
+
+@dataclass(frozen=True)
+class Purchase:
+    """Bits that one layer gained at a row of the plan, what they cost and what they gave.
+
+    Attributes:
+        what: "weights" or "activations".
+        size: bytes;  bitops: of one image, with the layer's other width as it then is.
+        gain: expected loss less than before.
+    """
+
+    row: int
+    layer: str
+    what: str
+    before: int
+    after: int
+    size: float
+    bitops: float
+    gain: float
+
+
+def bought(
+    layers: Sequence[Layer], plan: BudgetPlan, losses: Losses | None = None
+) -> list[Purchase]:
+    """List what was bought along the path, row by row, in the order of the layers.
+
+    Args:
+        losses: those the plan was made with, for the gains; 0 without.
+    """
+    found = []
+    for row in range(1, len(plan.limits)):
+        changed = (plan.weight[row] != plan.weight[row - 1]) | (
+            plan.activation[row] != plan.activation[row - 1]
+        )
+        for index in np.flatnonzero(changed).tolist():
+            found += _purchases(layers[index], index, row, plan, losses)
+    return found
+
+
+def _purchases(
+    layer: Layer, index: int, row: int, plan: BudgetPlan, losses: Losses | None
+) -> list[Purchase]:
+    """List one layer's gains at one row: of its weights first, then of its activations."""
+    (w0, w1), (a0, a1) = (
+        (int(table[row - 1, index]), int(table[row, index]))
+        for table in (plan.weight, plan.activation)
+    )
+    found = []
+    if w0 != w1:
+        size, gain = layer.parameters * (w1 - w0) / 8, _gain(losses, "weight", index, w0, w1)
+        work = layer.macs * (w1 - w0) * a0
+        found.append(Purchase(row, layer.name, _weights(layer), w0, w1, size, work, gain))
+    if a0 != a1:
+        gain, work = _gain(losses, "activation", index, a0, a1), layer.macs * (a1 - a0) * w1
+        found.append(Purchase(row, layer.name, "activations", a0, a1, 0.0, work, gain))
+    return found
+
+
+def _weights(layer: Layer) -> str:
+    return "second operand" if layer.kind == "matmul" else "weights"
+
+
+def _gain(losses: Losses | None, side: str, index: int, before: int, after: int) -> float:
+    if losses is None:
+        return 0.0
+    row, column = getattr(losses, side)[index], losses.widths.index
+    return float(row[column(before)] - row[column(after)])
+
+
+def said(purchases: Sequence[Purchase], rows: int) -> list[str]:
+    """Say what the latest step to each row bought."""
+    latest = {row: list(made) for row, made in groupby(purchases, key=lambda p: p.row)}
+    found, last = [], "nothing yet: the lowest widths"
+    for row in range(rows):
+        if row in latest:
+            last = "; ".join(_said(p) for p in latest[row][:3])
+            more = len(latest[row]) - 3
+            last += f" and {more} more" if more > 0 else ""
+        found.append(last)
+    return found
+
+
+def _said(p: Purchase) -> str:
+    cost = [f"+{units.size(p.size)}"] if p.size else []
+    cost.append(f"+{units.operations(p.bitops)} BitOps")
+    return f"{p.layer} {p.what} {p.before} → {p.after} bits ({', '.join(cost)})"
+
+
+def purchases_table(axis: Axis, purchases: Sequence[Purchase]) -> pd.DataFrame:
+    """Return one row a purchase, in the order of the path."""
+    return pd.DataFrame(
+        [
+            {
+                "budget": axis.values[p.row],
+                "layer": p.layer,
+                "what": p.what,
+                "from": p.before,
+                "to": p.after,
+                "size (kB)": p.size / 1e3,
+                "BitOps (M)": p.bitops / 1e6,
+                "expected loss less": p.gain,
+            }
+            for p in purchases
+        ]
+    )
+
+
+def lock_of(bits: LayerBits) -> str:
+    """Write locked bits: "8 bit", or "W4A8"."""
+    tied = bits.weight == bits.activation
+    return f"{bits.weight} bit" if tied else f"W{bits.weight}A{bits.activation}"

@@ -1,0 +1,86 @@
+"""Below the slider: how the budget was bought, what it gives, what it is spent by, every layer."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.budget import allocation_files, scores, sensitivities, table, trade_off
+from app.budget import charts as budget_charts
+from app.budget.slider import Shown
+from app.look import charts
+from app.look.appearance import dark
+from app.look.charts import CHART_CONFIG
+from app.state import budget
+from app.work import models
+
+TRADE_OFF, BOUGHT, BY, LAYERS = (
+    "Accuracy against cost",
+    "How it was bought",
+    "What bits are spent by",
+    "All layers, import, export",
+)
+SIDES = {"Weights": "weight", "Activations": "activation"}
+
+
+def show(shown: Shown) -> None:
+    """Show one view at a time: what is not looked at costs nothing."""
+    views = {BOUGHT: _bought, BY: _spent_by, LAYERS: allocation_files.show}
+    if shown.measuring is not None:
+        views = {TRADE_OFF: trade_off.show, **views}
+    chosen = st.segmented_control(
+        "View",
+        list(views),
+        default=next(iter(views)),
+        required=True,
+        key=budget.BELOW,
+        label_visibility="collapsed",
+        persist_state="session",
+    )
+    views[chosen or next(iter(views))](shown)
+
+
+def _bought(shown: Shown) -> None:
+    """Show in which order layers gained bits along the path, and what each step cost and gave."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        side = st.segmented_control(
+            "Bits of",
+            list(SIDES),
+            default="Weights",
+            required=True,
+            key=budget.BOUGHT,
+            label_visibility="collapsed",
+            persist_state="session",
+        )
+        st.caption(
+            "Each line is a layer, from the lowest budget to the highest. Where its colour changes "
+            "it was bought another bit; bits never fall as the budget grows. The upright line is "
+            "this budget."
+        )
+    layers = models.layers_of(shown.selected.loaded)
+    labels = {layer.name: charts.short_block(layer.block) for layer in layers}
+    figure = budget_charts.path(
+        shown.axis, shown.plan, labels, SIDES[side or "Weights"], shown.row, dark()
+    )
+    st.plotly_chart(figure, config=CHART_CONFIG, alt="bits of every layer along the budget")
+    purchases = table.bought(layers, shown.plan, shown.spending.losses)
+    reached = [p for p in purchases if p.row <= shown.row]
+    unit = "nats" if shown.spending.losses.objective == "sensitivity" else "of the objective"
+    st.caption(
+        f"{len(reached)} of {len(purchases)} steps were taken up to this budget, the latest first; "
+        f"what a step gave is in units {unit}."
+    )
+    st.dataframe(
+        table.purchases_table(shown.axis, reached[::-1]),
+        hide_index=True,
+        height=320,
+        alt="what each step cost and gave, the latest first",
+    )
+
+
+def _spent_by(shown: Shown) -> None:
+    """Show the sensitivities and the contribution scores."""
+    if shown.spending.sensitivity is not None:
+        sensitivities.show(shown.selected, shown.spending.sensitivity)
+    found = scores.obtain(shown.selected, scores.chosen(shown.selected))
+    if found is not None:
+        scores.show(shown.selected, found)

@@ -1,0 +1,115 @@
+"""Accuracy against cost: what was measured, what is predicted, and sweeps that measure more."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from app.budget import charts as budget_charts
+from app.budget import sweep
+from app.budget.charts import Point
+from app.budget.slider import Shown
+from app.look import charts, units
+from app.look.appearance import dark
+from app.state import budget, selection
+from app.work import history, models
+from quant.allocation.cost import cost
+from quant.allocation.objectives import RANDOM
+from quant.history.runs import Run
+
+
+def show(shown: Shown) -> None:
+    """Show every finished run on these images, and the predicted path between them."""
+    assert shown.measuring is not None
+    points = [_point(shown, run) for run in shown.measuring.done() if run.counts.images]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        axis = _axis()
+        st.caption(_said(shown, points))
+    if not points:
+        sweep.show(shown)
+        return
+    figure = budget_charts.trade_off(points, shown.table, shown.row, axis, dark())
+    st.plotly_chart(
+        figure,
+        config=charts.CHART_CONFIG,
+        key=budget.TRADE_OFF,
+        on_select=lambda: _clicked(shown),
+        selection_mode="points",
+        alt="accuracy against cost",
+    )
+    sweep.show(shown)
+    with st.expander("The same as numbers", icon=":material/table_rows:"):
+        st.dataframe(table(points), hide_index=True, alt="accuracy and cost")
+
+
+def _axis() -> str:
+    chosen = st.segmented_control(
+        "Cost",
+        list(budget_charts.AXES),
+        default="Model size",
+        required=True,
+        key=budget.AXIS,
+        label_visibility="collapsed",
+        persist_state="session",
+    )
+    return budget_charts.AXES[chosen or "Model size"]
+
+
+def _said(shown: Shown, points: list[Point]) -> str:
+    images = units.count(len(shown.measuring.images)) if shown.measuring else "0"
+    many = "1 configuration" if len(points) == 1 else f"{len(points)} configurations"
+    told = (
+        f"{many} measured on these {images} images, with 95 % intervals; up "
+        "is more accurate, left is cheaper. Click a point to load its bits. "
+    )
+    if shown.table.mixed.predicted is None:
+        return told + "A predicted curve comes after five runs of different bits: start a sweep."
+    return told + "The dotted curve is predicted, with a 95 % band from how far runs lay from it."
+
+
+def _point(shown: Shown, run: Run) -> Point:
+    layers = models.layers_of(shown.selected.loaded)
+    others = models.other_parameters_of(shown.selected.loaded)
+    spent = cost(layers, run.recipe.allocation or {}, others)
+    objective = history.objective(run.recipe)
+    kind = RANDOM if objective.startswith(RANDOM) else objective
+    return Point(run, history.name(run.recipe), kind, spent)
+
+
+def _clicked(shown: Shown) -> None:
+    """Load the bits of the point that was clicked."""
+    picked = st.session_state[budget.TRADE_OFF].selection.points
+    numbers = [point.get("customdata") for point in picked if point.get("customdata")]
+    if not numbers or shown.measuring is None:
+        return
+    number = numbers[0][0] if isinstance(numbers[0], list) else numbers[0]
+    try:
+        allocation = shown.measuring.history.get(int(number)).recipe.allocation
+    except ValueError as error:  # deleted in another window
+        st.toast(f"{error}.")
+        return
+    if allocation is not None:
+        selection.set_locks(shown.selected.loaded.key, allocation)
+        st.session_state[budget.RELOCKED] = True
+
+
+def table(points: list[Point]) -> pd.DataFrame:
+    """Return one row a run; percentages and decimal units."""
+    rows = []
+    for point in points:
+        e = point.run.counts.evaluation(point.run.seconds)
+        rows.append(
+            {
+                "run": point.run.id,
+                "configuration": point.name,
+                "images": e.images,
+                "top-1": units.share(e.top1),
+                "95 % interval": units.interval(e.top1_low, e.top1_high),
+                "to float": units.points(e.difference),
+                "its interval": units.points_between(e.difference_low, e.difference_high),
+                "divergence": round(e.divergence, 4),
+                "size": units.size(point.cost.size_bytes),
+                "BitOps": units.operations(point.cost.bitops),
+            }
+        )
+    return pd.DataFrame(rows)

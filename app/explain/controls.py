@@ -1,0 +1,99 @@
+"""What is asked: which class, against which other one, by which method, read where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app.explain import question
+from app.explain.question import Question
+from app.look import units
+from app.state import selection
+from app.state.selection import Selected
+from lrp.maps.heatmap import default_depth, depths
+from lrp.methods.catalogue import METHODS
+
+METHOD_HELP = (
+    "AttnLRP: relevance of this image's decision; the default. With gamma, what speaks for the "
+    "class is favoured. LRP-QViT: the rules behind the contribution scores. The others are maps of "
+    "attention, for models with a class token or average pooling. The view *Methods* compares them."
+)
+
+
+def method(selected: Selected, options: Sequence[str]) -> str:
+    """Let the user choose the method that the map is read by."""
+    selection.offer(selection.RULES, options)
+    return st.selectbox(
+        "Method",
+        options,
+        key=selection.RULES,
+        bind="query-params",
+        format_func=question.label,
+        help=METHOD_HELP,
+    )
+
+
+def target(asked: Question) -> int:
+    """Let the user choose the class to explain from the most likely ones."""
+    wanted, options = selection.target(), list(asked.top)
+    if wanted is not None and wanted < len(asked.names) and wanted not in options:
+        options.append(wanted)
+    st.session_state[selection.TARGET_CHOICE] = wanted if wanted in options else options[0]
+
+    def heard() -> None:
+        selection.choose_target(st.session_state[selection.TARGET_CHOICE])
+
+    return st.radio(
+        "Explain class",
+        options,
+        key=selection.TARGET_CHOICE,
+        format_func=lambda k: units.unbroken(f"{asked.names[k]}: {asked.probability(k)}"),
+        on_change=heard,
+        help="The model's most likely classes, with their probabilities. Asking about another "
+        "class needs no new forward pass.",
+    )
+
+
+def rival(asked: Question, chosen: int) -> int:
+    """Let the user choose a class to compare with."""
+    wanted, options = selection.rival(), [k for k in asked.top if k != chosen]
+    if wanted is not None and wanted < len(asked.names) and wanted not in (*options, chosen):
+        options.append(wanted)
+    likeliest = [k for k in asked.masks if k != chosen] or options  # of two digits, the other one
+    st.session_state[selection.COMPARE] = wanted if wanted in options else likeliest[0]
+
+    def heard() -> None:
+        selection.choose_rival(st.session_state[selection.COMPARE])
+
+    return st.selectbox(
+        "Compare with",
+        options,
+        key=selection.COMPARE,
+        format_func=asked.names.__getitem__,
+        on_change=heard,
+        help="The same picture, asked about another class.",
+    )
+
+
+def depth(asked: Question) -> str:
+    """Let the user choose where in the model the map is read."""
+    if not asked.has_depth:
+        st.caption(METHODS[asked.method].what)
+        return ""
+    options = list(depths(asked.trace))
+    place = selection.depth() or ""
+    first = default_depth(asked.trace)
+    st.session_state[selection.DEPTH_CHOICE] = place if place in options else first
+
+    def heard() -> None:
+        selection.choose_depth(st.session_state[selection.DEPTH_CHOICE])
+
+    return st.selectbox(
+        "Read the map at",
+        options,
+        key=selection.DEPTH_CHOICE,
+        on_change=heard,
+        help="The tokens entering a block, or the pixels. Early blocks give the most faithful "
+        "maps; pixels are finer and noisier.",
+    )

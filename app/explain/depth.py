@@ -1,0 +1,111 @@
+"""How relevance gathers as it passes through the model: one small map a block."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app.components.thumbnails import Thumbnail, thumbnails
+from app.explain import charts, conservation
+from app.explain.conservation import Conservation
+from app.explain.heatmap import map_table
+from app.explain.question import Question
+from app.look import heatmaps, pictures, units
+from app.look.appearance import dark
+from app.look.charts import CHART_CONFIG, short_block
+from app.state import selection
+from app.work import models
+from lrp.engine.layers import Layer
+from lrp.maps.heatmap import PIXELS
+from lrp.maps.pictures import enlarge, overlay
+
+WIDTH = 78  # pixels at least
+WHY = "A constant, such as a bias, answers for part of what it joins; that goes no further."
+
+
+def show(asked: Question, chosen: int, layer: Layer) -> None:
+    """Show the map of every block's input tokens, and what is left of the relevance there.
+
+    The block of the chosen layer is marked; a click chooses its like in another block.
+    """
+    found = asked.relevance(chosen)
+    maps = heatmaps.through_depth(asked.trace, found)
+    kept = conservation.conservation(asked.trace, found)
+    marked = _marked(models.layers_of(asked.selected.loaded), layer)
+    said = units.unbroken(conservation.sentence(kept))
+    st.caption(
+        f"What the pixels and the tokens entering each block say for **{asked.names[chosen]}**, "
+        "each map on its own scale, with the share of the relevance that is left there. Click one "
+        f"to look into its block, on every page.\n\n{said} {WHY}"
+    )
+    left, right = st.columns([1.25, 1], gap="medium")
+    with left:
+        _strip(asked, maps, kept, layer)
+    with right:
+        figure = charts.remaining(kept, marked, dark())
+        st.plotly_chart(
+            figure, config=CHART_CONFIG, alt="share of the relevance left at each depth"
+        )
+    with st.expander("The same as numbers", icon=":material/table_rows:"):
+        st.dataframe(map_table(maps, "tokens entering"), hide_index=True, alt="maps by depth")
+        st.dataframe(step_table(kept), hide_index=True, alt="relevance lost between depths")
+
+
+def _strip(
+    asked: Question,
+    maps: dict[str, np.ndarray],
+    kept: Conservation,
+    layer: Layer,
+) -> None:
+    layers = models.layers_of(asked.selected.loaded)
+    base = enlarge(asked.prepared.seen, 2 * WIDTH)
+    items = [
+        Thumbnail(
+            name,
+            f"{short_block(name) or name}: {units.share(kept.left[name], 0)}",
+            pictures.data_url(overlay(base, heatmaps.scaled(values), 0.9)),
+        )
+        for name, values in maps.items()
+    ]
+
+    def choose(name: str) -> None:
+        selection.choose_depth(name)
+        selection.choose_layer(counterpart(layers, layer, name))
+
+    thumbnails(
+        "Maps through depth",
+        items,
+        _marked(layers, layer),
+        selection.BLOCKS,
+        choose,
+        WIDTH,
+        wrapped=True,
+    )
+
+
+def _marked(layers: tuple[Layer, ...], layer: Layer) -> str:
+    """Return the depth that a layer belongs to: the first one's is the pixels."""
+    return PIXELS if layer == layers[0] else layer.block
+
+
+def counterpart(layers: tuple[Layer, ...], layer: Layer, depth: str) -> str | None:
+    """Name the layer that plays the part of `layer` at another depth, or its attention's."""
+    if depth == PIXELS:
+        return layers[0].name
+    inside = {other.role: other.name for other in layers if other.block == depth}
+    return inside.get(layer.role) or inside.get("matmul2") or next(iter(inside.values()), None)
+
+
+def step_table(kept: Conservation) -> pd.DataFrame:
+    """Return one row a step: what is left below it, and what it lost to which part."""
+    rows = [
+        {
+            "down to": step.lower,
+            "left (%)": round(100 * kept.left[step.lower], 1),
+            "lost (points)": round(100 * step.lost, 1),
+            **{f"to {part}": round(100 * lost, 1) for part, lost in step.parts.items()},
+        }
+        for step in kept.steps
+    ]
+    return pd.DataFrame(rows)

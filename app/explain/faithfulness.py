@@ -1,0 +1,84 @@
+"""How faithful maps are on one image: deletion curves, and whether they lie on the true mask."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+import torch
+
+from app.explain import charts
+from app.explain.question import Question, label
+from app.look import units
+from app.look.appearance import dark
+from app.look.charts import CHART_CONFIG
+from app.work.tasks import Curves, MethodMap
+from lrp.metrics.localisation import hits, mass
+
+COMMAND = "python -m lrp faithfulness"
+
+
+def show(
+    asked: Question, chosen: int, made: dict[str, MethodMap], curves: dict[str, Curves]
+) -> None:
+    """Tabulate the methods, and chart those whose curves were asked for."""
+    table = methods_table(asked, chosen, made, curves)
+    config = {
+        "cost": st.column_config.NumberColumn(
+            format="%.2g×", help="Time as a multiple of the model's own forward and backward pass."
+        ),
+        "time": st.column_config.TextColumn(),
+        "faithfulness": st.column_config.NumberColumn(
+            format="%.3f",
+            help="Mean of least-relevant-first less most-relevant-first; 0 is chance.",
+        ),
+    }
+    if curves:
+        st.caption(units.unbroken(sentence(asked, chosen, curves)))
+        figure = charts.deletion({label(n): c for n, c in curves.items()}, dark())
+        st.plotly_chart(figure, config=CHART_CONFIG, alt="probability of the class as cells go")
+    if chosen in asked.masks:
+        st.caption(
+            "On the digit: share of the positive relevance on the true mask, and whether the "
+            "strongest point hits it. The bundled models were trained with these masks, so these "
+            "figures flatter them."
+        )
+    st.dataframe(table, hide_index=True, column_config=config, alt="methods compared")
+
+
+def sentence(asked: Question, chosen: int, curves: dict[str, Curves]) -> str:
+    """Say which method orders the picture best, and what that is worth."""
+    best = max(curves, key=lambda name: curves[name].gap)
+    found, name = curves[best], asked.names[chosen]
+    quarter = int(abs(found.deleted - 0.25).argmin())
+    before, after = (units.share(float(found.morf[i]), 0) for i in (0, quarter))
+    return (
+        f"**{label(best)}** orders this picture best: without the quarter it calls most relevant, "
+        f"the probability of **{name}** goes from {before} to {after}. A faithful map makes the "
+        "left curve fall fast and keeps the right one high. One picture says little; "
+        f"`{COMMAND}` measures many."
+    )
+
+
+def methods_table(
+    asked: Question, chosen: int, made: dict[str, MethodMap], curves: dict[str, Curves]
+) -> pd.DataFrame:
+    """Return one row a method: its cost, and what is known of its faithfulness."""
+    rows = []
+    for name, found in made.items():
+        row = {"method": label(name), "cost": found.cost, "time": units.time(found.seconds)}
+        if name in curves:
+            row["faithfulness"] = curves[name].gap
+        if chosen in asked.masks:
+            row |= localisation(asked, chosen, found)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def localisation(asked: Question, chosen: int, found: MethodMap) -> dict[str, str]:
+    """Say how much of a map lies on the true mask of the class."""
+    maps = torch.as_tensor(found.values)[None]
+    masks = torch.as_tensor(asked.masks[chosen])[None]
+    return {
+        "on the digit": units.share(float(mass(maps, masks)[0]), 0),
+        "strongest point": "hit" if bool(hits(maps, masks)[0]) else "missed",
+    }

@@ -1,0 +1,155 @@
+"""The map: where a decision comes from, against the picture or against another class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from PIL.Image import Image
+
+from app.components.divider import Side
+from app.explain import downloads
+from app.explain.question import Question
+from app.look import heatmaps, units
+from app.parts.map_look import Look, divided, ground, look_controls, scale, side
+from app.state import selection
+from lrp.maps.pictures import enlarge, overlay
+
+PICTURE, CLASSES = "Picture | map", "Class | class"
+SMALL = 240
+MOSTLY_MAP = 25  # percent of the width where the divider starts, so that the map is seen first
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """The maps (h, w) of two classes of one image, and the one's less the other's."""
+
+    chosen: int
+    rival: int
+    first: np.ndarray
+    second: np.ndarray
+
+    @property
+    def difference(self) -> np.ndarray:
+        return self.first - self.second
+
+
+def show(asked: Question, chosen: int, rival: int, place: str) -> None:
+    """Show the maps of two classes. Reruns alone when their look changes."""
+    maps = Maps(chosen, rival, asked.heatmap(chosen, place), asked.heatmap(rival, place))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        sides = _sides()
+        look = look_controls()
+    left, right = st.columns([1.2, 1], gap="medium")
+    with left:
+        _divided(asked, maps, look, sides)
+    with right:
+        _contrast(asked, maps, look)
+        scale(look.supporting)
+        st.caption(units.unbroken(_sentence(asked, maps)))
+        downloads.show(asked, chosen, place, lambda: drawn(asked, maps, look))
+    _numbers(asked, maps)
+
+
+def _sides() -> str:
+    return st.segmented_control(
+        "Divide",
+        [PICTURE, CLASSES],
+        default=PICTURE,
+        required=True,
+        key=selection.DIVIDE,
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+
+
+def _divided(asked: Question, maps: Maps, look: Look, sides: str) -> None:
+    names, prepared = asked.names, asked.prepared
+    before = Side("picture", ground(prepared))
+    after = side(prepared, maps.first, f"for {names[maps.chosen]}", look)
+    if sides == CLASSES:
+        before, after = after, side(prepared, maps.second, f"for {names[maps.rival]}", look)
+    at = 50 if sides == CLASSES else MOSTLY_MAP
+    divided(prepared, before, after, look, selection.DIVIDER, at)
+
+
+def _contrast(asked: Question, maps: Maps, look: Look) -> None:
+    """Show the rival's map and the difference of the two, small."""
+    one, other = asked.names[maps.chosen], asked.names[maps.rival]
+    shown = {
+        f"for **{other}**": maps.second,
+        f"**{one}** rather than **{other}**": maps.difference,
+    }
+    base = enlarge(asked.prepared.seen, SMALL)
+    for column, (caption, values) in zip(st.columns(2, gap="small"), shown.items(), strict=True):
+        picture = overlay(base, heatmaps.scaled(values, look.supporting), look.opacity, look.smooth)
+        column.image(picture, caption=caption, width="stretch", alt=caption.replace("*", ""))
+
+
+def drawn(asked: Question, maps: Maps, look: Look) -> dict[str, Image]:
+    """Return the picture and the three maps over it, by name."""
+    seen = enlarge(asked.prepared.seen)
+    named = {"class": maps.first, "rival": maps.second, "difference": maps.difference}
+    return {"picture": seen} | {
+        name: overlay(seen, heatmaps.scaled(values, look.supporting), look.opacity, look.smooth)
+        for name, values in named.items()
+    }
+
+
+def _sentence(asked: Question, maps: Maps) -> str:
+    """Say in words what the map shows."""
+    name, best = asked.names[maps.chosen], asked.names[asked.top[0]]
+    guess = (
+        f"**{name}** is the model's best guess, at {asked.probability(maps.chosen)}."
+        if name == best
+        else f"The model gives **{name}** {asked.probability(maps.chosen)}; its best guess is "
+        f"**{best}**."
+    )
+    held = units.share(heatmaps.concentration(maps.first), 0)
+    spread = (
+        "Red speaks for the class, blue against it, grey hardly matters. The strongest tenth of "
+        f"the map holds {held} of what speaks for it."
+    )
+    if not np.any(maps.difference):
+        return f"{guess} {spread} This method's map is the same for every class."
+    return f"{guess} {spread} Each map has its own scale."
+
+
+def _numbers(asked: Question, maps: Maps) -> None:
+    """Tabulate the most likely classes and the maps."""
+    with st.expander("The same as numbers", icon=":material/table_rows:"):
+        logits = asked.trace.logits[0].detach().cpu()
+        classes = pd.DataFrame(
+            {
+                "class": [asked.names[k] for k in asked.top],
+                "probability": [100 * float(asked.probabilities[k]) for k in asked.top],
+                "logit": [float(logits[k]) for k in asked.top],
+            }
+        )
+        config = {
+            "probability": st.column_config.NumberColumn(format="%.2f %%"),
+            "logit": st.column_config.NumberColumn(format="%.3f"),
+        }
+        st.dataframe(classes, hide_index=True, column_config=config, alt="most likely classes")
+        one, other = asked.names[maps.chosen], asked.names[maps.rival]
+        rows = {one: maps.first, other: maps.second, f"{one} - {other}": maps.difference}
+        st.dataframe(map_table(rows, "map"), hide_index=True, alt="the maps summed up")
+
+
+def map_table(maps: dict[str, np.ndarray], heading: str) -> pd.DataFrame:
+    """Sum up maps: total relevance, its positive and negative parts, the strongest place."""
+    rows = [
+        {
+            heading: name,
+            "sum": round(float(values.sum()), 4),
+            "positive": round(float(values.clip(min=0).sum()), 4),
+            "negative": round(float(values.clip(max=0).sum()), 4),
+            "strongest (row, column)": "{}, {}".format(
+                *np.unravel_index(np.abs(values).argmax(), values.shape)
+            ),
+        }
+        for name, values in maps.items()
+    ]
+    return pd.DataFrame(rows)

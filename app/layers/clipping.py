@@ -1,0 +1,103 @@
+"""Ranges of the channels behind a LayerNorm, with the threshold that clips them. Reruns alone."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.components.live_slider import live_slider
+from app.layers import range_charts
+from app.look import units
+from app.look.appearance import dark
+from app.state import quantizer
+from quant.analysis.clipping import LIMITS, Clipping
+from quant.primitives.bits import LayerBits
+
+
+def show(found: Clipping, bits: LayerBits) -> None:
+    """Show the section; it reruns alone when the threshold moves."""
+    st.subheader("Channels behind the LayerNorm")
+    st.caption(
+        "Channels behind a LayerNorm differ so much in range that one scale for all wastes levels. "
+        "Scale reparameterisation (RepQ-ViT) gives each its own and folds the scales into the next "
+        "weights; clipping scales and zero points to mean ± K standard deviations keeps outliers "
+        "from inflating the folded weights. Here weights are rounded to the nearest, but in the "
+        "preset's way."
+    )
+    st.fragment(_movable)(found, bits)
+
+
+def _movable(found: Clipping, bits: LayerBits) -> None:
+    left, right = st.columns([1, 2], gap="large", vertical_alignment="center")
+    with left:
+        live_slider(
+            "Clipping threshold K",
+            LIMITS[0],
+            LIMITS[-1],
+            quantizer.clip(),
+            0.1,
+            quantizer.CLIP_SLIDER,
+            quantizer.choose_clip,
+            unit=" sd",
+        )
+    limit = quantizer.clip()
+    with right:
+        st.markdown(sentence(found, limit))
+    first, second = st.columns([1.5, 1], gap="medium")
+    channels = range_charts.range_table(found, limit)
+    with first:
+        st.vega_lite_chart(
+            channels,
+            range_charts.range_spec(len(channels), dark()),
+            alt=f"range of each of {len(channels)} channels, those the threshold touches marked",
+        )
+    with second:
+        st.vega_lite_chart(
+            range_charts.limit_table(found, limit),
+            range_charts.limit_spec(dark()),
+            alt="error of the output over the threshold",
+        )
+    with st.expander("The same as numbers", icon=":material/table_rows:"):
+        st.dataframe(ways(found, limit, bits), hide_index=True, alt="error by way of scaling")
+        st.dataframe(channels.drop(columns="place"), hide_index=True, alt="range by channel")
+
+
+def sentence(found: Clipping, limit: float) -> str:
+    """Say what a threshold does, and which one is best."""
+    here = found.at(limit)
+    count, total, error = found.touched[here], len(found.low), found.errors[here]
+    change = error - found.plain
+    effect = (
+        "changes nothing"
+        if abs(change) < 0.05
+        else f"{'lowers' if change > 0 else 'raises'} the output's error by {abs(change):.1f} dB"
+    )
+    best = LIMITS[found.best]
+    return (
+        f"K = {limit:.1f} touches **{count} of {total}** channels and {effect}: SQNR "
+        f"**{units.decibels(error)}**, against {units.decibels(found.plain)} unclipped, "
+        f"{units.decibels(found.off)} with one range for all, and {units.decibels(found.own)} as "
+        f"the preset does it. The best K here is {best:.1f}: "
+        f"{units.decibels(found.errors[found.best])}."
+    )
+
+
+def ways(found: Clipping, limit: float, bits: LayerBits) -> list[dict[str, str]]:
+    """Return one row a way of scaling."""
+    here = found.at(limit)
+    rows = (
+        ("one range for all channels (off)", found.off, 0),
+        ("a range each (RepQ-ViT)", found.plain, 0),
+        (f"a range each, clipped at K = {limit:.1f}", found.errors[here], found.touched[here]),
+        (f"the best threshold, K = {LIMITS[found.best]:.1f}", found.errors[found.best],
+         found.touched[found.best]),
+        ("as the preset does it", found.own, 0),
+    )  # fmt: skip
+    return [
+        {
+            "way": way,
+            "bits (weights, input)": f"{bits.weight}, {bits.activation}",
+            "SQNR of the output": units.decibels(error),
+            "channels touched": str(touched),
+        }
+        for way, error, touched in rows
+    ]

@@ -1,0 +1,84 @@
+"""Which layer is looked at, at which widths, quantized how."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.look import charts, units
+from app.parts import preset_picker
+from app.parts.layer_picker import pick
+from app.state import quantizer as quantizer_state
+from app.state.selection import Selected
+from app.work import layer_analyses, models
+from lrp.engine.layers import Layer
+from quant.analysis.anatomy import Anatomy
+from quant.calibration.calibration import WIDTHS
+from quant.primitives.bits import LayerBits
+
+
+def choose(selected: Selected) -> tuple[Layer, LayerBits]:
+    """Let the user choose a layer, its bits and the preset."""
+    row = st.columns([2.2, 0.8, 0.8, 1.2], gap="small", vertical_alignment="bottom")
+    with row[0]:
+        chosen = layer(selected)
+    product = chosen.kind == "matmul"
+    with row[1]:
+        weight = _width("Weight bits", quantizer_state.WEIGHT_CHOICE, _weight(product), product)
+    with row[2]:
+        activation = _width(
+            "Activation bits", quantizer_state.ACTIVATION_CHOICE, quantizer_state.activation_bits()
+        )
+    with row[3]:
+        preset_picker.choose()
+    return chosen, bits_of(chosen, weight, activation)
+
+
+def bits_of(chosen: Layer, weight: int, activation: int) -> LayerBits:
+    """Return a layer's bits: an attention product has activations on both sides."""
+    return LayerBits(activation if chosen.kind == "matmul" else weight, activation)
+
+
+def layer(selected: Selected) -> Layer:
+    """Let the user choose a layer; to begin with, the first linear one of a block."""
+    layers = models.layers_of(selected.loaded)
+    inside = [each for each in layers if each.block and each.kind == "linear"]
+    return pick(layers, inside[0] if inside else layers[0])
+
+
+def _weight(product: bool) -> int:
+    return quantizer_state.activation_bits() if product else quantizer_state.weight_bits()
+
+
+def _width(label: str, key: str, value: int, disabled: bool = False) -> int:
+    st.session_state[key] = value
+
+    def heard() -> None:
+        quantizer_state.choose_width(key, st.session_state[key])
+
+    return st.selectbox(
+        label,
+        WIDTHS,
+        key=key,
+        on_change=heard,
+        disabled=disabled,
+        help="An attention product has no weights: both of its factors have the activations' bits."
+        if disabled
+        else None,
+    )
+
+
+def facts(chosen: Layer) -> str:
+    """Say what a layer is."""
+    parameters = f"{units.parameters(chosen.parameters)} weights, " if chosen.parameters else ""
+    kind = charts.KINDS[chosen.kind].capitalize()
+    return f"{kind}, {parameters}{units.operations(chosen.macs)} multiply-adds an image."
+
+
+def verdict(found: Anatomy) -> str:
+    """Say how much of the layer's output is noise."""
+    bits, noise = found.bits, 10 ** (-found.error / 10)
+    return units.unbroken(
+        f"At {bits.weight} bits by {bits.activation}, its output has an SQNR of "
+        f"**{units.decibels(found.error)}**: the error's power is {units.share(noise, 2)} of the "
+        f"signal's, on float inputs from {layer_analyses.IMAGES} calibration images."
+    )

@@ -1,0 +1,153 @@
+"""Every layer's error at every width: a curve for one layer, a strip for the whole model."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from app.layers import charts as layer_charts
+from app.layers import width_strip
+from app.layers.spread import names
+from app.look import charts, units
+from app.look.appearance import dark
+from app.parts import job_panel
+from app.state import quantizer, selection
+from app.work import models
+from app.work.layer_analyses import sweep_of
+from app.work.tasks import Calibrating
+from assets.sets.image_set import has_digits
+from lrp.engine.layers import Layer
+from quant.analysis.sqnr_by_width import ACTIVATIONS, BOTH, WEIGHTS, Sweep
+
+KINDS = {"Both": BOTH, "Weights alone": WEIGHTS, "Activations alone": ACTIVATIONS}
+
+
+def obtain(calibrating: Calibrating) -> Sweep | None:
+    """Return the sweep, or see to it that it comes: with a job, or a button that starts one."""
+    wanted = sweep_of(calibrating)
+    found, failed = wanted.get(), wanted.failure()
+    if found is not None:
+        return found
+    if failed is not None:
+        raise failed
+    job = wanted.job()
+    if has_digits(calibrating.loaded) and job_panel.due(wanted.key, job):  # seconds
+        job = wanted.start(models.owner().name)
+    if job is not None:
+        job_panel.follow(job)
+    if job is None or not job.live:
+        st.caption(
+            "This needs a calibration at every width, once, in the background: minutes for a model "
+            "of DeiT-Tiny's size. All layers are measured together."
+        )
+        st.button(
+            "Measure all layers at all widths",
+            icon=":material/play_arrow:",
+            type="primary",
+            on_click=_start,
+            args=(calibrating,),
+        )
+    return None
+
+
+def _start(calibrating: Calibrating) -> None:
+    wanted = sweep_of(calibrating)
+    selection.ask_again([wanted.key])
+    wanted.start(models.owner().name)
+
+
+def curve(layer: Layer, calibrating: Calibrating) -> None:
+    """Show one layer's error over the widths."""
+    st.subheader("Error at each width")
+    found = obtain(calibrating)
+    if found is None:
+        return
+    first, second = names(layer)
+    labels = (f"{second} alone", f"{first} alone", "both")
+    st.caption(slope(found, layer.name))
+    figure = layer_charts.by_width(found, layer.name, labels, dark())
+    st.plotly_chart(figure, config=charts.CHART_CONFIG, alt=f"SQNR of {layer.name} by width")
+    with st.expander("The same as numbers", icon=":material/table_rows:"):
+        rows = found.errors[found.names.index(layer.name)]
+        table = pd.DataFrame({"bits": found.widths, **dict(zip(labels, rows, strict=True))})
+        st.dataframe(table.round(1), hide_index=True, alt="SQNR in dB by width")
+
+
+def slope(found: Sweep, name: str) -> str:
+    """Say what a bit is worth in a layer."""
+    both = found.errors[found.names.index(name), BOTH]
+    gain = (both[-1] - both[0]) / (len(both) - 1)
+    return (
+        "The output's signal-to-quantization-noise ratio (SQNR) on the layer's float inputs: in "
+        "theory every bit halves the steps, which is 6.0 dB; here a bit brings "
+        f"{units.decibels(gain)} on average. The lower of the single curves is what limits both."
+    )
+
+
+def model(layers: tuple[Layer, ...], calibrating: Calibrating) -> None:
+    """Show all layers at all widths; a click chooses a layer."""
+    found = obtain(calibrating)
+    if found is None:
+        return
+    label = st.segmented_control(
+        "Quantized",
+        list(KINDS),
+        default="Both",
+        required=True,
+        key=quantizer.STRIP_KIND,
+        persist_state="session",
+    )
+    kind = KINDS[label or "Both"]
+    st.caption(weakest(found, kind))
+    table = width_strip.strip_table(layers, found, kind, selection.layer())
+    st.vega_lite_chart(
+        table,
+        width_strip.strip_spec(layers, dark()),
+        key=quantizer.STRIP,
+        on_select=_heard,
+        alt="SQNR by layer and width",
+    )
+    _chosen(found)
+    with st.expander("The same as numbers", icon=":material/table_rows:"):
+        wide = pd.DataFrame(
+            found.errors[:, kind].round(1), columns=[f"{w} bit" for w in found.widths]
+        )
+        wide.insert(0, "layer", found.names)
+        st.dataframe(wide, hide_index=True, alt="SQNR in dB by layer and width")
+        st.download_button(
+            "Download as CSV", wide.to_csv(index=False), "sqnr.csv", icon=":material/download:"
+        )
+
+
+def weakest(found: Sweep, kind: int) -> str:
+    """Say which layers suffer most."""
+    width = quantizer.activation_bits()
+    errors = found.errors[:, kind, found.widths.index(width)]
+    order = errors.argsort()
+    low, high = found.names[order[0]], found.names[order[-1]]
+    return (
+        f"Each column is a layer, in the order they run; brighter is cleaner. At {width} bits "
+        f"**{low}** suffers most ({units.decibels(errors[order[0]])}) and **{high}** least "
+        f"({units.decibels(errors[order[-1]])}). Measured on each layer's float inputs, so that "
+        "errors of the layers before it do not count. Click a column to choose its layer."
+    )
+
+
+def _heard() -> None:
+    picked = st.session_state[quantizer.STRIP].selection.get(charts.PICK) or []
+    if picked:
+        selection.choose_layer(picked[0]["layer"])
+
+
+def _chosen(found: Sweep) -> None:
+    name = selection.layer()
+    if name not in found.names:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"Chosen: **{name}**", width="content")
+        st.button(
+            "Look into this layer",
+            icon=":material/arrow_forward:",
+            on_click=quantizer.show_view,
+            args=(quantizer.ONE_VIEW,),
+        )

@@ -1,0 +1,76 @@
+"""A lesson: one number line, a grid over it, two sliders. Needs no model; reruns alone."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from app.components.live_slider import live_slider
+from app.lesson import charts, levels
+from app.lesson.levels import Lesson
+from app.look.appearance import dark
+from app.state import quantizer
+
+INTRODUCTION = (
+    "A quantizer lays a grid of 2^bits levels over the numbers and moves each to the nearest. A "
+    "*scale* says how far apart levels stand, a *zero point* which of them is zero, so that only "
+    "whole numbers are stored. A narrow range has fine steps, which lowers **rounding** error, but "
+    "what lies beyond is **clipped**."
+)
+
+
+def show() -> None:
+    """Show the lesson; it reruns alone."""
+    st.caption(INTRODUCTION)
+    st.fragment(_lesson)()
+
+
+def _lesson() -> None:
+    left, middle, right = st.columns([1.5, 1, 1], gap="medium", vertical_alignment="center")
+    with left:
+        chosen = st.segmented_control(
+            "Numbers",
+            list(levels.WEIGHTS),
+            default=next(iter(levels.WEIGHTS)),
+            required=True,
+            key=quantizer.LESSON_WEIGHTS,
+            persist_state="session",
+        )
+    bits, share = quantizer.lesson()
+    with middle:
+        live_slider(
+            "Bits", 2, 8, bits, 1, quantizer.LESSON_BITS,
+            quantizer.choose_lesson_bits, digits=0,
+        )  # fmt: skip
+    with right:
+        live_slider(
+            "Range covered", 10, 100, 100 * share, 2, quantizer.LESSON_CLIP,
+            quantizer.choose_lesson_clip, " %", 0,
+        )  # fmt: skip
+    bits, share = quantizer.lesson()
+    numbers = levels.WEIGHTS[chosen or next(iter(levels.WEIGHTS))]
+    _drawn(numbers, bits, share)
+
+
+def _drawn(numbers: tuple[float, ...], bits: int, share: float) -> None:
+    found, said = levels.lesson(numbers, bits, share), levels.sentence(numbers, bits, share)
+    st.markdown(said)
+    table = charts.line_table(found)
+    spec = charts.line_spec(min(numbers), max(numbers), dark())
+    st.vega_lite_chart(table, spec, alt="numbers, and the levels they go to")
+    errors = charts.error_table(numbers, bits, share)
+    st.vega_lite_chart(errors, charts.error_spec(dark()), alt="error over the range covered")
+    with st.expander("The same as numbers", icon=":material/table_rows:"):
+        st.dataframe(_table(found), hide_index=True, alt="numbers and what they become")
+
+
+def _table(found: Lesson) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "number": found.values,
+            "integer": (found.quantized / found.scale).round().astype(int) + found.zero_point,
+            "becomes": found.quantized,
+            "error": found.quantized - found.values,
+            "clipped": found.clipped,
+        }
+    ).round(4)

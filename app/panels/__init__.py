@@ -1,1 +1,0 @@
-"""The sections that pages are made of."""

@@ -1,0 +1,199 @@
+"""Choose an image: from the bundled or the user's own images, an upload or the clipboard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from app.components.paste_box import paste_box
+from app.components.thumbnails import Thumbnail, thumbnails
+from app.first_screen import EXAMPLE_PAIR
+from app.look import pictures
+from app.state import selection
+from assets.errors import InputError
+from assets.models.load import LoadedModel
+from assets.pictures import digits
+from assets.pictures.sources import DigitSource
+from assets.pictures.uploads import open_image
+from assets.sets.image_set import ImageSet, has_digits
+
+PAIRS, IMAGES, UPLOAD = "Two digits", "Single images", "Your own"
+FIRST = {PAIRS: f"pair-{EXAMPLE_PAIR}", IMAGES: "image-0"}
+PAGE = 10  # thumbnails on a page
+PAIR_IDS = range(PAGE)
+TYPES = ["png", "jpg", "jpeg", "webp"]
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """A picture, and for each class known to be in it where that is (bool, H, W)."""
+
+    picture: Image.Image
+    masks: dict[int, np.ndarray] = field(default_factory=dict)
+
+
+def choose(loaded: LoadedModel, images: ImageSet | None) -> Chosen | None:
+    """Show the gallery; return the chosen picture, or None while there is none."""
+    sources = _sources(loaded, images)
+    first = FIRST.get(sources[0])
+    with st.container(border=True):
+        row = st.container(horizontal=True, vertical_alignment="center")
+        with row:
+            source = _source(sources)
+        if source == UPLOAD:
+            _own()
+        elif source == PAIRS:
+            _strip("Pictures of two digits", _pair_items(), first)
+        elif images is not None:
+            with row:
+                page = _page(images)
+            items = _image_items(images, images.key, page)
+            _strip(f"Images of {images.name}", items, first)
+    return _chosen(sources, images, first)
+
+
+def current(loaded: LoadedModel, images: ImageSet | None) -> Chosen | None:
+    """Return the chosen picture, or the first one, without showing the gallery."""
+    sources = _sources(loaded, images)
+    return _chosen(sources, images, FIRST.get(sources[0]))
+
+
+def _sources(loaded: LoadedModel, images: ImageSet | None) -> list[str]:
+    pairs = [PAIRS] if images is not None and has_digits(loaded) else []
+    return [*pairs, *([IMAGES] if images is not None else []), UPLOAD]
+
+
+def _source(sources: list[str]) -> str:
+    if st.session_state.get(selection.SOURCE) not in sources:
+        st.session_state[selection.SOURCE] = _source_of(selection.image(), sources)
+    st.segmented_control(
+        "Image from",
+        sources,
+        key=selection.SOURCE,
+        required=True,
+        label_visibility="collapsed",
+        persist_state="session",
+    )
+    st.caption(HINTS[st.session_state[selection.SOURCE]], width="content")
+    return st.session_state[selection.SOURCE]
+
+
+HINTS = {
+    PAIRS: "Asked about each digit, the model looks elsewhere.",
+    IMAGES: "Validation images with their true class.",
+    UPLOAD: "PNG, JPEG or WebP of up to 10 MB; it stays on this machine.",
+}
+
+
+def _source_of(identifier: str | None, sources: list[str]) -> str:
+    kinds = {"pair": PAIRS, "image": IMAGES, "upload": UPLOAD}
+    kind = kinds.get((identifier or "").partition("-")[0], "")
+    return kind if kind in sources else sources[0]
+
+
+def _strip(label: str, items: list[Thumbnail], first: str | None) -> None:
+    thumbnails(label, items, selection.image() or first, selection.GALLERY, selection.choose_image)
+
+
+def _page(images: ImageSet) -> int:
+    pages = max(1, -(-len(images) // PAGE))
+    return min(pages, st.pagination(pages, key=selection.GALLERY_PAGE, persist_state="session"))
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _pair_items() -> list[Thumbnail]:
+    pairs = {f"pair-{i}": digits.pair("validation", i) for i in PAIR_IDS}
+    return [_item(key, f"{p.labels[0]} and {p.labels[1]}", p.image) for key, p in pairs.items()]
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _image_items(_images: ImageSet, key: str, page: int) -> list[Thumbnail]:
+    numbers = range((page - 1) * PAGE, min(page * PAGE, len(_images)))
+    items = []
+    for number in numbers:
+        try:
+            picture = _images.picture(number)
+        except InputError:  # a damaged file: say so when it is chosen, not before
+            picture = Image.new("RGB", (72, 72), "grey")
+        items.append(_item(f"image-{number}", _images.classes[_images.label(number)], picture))
+    return items
+
+
+def _item(identifier: str, caption: str, picture: Image.Image) -> Thumbnail:
+    return Thumbnail(identifier, caption, pictures.data_url(pictures.thumbnail(picture)))
+
+
+def _own() -> None:
+    """Take a file or a pasted picture, and offer those of this session again."""
+    left, right = st.columns(2)
+    with left:
+        file = st.file_uploader(
+            "Picture", TYPES, key=selection.UPLOAD, label_visibility="collapsed", max_upload_size=10
+        )
+    with right:
+        hint = "Click here and paste a picture: Ctrl+V or ⌘V"
+        pasted = paste_box("Paste a picture", hint, selection.PASTE)
+    if file is not None and selection.newly_uploaded(file.file_id):
+        _keep(file.name, file.getvalue())
+    if pasted is not None:
+        _keep("What was pasted", pasted)
+    own = selection.pictures()
+    if own:
+        items = [_own_item(name, f"picture {n}", own[name]) for n, name in enumerate(own, 1)]
+        _strip("Your pictures", items, None)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _own_item(identifier: str, caption: str, _data: bytes) -> Thumbnail:
+    return _item(identifier, caption, open_image(_data))
+
+
+def _keep(name: str, data: bytes) -> None:
+    try:
+        open_image(data)
+    except InputError as error:
+        st.error(f"{name}: {error}")
+        return
+    selection.choose_image(selection.keep_picture(data))
+
+
+def _chosen(sources: list[str], images: ImageSet | None, first: str | None) -> Chosen | None:
+    """Open the chosen image; where it cannot be had, say why and take the first one."""
+    identifier = selection.image()
+    if identifier is not None:
+        try:
+            return picture_of(identifier, sources, images)
+        except InputError as error:
+            st.error(f"{str(error).capitalize()}.")
+    return None if first is None else picture_of(first, sources, images)
+
+
+def picture_of(identifier: str, sources: list[str], images: ImageSet | None) -> Chosen:
+    """Return the picture of an id; InputError where this session has none."""
+    kind, _, number = identifier.partition("-")
+    if kind == "pair" and PAIRS in sources and _within(number, digits.LENGTHS["validation"]):
+        pair = digits.pair("validation", int(number))
+        return Chosen(pair.image, dict(zip(pair.labels, pair.masks, strict=True)))
+    if kind == "image" and images is not None and _within(number, len(images)):
+        return Chosen(images.picture(int(number)), _masks(images, int(number)))
+    data = selection.picture(identifier)
+    if data is not None:
+        return Chosen(open_image(data))
+    raise InputError(
+        f"the image {identifier!r} is not among these: choose one above, or upload it again"
+    )
+
+
+def _masks(images: ImageSet, number: int) -> dict[int, np.ndarray]:
+    """Return the mask of a bundled picture; of others it is not known."""
+    if not isinstance(images.source, DigitSource):
+        return {}
+    drawn = digits.sample(images.source.split, images.indices[number])
+    return {drawn.label: drawn.mask}
+
+
+def _within(number: str, count: int) -> bool:
+    return number.isdecimal() and int(number) < count

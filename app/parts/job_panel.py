@@ -1,0 +1,108 @@
+"""Show how far a job is, with the time left and a way to stop it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import TypeVar
+
+import streamlit as st
+
+from app.look import units
+from app.state import selection
+from app.work import models
+from app.work.jobs import CANCELLED, DONE, FAILED, WAITING, Job, JobQueue
+from app.work.wanted import Wanted
+
+T = TypeVar("T")
+POLL_SECONDS = 0.5
+PATIENCE = 0.8  # seconds in which a result may come before its progress is shown
+
+
+def follow(job: Job) -> None:
+    """Show a job; when it ends, the whole page runs again to show what it made."""
+    st.fragment(_panel, run_every=POLL_SECONDS if job.live else None)(job, job.live)
+
+
+def due(key: Hashable, job: Job | None) -> bool:
+    """Say whether work that starts by itself is to start, or to be joined, as others may leave it:
+    its job has not ended, and this session did not cancel it."""
+    return (job is None or job.state not in (DONE, FAILED)) and not selection.declined(key)
+
+
+def _panel(job: Job, was_live: bool) -> None:
+    if was_live and not job.live:
+        st.rerun()
+    if job.live:
+        _progress(job, models.jobs(), lambda: _cancel(job))
+    elif job.state == FAILED:
+        st.error(f"{job.title} failed: {job.error}")
+    elif job.state == CANCELLED and selection.declined(job.key):
+        st.info("Cancelled; nothing was kept.", icon=":material/cancel:")
+
+
+def _cancel(job: Job) -> None:
+    models.cancel(job)
+    selection.decline([job.key])
+
+
+def result(wanted: Wanted[T]) -> T:
+    """Return what is wanted; while it is being made, show how far that is and go no further.
+
+    Raises what making it raised.
+    """
+    found, failed = wanted.get(), wanted.failure()
+    if found is None and failed is None:
+        if selection.declined(wanted.key):
+            _offer_again(wanted)
+        job = wanted.start(models.owner().name)
+        job.ended.wait(PATIENCE)
+        found, failed = wanted.get(), wanted.failure()
+        if found is None and failed is None:
+            st.fragment(_wait, run_every=POLL_SECONDS)(wanted, job)
+            st.stop()
+    if failed is not None:
+        raise failed
+    assert found is not None
+    return found
+
+
+def _wait(wanted: Wanted[T], job: Job) -> None:
+    if not job.live or selection.declined(wanted.key):
+        st.rerun()
+
+    def cancel() -> None:
+        wanted.leave(models.owner().name)
+        selection.decline([wanted.key])
+
+    _progress(job, wanted.queue, cancel)
+
+
+def _offer_again(wanted: Wanted[T]) -> None:
+    st.info(f"{wanted.title} was cancelled.", icon=":material/cancel:")
+    st.button(
+        "Start again",
+        icon=":material/replay:",
+        on_click=selection.ask_again,
+        args=([wanted.key],),
+    )
+    st.stop()
+
+
+def _progress(job: Job, queue: JobQueue, cancel: Callable[[], None]) -> None:
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.progress(job.share, text=progress_text(job, queue))
+        st.button("Cancel", key=f"cancel-{id(job)}", icon=":material/close:", on_click=cancel)
+
+
+def progress_text(job: Job, queue: JobQueue) -> str:
+    """Say how far a job is, or how many are before it."""
+    if job.state == WAITING:
+        ahead = queue.place(job)
+        jobs = "1 job" if ahead == 1 else f"{ahead} jobs"
+        return f"{job.title}: waiting for {jobs} before it"
+    if not job.total:
+        return f"{job.title} …"
+    left = job.seconds_left()
+    pace = "" if left is None else f", about {units.duration(left)} left"
+    stage = f"{job.what} " if job.what else ""
+    return f"{job.title}: {stage}{job.done} of {job.total}{pace}"

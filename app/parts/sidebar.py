@@ -1,0 +1,122 @@
+"""The sidebar: which model, on which images, where it runs. The same on every page."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.look import units
+from app.state import selection
+from app.state.selection import ModelChoice, Selected
+from app.work import models
+from assets.models.load import BUNDLED
+from assets.sets.image_set import has_digits
+
+
+def show() -> None:
+    """Show the sidebar and take the chosen model into use; a failure keeps the former one."""
+    selection.apply_pending()
+    with st.sidebar:
+        choice = _choice()
+        device = _device()
+        try:
+            selection.use(open_selection(choice, device))
+        except ValueError as error:
+            st.error(str(error))
+        _facts(selection.current())
+        _own_model(device)
+
+
+def open_selection(choice: ModelChoice, device: str) -> Selected:
+    """Load a model and open its images; InputError says what is wrong with either."""
+    loaded = models.load(choice, device)
+    folder = choice.folder
+    images = models.images_of(loaded, folder) if folder or has_digits(loaded) else None
+    return Selected(loaded, images, folder, choice.checkpoint)
+
+
+def _choice() -> ModelChoice:
+    own = selection.own_choice()
+    options = list(dict.fromkeys([*BUNDLED, *([own.label] if own else [])]))
+    label = st.selectbox(
+        "Model",
+        options,
+        key=selection.MODEL,
+        bind="query-params",
+        help="Three small transformers come with Bitlens. Load any other timm model below.",
+    )
+    return own if own and label == own.label else ModelChoice(label or BUNDLED[0])
+
+
+def _device() -> str:
+    devices = models.devices()
+    if len(devices) == 1:
+        return devices[0]
+    return st.segmented_control(
+        "Device",
+        devices,
+        default=devices[0],
+        required=True,
+        key=selection.DEVICE,
+        persist_state="session",
+        help="Where models run. The first is the fastest.",
+    )
+
+
+def _facts(selected: Selected | None) -> None:
+    if selected is None:
+        return
+    layers = models.layers_of(selected.loaded)
+    parameters = sum(p.numel() for p in selected.loaded.model.parameters())
+    height, width = selected.loaded.input_size[1:]
+    images = "uploads only" if selected.images is None else selected.images.name
+    count = "" if selected.images is None else f" ({units.count(len(selected.images))})"
+    st.caption(
+        f"{units.parameters(parameters)} parameters, {len(layers)} layers, "
+        f"{height}×{width} pixels, {selected.loaded.num_classes} classes  \n"
+        f"Images: {images}{count}"
+    )
+
+
+def _own_model(device: str) -> None:
+    """Offer a form to load any timm model, weights and images."""
+    with (
+        st.expander("Your own model or images", icon=":material/folder_open:"),
+        st.form("own", border=False),
+    ):
+        name = st.text_input(
+            "timm model",
+            key=selection.OWN_NAME,
+            placeholder="deit_tiny_patch16_224",
+            help="Any ViT, DeiT or Swin of timm. Empty: the model chosen above.",
+        )
+        checkpoint = st.text_input(
+            "Checkpoint file (optional)",
+            key=selection.OWN_CHECKPOINT,
+            placeholder="/path/to/weights.safetensors",
+            help="A .safetensors, .pth or .bin file. Empty: timm's own weights, from the network.",
+        )
+        folder = st.text_input(
+            "Image folder (optional)",
+            key=selection.OWN_FOLDER,
+            placeholder="/path/to/images",
+            help="One folder per class, as in ImageNet. WordNet ids or a classes.txt name them.",
+        )
+        if st.form_submit_button("Load", icon=":material/download:", width="stretch"):
+            _adopt(name.strip(), checkpoint.strip(), folder.strip(), device)
+
+
+def _adopt(name: str, checkpoint: str, folder: str, device: str) -> None:
+    """Load what the form asks for; only if that works does it replace the model in use."""
+    choice = ModelChoice(name or _name_in_use(), checkpoint or None, folder or None)
+    try:
+        open_selection(choice, device)
+    except ValueError as error:
+        st.error(str(error))
+        return
+    selection.adopt(choice)
+    st.rerun()
+
+
+def _name_in_use() -> str:
+    selected = selection.current()
+    return BUNDLED[0] if selected is None else selected.loaded.name

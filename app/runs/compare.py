@@ -1,0 +1,171 @@
+"""Two runs against each other, or one against float: which is better, and by which bits."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from app.look import units
+from app.look.appearance import dark
+from app.parts.figure import figure
+from app.runs import charts
+from app.runs.charts import ACTIVATIONS, WEIGHTS
+from app.runs.chosen import load_button
+from app.runs.listing import cost_of_bits
+from app.runs.pair import Comparison, Contender, verdict
+from app.state import runs, selection
+from app.state.selection import Selected
+from lrp.engine.layers import Layer
+from quant.primitives.bits import Allocation
+
+ENOUGH = 5  # images of a class from which its accuracy is drawn
+
+
+def show(found: Comparison) -> None:
+    """Show both, and the difference between them."""
+    st.subheader("A against B")
+    for side, place in zip(found.sides, st.columns(2, gap="medium"), strict=True):
+        with place.container(border=True):
+            _side(found, side)
+    st.markdown(units.unbroken(verdict(found)))
+    table = charts.outcome_table(found)
+    counts = [f"{units.count(n)} {outcome}" for outcome, n in found.outcomes.items()]
+    said = f"Of {units.count(found.images)} images: {', '.join(counts)}."
+    st.vega_lite_chart(table, charts.outcome_spec(dark()), alt=said)
+    st.caption(f"{said} Only the images that one alone gets right decide between them.")
+
+
+def _side(found: Comparison, side: Contender) -> None:
+    recipe, reached = side.recipe, found.evaluation(side)
+    preset = "" if side.allocation is None else f", {recipe.preset}"
+    run = "as it answered B's images" if side.plain else f"run {side.run.id}"
+    st.markdown(f"**{side.mark}: {side.name}** ({recipe.model}{preset}; {run})")
+    places = st.columns([1, 1.5], gap="small", vertical_alignment="center")
+    interval = units.interval(reached.top1_low, reached.top1_high)
+    figure(places[0], "Top-1", units.share(reached.top1), interval)
+    spent = cost_of_bits(recipe.model_key, side.allocation)
+    if spent is not None:
+        places[1].markdown(
+            f"{spent.average_bits:.2f} bits a weight  \n{units.size(spent.size_bytes)} in all  \n"
+            f"{units.operations(spent.bitops)} BitOps an image"
+        )
+
+
+def in_use(found: Comparison) -> Selected | None:
+    """Return the model in use if it is that of both sides; else offer to load it."""
+    keys = {side.recipe.model_key for side in found.sides}
+    if len(keys) > 1:
+        st.info("Bits and heatmaps are compared within one model: these are two.")
+        return None
+    selected = selection.current()
+    if selected is not None and selected.loaded.key in keys:
+        return selected
+    st.info(f"Load {found.other.recipe.model} to see its bits, its images and its heatmaps.")
+    load_button(found.other.recipe, "load-compared")
+    return None
+
+
+def bits(found: Comparison, layers: tuple[Layer, ...]) -> None:
+    """Show the bits of both by layer."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader("Bits of each layer")
+        of = st.segmented_control(
+            "Bits of",
+            [WEIGHTS, ACTIVATIONS],
+            default=WEIGHTS,
+            required=True,
+            key=runs.BITS_OF,
+            label_visibility="collapsed",
+            persist_state="session",
+        )
+    of = of or WEIGHTS
+    one, other = (side.allocation for side in found.sides)
+    said = spent_differently(one, other, of)
+    st.caption(said)
+    table = charts.bits_table(layers, one, other, of)
+    sides = [side.mark for side in found.sides if side.allocation is not None]
+    st.vega_lite_chart(table, charts.bits_spec(layers, sides, dark()), alt=said)
+    with st.expander("The same as numbers", icon=":material/table_rows:"):
+        st.dataframe(bit_rows(layers, one, other), hide_index=True, alt="bits of both by layer")
+
+
+def spent_differently(one: Allocation | None, other: Allocation | None, of: str) -> str:
+    """Say where B spends other bits than A."""
+    if one is None or other is None:
+        plain, mark = ("A", "B") if one is None else ("B", "A")
+        return f"A bar is a layer's bits in {mark}; {plain} is float, 32 bits everywhere."
+    gaps = {
+        layer: (charts.bits_of(other, layer, of) or 0) - bits
+        for layer in one
+        if (bits := charts.bits_of(one, layer, of)) is not None and layer in other
+    }
+    more = sum(gap > 0 for gap in gaps.values())
+    less = sum(gap < 0 for gap in gaps.values())
+    if not more and not less:
+        return f"A and B give every layer's {of.lower()} the same bits."
+    most = max(gaps, key=lambda layer: abs(gaps[layer]))
+    return (
+        f"Of {of.lower()}, B spends more bits than A in {more} layers, fewer in {less} and as many "
+        f"in {len(gaps) - more - less}, which are faint; the furthest apart is {most} "
+        f"({gaps[most]:+d}).".replace("-", "−")
+    )
+
+
+def bit_rows(
+    layers: tuple[Layer, ...], one: Allocation | None, other: Allocation | None
+) -> pd.DataFrame:
+    """Return one row a layer with the bits of both; 32 is float."""
+    rows = []
+    for layer in layers:
+        row: dict[str, object] = {"layer": layer.name, "weights": layer.parameters}
+        for mark, allocation in (("A", one), ("B", other)):
+            found = (allocation or {}).get(layer.name)
+            row[f"{mark} weight bits"] = 32 if found is None else found.weight
+            row[f"{mark} activation bits"] = 32 if found is None else found.activation
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def classes(found: Comparison, names: tuple[str, ...]) -> None:
+    """Show the accuracy of both within each class, where a class has images enough for one."""
+    st.subheader("Accuracy by class")
+    table = charts.class_table(found.classes, names)
+    said = classes_changed(table)
+    st.caption(units.unbroken(said))
+    if table["images"].max() >= ENOUGH:
+        points = charts.class_points(table)
+        count = points["class"].nunique()
+        st.vega_lite_chart(points, charts.class_spec(count, dark()), alt=said)
+    with st.expander("All classes as numbers", icon=":material/table_rows:"):
+        number = st.column_config.NumberColumn
+        config = {mark: number(f"{mark}, top-1", format="%.1f %%") for mark in ("A", "B")}
+        config["change"] = number(format="%+.1f")
+        st.dataframe(table, hide_index=True, column_config=config, alt="accuracy by class")
+
+
+def classes_changed(table: pd.DataFrame) -> str:
+    """Say which classes changed most, and how little a class's number is worth."""
+    few, many = int(table["images"].min()), int(table["images"].max())
+    counted = f"{few} to {many} images" if few < many else f"{many} image{'s' * (many > 1)}"
+    moved = int((table["change"] != 0).sum())
+    if many < ENOUGH:
+        return (
+            f"{moved} of {len(table)} classes change, but a class has {counted} here: too few to "
+            "say anything of a single one."
+        )
+    shown = min(len(table), charts.MOST_CLASSES)
+    which = "All classes" if shown == len(table) else f"The {shown} classes that change most"
+    return (
+        f"{which}, the most changed first. {_most_changed(table)} A class has {counted} here, so "
+        "a few of them move it far."
+    )
+
+
+def _most_changed(table: pd.DataFrame) -> str:
+    worst, best = table.loc[table["change"].idxmin()], table.loc[table["change"].idxmax()]
+    told = []
+    if worst["change"] < 0:
+        told.append(f"{worst['class']} loses most ({units.points(worst['change'] / 100)} points)")
+    if best["change"] > 0:
+        told.append(f"{best['class']} gains most ({units.points(best['change'] / 100)})")
+    return f"From A to B {' and '.join(told)}." if told else "None changes."

@@ -1,0 +1,140 @@
+"""Everything the explain page may wait for: traces, relevance, methods' maps and their curves.
+
+All of it is kept by the model's key, the device and the SHA-256 of the picture, never by values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+import streamlit as st
+from PIL import Image
+from torch import Tensor
+
+from app.work import models, tasks
+from app.work.jobs import Report, Work
+from app.work.recent import Recent
+from app.work.tasks import Curves, MethodMap
+from app.work.wanted import Wanted
+from assets.models.load import LoadedModel
+from lrp.maps.pictures import from_model_input
+from lrp.methods.catalogue import METHODS
+from lrp.propagation.relevance import Relevance, relevance
+from lrp.propagation.rules import PRESETS
+from lrp.propagation.trace import Trace
+
+MAP, CURVES = "map", "curves"  # what keys of the methods' jobs begin with
+# Rough costs in forward and backward passes, to tell the time left before anything was measured.
+COSTS, OTHER_COST, CURVES_COST = {"integrated-gradients": 32.0, "occlusion": 80.0}, 2.0, 12.0
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A picture as a model sees it: `images` (1, 3, H, W) and the same as a picture."""
+
+    key: str
+    images: Tensor
+    seen: Image.Image
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """This process's bounded memory of explanations; a trace holds every layer's operands."""
+
+    traces: Recent[Trace] = field(default_factory=lambda: Recent(max_entries=4))
+    relevances: Recent[Relevance] = field(default_factory=lambda: Recent(max_entries=6))
+    maps: Recent[MethodMap] = field(default_factory=lambda: Recent(max_entries=128))
+    curves: Recent[Curves] = field(default_factory=lambda: Recent(max_entries=256))
+    seconds: Recent[float] = field(default_factory=lambda: Recent(max_entries=256))
+
+
+@st.cache_resource(show_spinner=False)
+def _kept() -> _Kept:
+    return _Kept()
+
+
+def prepare(loaded: LoadedModel, picture: Image.Image) -> Prepared:
+    """Prepare a picture as the model was trained to see it."""
+    digest = hashlib.sha256(picture.tobytes() + repr(picture.size).encode()).hexdigest()
+    images = loaded.transform()(picture)[None]
+    config = loaded.data_config
+    seen = from_model_input(images[0].numpy(), config["mean"], config["std"])
+    return Prepared(f"{loaded.key}-{digest}", images, seen)
+
+
+def trace_of(loaded: LoadedModel, prepared: Prepared, rules: str) -> Wanted[Trace]:
+    """Want the one forward pass that all targets of an image share."""
+    device = tasks.device_of(loaded)
+
+    def make(report: Report, cancel: threading.Event) -> Trace:
+        return Trace(loaded.model, prepared.images.to(device), PRESETS[rules])
+
+    key = ("trace", prepared.key, str(device), rules)
+    title = f"Running {loaded.name}"
+    return Wanted(key, title, make, _kept().traces, models.quick_jobs())
+
+
+def relevance_of(trace: Trace, prepared: Prepared, target: int) -> Wanted[Relevance]:
+    """Want the relevance of a target, propagated back through an image's trace."""
+
+    def make(report: Report, cancel: threading.Event) -> Relevance:
+        return relevance(trace, target)
+
+    key = ("relevance", prepared.key, str(trace.images.device), trace.rules.name, target)
+    title = "Propagating relevance"
+    return Wanted(key, title, make, _kept().relevances, models.quick_jobs())
+
+
+def map_of(
+    loaded: LoadedModel, prepared: Prepared, method: str, target: int, at_once: bool = False
+) -> Wanted[MethodMap]:
+    """Want a method's map of a target, with what it costs; `at_once` jumps the queue of jobs."""
+    work = tasks.explain(loaded, prepared.images, METHODS[method], target)
+    key = (MAP, prepared.key, str(tasks.device_of(loaded)), loaded.key, method, target)
+    queue = models.quick_jobs() if at_once else models.jobs()
+    return Wanted(key, METHODS[method].label, _timed(key, work), _kept().maps, queue)
+
+
+def curves_of(loaded: LoadedModel, prepared: Prepared, method: str, target: int) -> Wanted[Curves]:
+    """Want a map's deletion curves."""
+    wanted = map_of(loaded, prepared, method, target)
+    key = (CURVES, *wanted.key[1:])
+
+    def make(report: Report, cancel: threading.Event) -> Curves:
+        found = wanted.kept.get(wanted.key, lambda: wanted.make(report, cancel))
+        return tasks.delete(loaded, prepared.images, found.values, target)
+
+    title = f"the faithfulness of {METHODS[method].label}"
+    return Wanted(key, title, _timed(key, make), _kept().curves, models.jobs())
+
+
+def _timed(key: tuple[Hashable, ...], make: Work) -> Work:
+    """Remember how long something took, to say how long the like of it will take."""
+
+    def timed(report: Report, cancel: threading.Event) -> Any:
+        started = time.monotonic()
+        made = make(report, cancel)
+        _kept().seconds.put(_like(key), time.monotonic() - started)
+        return made
+
+    return timed
+
+
+def seconds_of(key: tuple[Hashable, ...]) -> float | None:
+    """Return how long the like of something took: the same of another picture, or None."""
+    return _kept().seconds.peek(_like(key))
+
+
+def rough_cost(key: tuple[Hashable, ...]) -> float:
+    """Guess what a map or its curves cost, in forward and backward passes of the model."""
+    return CURVES_COST if key[0] == CURVES else COSTS.get(str(key[4]), OTHER_COST)
+
+
+def _like(key: tuple[Hashable, ...]) -> Hashable:
+    kind, _, device, model, method, _ = key
+    return kind, device, model, method

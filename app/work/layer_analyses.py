@@ -1,0 +1,108 @@
+"""Everything the Layers page may wait for: passes, one layer's parts, attention, the sweep.
+
+Kept by the calibration's key (model, device, images, preset), the layer's name and the widths.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import streamlit as st
+
+from app.work import models, tasks
+from app.work.explanations import Prepared
+from app.work.jobs import Report
+from app.work.recent import Recent
+from app.work.tasks import Calibrating
+from app.work.wanted import Wanted
+from quant.analysis.anatomy import Anatomy, Attention, anatomy, attention
+from quant.analysis.clipping import Clipping, clipping, is_normed
+from quant.analysis.sqnr_by_width import Sweep, sweep
+from quant.calibration.calibration import WIDTHS
+from quant.model.watch import look
+from quant.primitives.bits import Allocation, LayerBits
+
+IMAGES = 8  # of those that calibrate, on which layers are looked at
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """One layer taken apart; `clipping` is of an input behind a LayerNorm."""
+
+    anatomy: Anatomy
+    clipping: Clipping | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """This process's bounded memory of what was found; tensors are not kept."""
+
+    passes: Recent[bool] = field(default_factory=lambda: Recent(max_entries=64))
+    parts: Recent[Parts] = field(default_factory=lambda: Recent(max_entries=64))
+    attentions: Recent[Attention] = field(default_factory=lambda: Recent(max_entries=16))
+    sweeps: Recent[Sweep] = field(default_factory=lambda: Recent(max_entries=16))
+
+
+@st.cache_resource(show_spinner=False)
+def _kept() -> _Kept:
+    return _Kept()
+
+
+def passes_of(chosen: Calibrating, widths: Iterable[int]) -> Wanted[bool]:
+    """Want the calibration passes of some widths: seconds each, or half a minute."""
+    asked, calibrations = tuple(sorted(set(widths))), models.calibrations()
+
+    def make(report: Report, cancel: threading.Event) -> bool:
+        calibration = chosen.obtain(calibrations)
+        calibration.solve(asked, lambda done, total: report(done, total, "layer"), cancel)
+        return True
+
+    bits = " and ".join(map(str, asked))
+    title = f"Calibrating {chosen.loaded.name} at {bits} bits ({chosen.preset.name})"
+    return Wanted(("pass", *chosen.key, *asked), title, make, _kept().passes, models.jobs())
+
+
+def parts_of(chosen: Calibrating, name: str, bits: LayerBits) -> Wanted[Parts]:
+    """Want one layer taken apart, on passes that are there."""
+    calibrations = models.calibrations()
+
+    def make(report: Report, cancel: threading.Event) -> Parts:
+        calibration = chosen.obtain(calibrations)
+        seen = look(calibration, calibration.images[:IMAGES], name)
+        normed = seen.affine is not None and is_normed(calibration, name)
+        found = clipping(calibration, seen, bits, cancel) if normed else None
+        return Parts(anatomy(calibration, seen, bits), found)
+
+    key = ("parts", *chosen.key, name, bits.weight, bits.activation)
+    return Wanted(key, f"Taking {name} apart", make, _kept().parts, models.quick_jobs())
+
+
+def attention_of(
+    chosen: Calibrating, allocation: Allocation, bits: LayerBits, prepared: Prepared, product: str
+) -> Wanted[Attention]:
+    """Want one attention of a picture, in float and with all layers at `bits`."""
+    calibrations, device = models.calibrations(), tasks.device_of(chosen.loaded)
+
+    def make(report: Report, cancel: threading.Event) -> Attention:
+        calibration, image = chosen.obtain(calibrations), prepared.images.to(device)
+        return attention(calibration, allocation, image, product)
+
+    key = ("attention", *chosen.key, bits.weight, bits.activation, prepared.key, product)
+    title = "Running the model in float and quantized"
+    return Wanted(key, title, make, _kept().attentions, models.quick_jobs())
+
+
+def sweep_of(chosen: Calibrating) -> Wanted[Sweep]:
+    """Want every layer's error at every width."""
+    calibrations = models.calibrations()
+
+    def make(report: Report, cancel: threading.Event) -> Sweep:
+        calibration = chosen.obtain(calibrations)
+        calibration.solve(WIDTHS, lambda d, n: report(d, n, "calibrating, layer"), cancel)
+        images = calibration.images[:IMAGES]
+        return sweep(calibration, images, lambda d, n: report(d, n, "measuring, layer"), cancel)
+
+    title = f"Measuring all layers at {WIDTHS[0]} to {WIDTHS[-1]} bits ({chosen.preset.name})"
+    return Wanted(("sweep", *chosen.key), title, make, _kept().sweeps, models.jobs())

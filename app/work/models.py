@@ -1,0 +1,180 @@
+"""What all pages share: sessions, job queues, models, images, scores, calibrations.
+
+Pages hold nothing themselves; `explanations` beside this file keeps what belongs to one picture,
+`spending` what belongs to a budget. All caches are bounded.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+from dataclasses import dataclass
+from uuid import uuid4
+
+import streamlit as st
+import torch
+
+from app.state.selection import ModelChoice
+from app.work import tasks
+from app.work.jobs import Job, JobQueue
+from app.work.recent import Recent
+from app.work.tasks import Calibrating, Scoring
+from assets.models.load import LoadedModel, load_model
+from assets.sets.image_set import ImageSet, load_images
+from assets.sets.selection import divide, take
+from lrp.engine.device import resolve_device
+from lrp.engine.layers import Layer, list_layers
+from lrp.propagation.scores import ContributionScores
+from quant.allocation.cost import other_parameters
+from quant.calibration.calibration import Calibration
+from quant.calibration.presets import preset
+
+CALIBRATION_IMAGES = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Owner:
+    """A browser session, as the job queue knows it."""
+
+    name: str
+    queues: tuple[JobQueue, ...]
+
+    def close(self) -> None:
+        """Withdraw from all jobs: nobody looks at them any more."""
+        for queue in self.queues:
+            queue.leave_all(self.name)
+
+
+@st.cache_resource(show_spinner=False)
+def jobs() -> JobQueue:
+    """Return this process's queue of long jobs, shared by all sessions."""
+    return JobQueue()
+
+
+@st.cache_resource(show_spinner=False)
+def quick_jobs() -> JobQueue:
+    """Return the queue of jobs that a page waits for, which long ones must not hold up."""
+    return JobQueue()
+
+
+@st.cache_resource(show_spinner=False)
+def calibrations() -> Recent[Calibration]:
+    """Return this process's calibrations, shared by all sessions."""
+    return Recent(max_entries=3)
+
+
+@st.cache_resource(scope="session", show_spinner=False, on_release=Owner.close)
+def owner() -> Owner:
+    """Return who this session is; its jobs stop when it closes."""
+    return Owner(uuid4().hex, (jobs(), quick_jobs()))
+
+
+@st.cache_resource(max_entries=3, show_spinner="Loading the model …")
+def _load(name: str, checkpoint: str | None, device: str) -> LoadedModel:
+    loaded = load_model(name, checkpoint or None, resolve_device(device))
+    _spare_the_collector()
+    return loaded
+
+
+def _spare_the_collector() -> None:
+    """Keep libraries and weights out of the garbage collection Streamlit does after every rerun."""
+    gc.collect()
+    gc.freeze()
+    atexit.unregister(gc.unfreeze)
+    atexit.register(gc.unfreeze)  # else native libraries report everything as leaked at exit
+
+
+def load(choice: ModelChoice, device: str) -> LoadedModel:
+    """Return the model of a choice; InputError where it cannot be had."""
+    return _load(choice.name, choice.checkpoint, str(resolve_device(device)))
+
+
+@st.cache_resource(max_entries=8, show_spinner="Listing the images …")
+def _open(_loaded: LoadedModel, key: str, folder: str | None, split: str) -> ImageSet:
+    return load_images(folder, _loaded, split)
+
+
+def images_of(loaded: LoadedModel, folder: str | None, split: str = "validation") -> ImageSet:
+    """Return the images of a folder, or the bundled ones; InputError where there are none."""
+    return _open(loaded, loaded.key, folder, split)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _layers(_loaded: LoadedModel, key: str) -> tuple[Layer, ...]:
+    return list_layers(_loaded.model, _loaded.input_size)
+
+
+def layers_of(loaded: LoadedModel) -> tuple[Layer, ...]:
+    """Return a model's layers in the order they run."""
+    return _layers(loaded, loaded.key)
+
+
+def other_parameters_of(loaded: LoadedModel) -> int:
+    """Count the parameters that are no layer's weights."""
+    return other_parameters(loaded.model, layers_of(loaded))
+
+
+def calibration_set(loaded: LoadedModel, folder: str | None, count: int) -> ImageSet:
+    """Draw images to calibrate and score on, as the command line does: of the calibration split,
+    or of a folder."""
+    pool = images_of(loaded, folder, "calibration")
+    return take(pool, min(count, len(pool)))
+
+
+def evaluation_set(loaded: LoadedModel, folder: str | None, count: int) -> ImageSet:
+    """Draw images to measure on that are not calibrated on, as the command line does.
+
+    Raises InputError for a folder that has too few images for both.
+    """
+    images = images_of(loaded, folder)
+    if folder is None:
+        return take(images, min(count, len(images)))
+    return divide(images, CALIBRATION_IMAGES, count)[1]
+
+
+def evaluation_limit(loaded: LoadedModel, folder: str | None) -> int:
+    """Count the images that can be measured on."""
+    count = len(images_of(loaded, folder))
+    return count if folder is None else max(0, count - CALIBRATION_IMAGES)
+
+
+def score_key(loaded: LoadedModel, scoring: Scoring) -> tuple[str, ...]:
+    """Name the scores of a model on some images under some rules, by some statistic."""
+    device = str(tasks.device_of(loaded))
+    return "scores", loaded.key, device, scoring.images.key, scoring.rules, scoring.statistic
+
+
+def start_scores(loaded: LoadedModel, scoring: Scoring) -> Job:
+    """Score the layers in the background."""
+    title = f"Scoring the layers of {loaded.name} on {len(scoring.images)} images"
+    work = tasks.score(loaded, scoring)
+    return jobs().submit(score_key(loaded, scoring), title, work, owner().name)
+
+
+def scores_of(loaded: LoadedModel, scoring: Scoring) -> ContributionScores | None:
+    """Return the scores if a job has made them."""
+    job = jobs().find(score_key(loaded, scoring))
+    return job.result if job is not None and job.state == "done" else None
+
+
+def calibrating(loaded: LoadedModel, folder: str | None, preset_name: str) -> Calibrating:
+    """Say how a model is calibrated: on the first images drawn, under a preset."""
+    images = calibration_set(loaded, folder, CALIBRATION_IMAGES)
+    return Calibrating(loaded, images, preset(preset_name))
+
+
+def devices() -> list[str]:
+    """Return the devices of this machine, the best first."""
+    found = ["cuda"] if torch.cuda.is_available() else []
+    found += ["mps"] if torch.backends.mps.is_available() else []
+    return [*found, "cpu"]
+
+
+def cancel(job: Job) -> None:
+    """Withdraw this session from a job; it stops unless another session wants it."""
+    jobs().leave(job, owner().name)
+
+
+def left_to_others(job: Job) -> bool:
+    """Say whether this session cancelled a job that goes on because another one wants it."""
+    return owner().name not in job.owners and not job.cancel.is_set()

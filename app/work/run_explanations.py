@@ -1,0 +1,111 @@
+"""What a run's images and explanations are made of again: data sets, calibrations, maps."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+import torch
+
+from app.work import models, tasks
+from app.work.explanations import Prepared
+from app.work.jobs import Report
+from app.work.recent import Recent
+from app.work.tasks import Calibrating
+from app.work.wanted import Wanted
+from assets.errors import InputError
+from assets.models.load import LoadedModel
+from assets.sets.image_set import ImageSet
+from assets.sets.selection import divide, take
+from lrp.maps.heatmap import heatmap_alone
+from lrp.propagation.trace import Trace
+from quant.calibration.presets import preset
+from quant.history.recipe import Recipe
+from quant.model.quantized_trace import QuantizedTrace
+from quant.primitives.bits import Allocation
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """What a configuration makes of one image: probabilities (K,), and a class's map (h, w)."""
+
+    probabilities: np.ndarray
+    values: np.ndarray
+
+    @property
+    def answer(self) -> int:
+        """The likeliest class."""
+        return int(self.probabilities.argmax())
+
+
+def measured(loaded: LoadedModel, recipe: Recipe) -> ImageSet:
+    """Return the images a run was measured on; InputError where they are not there any more."""
+    images = _chosen(loaded, recipe)[1]
+    return _checked(images, recipe.images_key, "measured")
+
+
+def calibrating(loaded: LoadedModel, recipe: Recipe) -> Calibrating:
+    """Say how a run's layers were calibrated; InputError where the images are not there."""
+    images = _chosen(loaded, recipe)[0]
+    found = _checked(images, recipe.calibration_key, "calibrated")
+    return Calibrating(loaded, found, preset(recipe.preset))
+
+
+def _chosen(loaded: LoadedModel, recipe: Recipe) -> tuple[ImageSet, ImageSet]:
+    """Choose the images that calibrate and those that are measured, as the run did."""
+    data, count = models.images_of(loaded, recipe.data), recipe.calibration_images
+    pool = data
+    if recipe.data is None or recipe.calibration is not None:
+        pool = models.images_of(loaded, recipe.calibration, "calibration")
+    if pool.key == data.key:
+        return divide(data, count, recipe.images, recipe.seed)
+    return take(pool, min(count, len(pool)), recipe.seed), take(data, recipe.images)
+
+
+def _checked(images: ImageSet, key: str, done: str) -> ImageSet:
+    if images.key != key:
+        raise InputError(
+            f"the images this run was {done} on are no longer what {images.name} holds"
+        )
+    return images
+
+
+@st.cache_resource(show_spinner=False)
+def _kept() -> Recent[Explained]:
+    return Recent(max_entries=64)
+
+
+def explained_of(
+    loaded: LoadedModel,
+    prepared: Prepared,
+    chosen: Calibrating | None,
+    allocation: Allocation | None,
+    target: int,
+) -> Wanted[Explained]:
+    """Want a class's map of one picture in a configuration; None is float, and needs no passes.
+
+    Passes that the allocation needs have to be solved.
+    """
+    calibrations, device = models.calibrations(), tasks.device_of(loaded)
+
+    def make(report: Report, cancel: threading.Event) -> Explained:
+        images = prepared.images.to(device)
+        if chosen is None or allocation is None:
+            trace = Trace(loaded.model, images)
+        else:
+            calibration = chosen.obtain(calibrations)
+            trace = QuantizedTrace(loaded.model, images, calibration, allocation)
+        probabilities = torch.softmax(trace.logits[0].detach(), 0)
+        values = heatmap_alone(trace, target)[0]
+        return Explained(probabilities.cpu().numpy(), values.detach().cpu().numpy())
+
+    named: tuple[str, ...] = ("float",)
+    if chosen is not None and allocation is not None:
+        named = (*chosen.key, hashlib.sha256(repr(allocation).encode()).hexdigest())
+    key = ("run map", prepared.key, str(device), *named, target)
+    how = "in float" if allocation is None else "through its integers"
+    title = f"Explaining the image {how}"
+    return Wanted(key, title, make, _kept(), models.quick_jobs())

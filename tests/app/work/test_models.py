@@ -1,0 +1,101 @@
+"""Models and images: loaded once, divided as the command line does, and let go of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import streamlit as st
+from PIL import Image
+
+from app.state.selection import ModelChoice
+from app.work import models, tasks
+from app.work.jobs import JobQueue
+from app.work.tasks import Scoring
+from assets.errors import InputError
+from assets.models.load import LoadedModel
+
+MODEL = "digits-swin"
+
+
+@pytest.fixture(scope="module")
+def loaded() -> LoadedModel:
+    return models.load(ModelChoice(MODEL), "cpu")
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    yield
+    st.cache_data.clear()
+
+
+def picture(seed: int) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    return Image.fromarray(pixels)
+
+
+def test_a_model_is_loaded_once() -> None:
+    assert models.load(ModelChoice(MODEL), "cpu") is models.load(ModelChoice(MODEL), "cpu")
+
+
+def test_a_failed_load_is_tried_again() -> None:
+    for _ in range(2):
+        with pytest.raises(InputError):
+            models.load(ModelChoice("no-such-model"), "cpu")
+
+
+def test_images_that_calibrate_are_not_measured(loaded: LoadedModel) -> None:
+    calibration = models.calibration_set(loaded, None, 32)
+    measured = models.evaluation_set(loaded, None, 100)
+    assert (len(calibration), len(measured)) == (32, 100)
+    seen = {calibration.picture(i).tobytes() for i in range(32)}
+    assert seen.isdisjoint({measured.picture(i).tobytes() for i in range(100)})
+
+
+def test_a_folder_is_divided(loaded: LoadedModel, tmp_path_factory) -> None:
+    folder = tmp_path_factory.mktemp("images")
+    for number in range(40):
+        place = folder / str(number % 10)
+        place.mkdir(exist_ok=True)
+        picture(number).save(place / f"{number}.png")
+    calibration = models.calibration_set(loaded, str(folder), 32)
+    measured = models.evaluation_set(loaded, str(folder), 100)
+    assert (len(calibration), len(measured)) == (32, 8)
+    assert models.evaluation_limit(loaded, str(folder)) == 8
+    seen = {calibration.picture(i).tobytes() for i in range(32)}
+    assert seen.isdisjoint({measured.picture(i).tobytes() for i in range(8)})
+
+
+def test_a_closed_session_leaves_the_queue() -> None:
+    class Watched(JobQueue):
+        left: str | None = None
+
+        def leave_all(self, owner: str, *args: object) -> None:
+            self.left = owner
+
+    queues = Watched(), Watched()
+    models.Owner("me", queues).close()
+    assert [queue.left for queue in queues] == ["me", "me"]
+
+
+def test_scores_are_there_once_a_job_has_made_them(loaded: LoadedModel) -> None:
+    scoring = Scoring(models.calibration_set(loaded, None, 9), "LRP_QVIT", "positive-sum")
+    assert models.scores_of(loaded, scoring) is None
+    job = models.jobs().submit(
+        models.score_key(loaded, scoring), "t", lambda report, cancel: "scores", "me"
+    )
+    assert job.ended.wait(20)
+    assert models.scores_of(loaded, scoring) == "scores"
+    models.jobs().forget(job)
+
+
+def test_scores_by_another_statistic_are_other_scores(loaded: LoadedModel) -> None:
+    images = models.calibration_set(loaded, None, 9)
+    scorings = [Scoring(images, "LRP_QVIT", s) for s in ("positive-sum", "absolute-sum")]
+    assert len({models.score_key(loaded, scoring) for scoring in scorings}) == 2
+
+
+def test_devices_end_with_the_cpu() -> None:
+    assert models.devices()[-1] == "cpu"
+    assert tasks.device_of(models.load(ModelChoice(MODEL), "cpu")).type == "cpu"
