@@ -5,19 +5,65 @@ from __future__ import annotations
 import ast
 import io
 import tokenize
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-OURS = {"app", "quant", "lrp", "assets"}
-ALLOWED = {
-    "app": {"app", "quant", "lrp", "assets"},
-    "quant": {"quant", "lrp"},
-    "lrp": {"lrp"},
-    "assets": {"assets"},
+# The house: in each package its floors, from the ground up. A room (a folder, or a module beside
+# the folders) imports from itself and from floors below; rooms of one floor do not know each other.
+FLOORS: dict[str, list[set[str]]] = {
+    "assets": [
+        {"errors"},
+        {"home", "terminal"},
+        {"pictures"},
+        {"models"},
+        {"sets"},
+        {"train"},
+    ],
+    "lrp": [
+        {"engine"},
+        {"propagation"},
+        {"maps"},
+        {"methods"},
+        {"metrics"},
+        {"commands"},
+        {"__main__"},
+    ],
+    "quant": [
+        {"primitives", "evaluation"},
+        {"layers"},
+        {"calibration"},
+        {"model", "history"},
+        {"analysis"},
+        {"allocation"},
+        {"experiments"},
+        {"commands"},
+        {"__main__"},
+    ],
+    "app": [
+        {"state", "look", "first_screen"},
+        {"components", "example"},
+        {"work"},
+        {"parts"},
+        {"explain", "runs", "lesson", "layers", "budget"},
+        {"views"},
+    ],
 }
-ENTRY_POINTS = ("quant/__main__.py", "quant/commands/", "lrp/__main__.py")  # may import assets
+ALL = {"*"}
+# What a package, or a room of it, may import from other packages.
+ELSEWHERE: dict[str, dict[str, set[str]]] = {
+    "lrp/commands": {"assets": ALL},
+    "lrp/__main__": {"assets": ALL},
+    "quant": {"lrp": {"engine"}},
+    "quant/model": {"lrp": {"propagation"}},
+    "quant/commands": {"lrp": {"propagation"}, "assets": ALL},
+    "quant/__main__": {"assets": ALL},
+    "app": {"quant": ALL, "lrp": ALL, "assets": ALL},
+}
+OURS = set(FLOORS)
+MODULES = 12  # in one folder, without its __init__
 MEASURED = ("app", "quant", "lrp", "assets", "bench")
 FILE_LINES, LONG, LONGEST, LONG_SHARE = 300, 20, 40, 0.10
 SILENT = {
@@ -49,25 +95,91 @@ def imported(node: ast.AST, package: tuple[str, ...]) -> list[str]:
     return []
 
 
-def packages_imported(path: Path, root: Path) -> set[str]:
+def modules_of(root: Path) -> dict[str, Path]:
+    """Every module of ours by its dotted name, without the packages' own `__init__`."""
+    paths = (path for path in sources(root, *FLOORS) if path.name != "__init__.py")
+    return {".".join(path.relative_to(root).with_suffix("").parts): path for path in paths}
+
+
+def names_imported(path: Path, root: Path) -> set[str]:
     package = path.relative_to(root).parent.parts
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-    return {name.split(".")[0] for node in nodes for name in imported(node, package)}
+    return {name for node in nodes for name in imported(node, package)}
+
+
+def place_of(name: str) -> tuple[str, str]:
+    """The package and the room of a dotted name: "quant.model.watch.Seen" is in quant, model."""
+    package, _, rest = name.partition(".")
+    return package, rest.partition(".")[0]
+
+
+def floor_of(package: str, room: str) -> int:
+    """The floor of a room; one that no floor lists stands above all."""
+    floors = FLOORS[package]
+    return next((i for i, rooms in enumerate(floors) if room in rooms), len(floors))
+
+
+def may_import(package: str, room: str, other: str, wanted: str) -> bool:
+    if package == other:
+        return room == wanted or floor_of(package, wanted) < floor_of(package, room)
+    doors = [ELSEWHERE.get(place, {}) for place in (package, f"{package}/{room}")]
+    return any({"*", wanted} & door.get(other, set()) for door in doors)
 
 
 def import_violations(root: Path) -> list[str]:
+    """Imports that go up or aside, or to Streamlit from outside `app`."""
     found = []
     for path in sources(root, *MEASURED, "scripts"):
-        place = path.relative_to(root).as_posix()
-        folder = place.split("/")[0]
-        allowed = ALLOWED.get(folder, OURS) | (
-            {"assets"} if place.startswith(ENTRY_POINTS) else set()
-        )
-        wrong = (packages_imported(path, root) & OURS) - allowed
-        if folder != "app":
-            wrong |= packages_imported(path, root) & {"streamlit"}
-        found += [f"{place} imports {name}" for name in sorted(wrong)]
+        place = path.relative_to(root)
+        names, package = names_imported(path, root), place.parts[0]
+        if package != "app":
+            found += [f"{place} imports streamlit" for n in names if n.split(".")[0] == "streamlit"]
+        if package not in OURS or (len(place.parts) == 2 and path.name == "__init__.py"):
+            continue  # benchmarks import all; a package's __init__ shows what its rooms hold
+        targets = {place_of(name) for name in names if name.split(".")[0] in OURS}
+        room = place.with_suffix("").parts[1]
+        wrong = sorted(t for t in targets if not may_import(package, room, *t))
+        found += [f"{place} imports {other}.{wanted}".rstrip(".") for other, wanted in wrong]
     return found
+
+
+def files_imported(root: Path) -> dict[str, set[str]]:
+    """Which modules of ours each module imports, by dotted names."""
+    ours = modules_of(root)
+    return {
+        module: {
+            target
+            for name in names_imported(path, root)
+            for target in (name, name.rpartition(".")[0])
+            if target in ours
+        }
+        for module, path in ours.items()
+    }
+
+
+def circles(arrows: dict[str, set[str]]) -> list[str]:
+    """Modules that import themselves by way of others: those left when all others are taken away.
+
+    What imports nothing that is left, and what nothing left imports, is in no circle.
+    """
+    left = set(arrows)
+    while True:
+        ends = {m for m in left if not arrows[m] & left}
+        ends |= {m for m in left if not any(m in arrows[other] for other in left - {m})}
+        ends -= {m for m in left if m in arrows[m]}
+        if not ends:
+            return sorted(left)
+        left -= ends
+
+
+def full_folders(root: Path) -> list[str]:
+    counts = Counter(path.parent for path in sources(root, *MEASURED, "tests"))
+    inits = {path.parent for path in sources(root, *MEASURED, "tests") if path.stem == "__init__"}
+    return sorted(
+        f"{folder.relative_to(root).as_posix()} has {count - (folder in inits)} modules"
+        for folder, count in counts.items()
+        if count - (folder in inits) > MODULES
+    )
 
 
 def code_lines(source: str) -> set[int]:
@@ -126,43 +238,93 @@ def test_few_functions_are_long(repository: Path) -> None:
     assert len(long) <= LONG_SHARE * total, "\n".join(long)
 
 
+def test_every_folder_stands_on_a_floor(repository: Path) -> None:
+    folders = {
+        (package, path.name)
+        for package in OURS
+        for path in (repository / package).iterdir()
+        if path.is_dir() and list(path.rglob("*.py"))
+    }
+    assert {(p, room) for p, room in folders if floor_of(p, room) == len(FLOORS[p])} == set()
+
+
+def test_no_file_imports_itself_by_way_of_others(repository: Path) -> None:
+    assert circles(files_imported(repository)) == []
+
+
+def test_no_folder_is_too_full(repository: Path) -> None:
+    assert full_folders(repository) == []
+
+
 @pytest.mark.parametrize(
     ("place", "line", "complaint"),
     [
-        ("lrp/rules.py", "import quant.cost", "lrp/rules.py imports quant"),
-        ("lrp/rules.py", "from assets.models import load_model", "lrp/rules.py imports assets"),
-        ("lrp/rules.py", "import streamlit as st", "lrp/rules.py imports streamlit"),
-        ("lrp/sub/rules.py", "from ...assets import models", "lrp/sub/rules.py imports assets"),
-        ("assets/models.py", "def f():\n    import lrp", "assets/models.py imports lrp"),
-        ("quant/plan.py", "from app import charts", "quant/plan.py imports app"),
-        ("quant/plan.py", "importlib.import_module('assets')", "quant/plan.py imports assets"),
-        ("quant/__main__.py", "import app", "quant/__main__.py imports app"),
-        ("quant/commands/a.py", "import app", "quant/commands/a.py imports app"),
-        ("quant/sub/commands/a.py", "import assets", "quant/sub/commands/a.py imports assets"),
-        ("lrp/commands/a.py", "import assets", "lrp/commands/a.py imports assets"),
-        ("bench/speed.py", "from streamlit.testing import v1", "bench/speed.py imports streamlit"),
+        ("lrp/engine/a.py", "import quant.cost", "imports quant.cost"),
+        ("lrp/engine/a.py", "from assets.models.load import load_model", "imports assets.models"),
+        ("lrp/engine/a.py", "import streamlit as st", "imports streamlit"),
+        ("lrp/engine/a.py", "from ...assets import models", "imports assets.models"),
+        ("lrp/engine/a.py", "from lrp.propagation.trace import Trace", "imports lrp.propagation"),
+        ("lrp/engine/a.py", "from ..maps import places", "imports lrp.maps"),
+        ("lrp/engine/a.py", "from lrp import Trace", "imports lrp.Trace"),
+        ("lrp/maps/a.py", "def f(): import lrp.metrics.deletion", "imports lrp.metrics"),
+        ("lrp/metrics/a.py", "import assets", "imports assets"),
+        ("lrp/__main__.py", "import app.state", "imports app.state"),
+        ("assets/models/a.py", "def f():\n    import lrp.engine", "imports lrp.engine"),
+        ("assets/models/a.py", "import assets.sets.selection", "imports assets.sets"),
+        ("assets/home.py", "from assets import terminal", "imports assets.terminal"),
+        ("quant/model/a.py", "from app.look import charts", "imports app.look"),
+        ("quant/model/a.py", "importlib.import_module('assets')", "imports assets"),
+        ("quant/model/a.py", "from quant.history.runs import Run", "imports quant.history"),
+        ("quant/layers/a.py", "import quant.calibration.store", "imports quant.calibration"),
+        ("quant/layers/a.py", "from lrp.propagation.trace import Trace", "imports lrp.propagation"),
+        ("quant/commands/a.py", "import app", "imports app"),
+        ("quant/commands/a.py", "import lrp.metrics.deletion", "imports lrp.metrics"),
+        ("app/budget/a.py", "from app.explain.heatmap import show", "imports app.explain"),
+        ("app/work/a.py", "from app.parts import gallery", "imports app.parts"),
+        ("bench/speed.py", "from streamlit.testing import v1", "imports streamlit"),
     ],
 )
 def test_a_forbidden_import_is_found(tmp_path: Path, place: str, line: str, complaint: str) -> None:
     write(tmp_path / place, line)
-    assert import_violations(tmp_path) == [complaint]
+    assert import_violations(tmp_path) == [f"{place} {complaint}"]
 
 
 @pytest.mark.parametrize(
     ("place", "line"),
     [
-        ("app/views/tour.py", "import streamlit, quant, lrp, assets"),
-        ("quant/plan.py", "from lrp.scores import ContributionScores\nfrom . import cost"),
+        ("app/views/tour.py", "import streamlit, quant, lrp, assets\nfrom app.budget import live"),
+        ("quant/model/a.py", "from lrp.propagation.trace import Trace\nfrom . import watch"),
+        ("quant/primitives/a.py", "from lrp.engine.layers import Layer"),
         ("quant/__main__.py", "import assets.models"),
         ("quant/commands/evaluate.py", "from assets.home import home"),
-        ("lrp/sub/rules.py", "from ..trace import Trace"),
-        ("lrp/rules.py", "import assets_of_others"),
+        ("lrp/commands/scores.py", "from assets.home import home"),
+        ("lrp/maps/a.py", "from ..propagation.trace import Trace"),
+        ("lrp/engine/a.py", "import assets_of_others"),
+        ("lrp/__init__.py", "from lrp.metrics.deletion import curves"),
         ("bench/speed.py", "import quant, lrp, assets, app"),
     ],
 )
 def test_an_allowed_import_passes(tmp_path: Path, place: str, line: str) -> None:
     write(tmp_path / place, line)
     assert import_violations(tmp_path) == []
+
+
+def test_circles_are_found_and_what_hangs_on_them_is_not(tmp_path: Path) -> None:
+    write(tmp_path / "lrp/engine/a.py", "from lrp.engine.b import thing")
+    write(tmp_path / "lrp/engine/b.py", "def f():\n    from lrp.engine import c")
+    write(tmp_path / "lrp/engine/c.py", "import lrp.engine.a")
+    write(tmp_path / "lrp/engine/below.py", "x = 1")
+    write(tmp_path / "lrp/engine/above.py", "from lrp.engine import a, below")
+    found = circles(files_imported(tmp_path))
+    assert found == ["lrp.engine.a", "lrp.engine.b", "lrp.engine.c"]
+
+
+def test_a_folder_of_thirteen_is_found(tmp_path: Path) -> None:
+    for number in range(13):
+        write(tmp_path / f"lrp/engine/a{number}.py", "")
+        write(tmp_path / f"lrp/maps/a{number % 12}.py", "")
+    write(tmp_path / "lrp/maps/__init__.py", "")
+    assert full_folders(tmp_path) == ["lrp/engine has 13 modules"]
 
 
 def test_lengths_count_code_only(tmp_path: Path) -> None:

@@ -9,8 +9,6 @@ from app.look.charts import DASHES, MARGIN, SYMBOLS, colours, ink
 from quant.analysis.anatomy import Side
 from quant.analysis.sqnr_by_width import Sweep
 
-QUANTITY, NOMINAL = "quantitative", "nominal"  # what Vega-Lite calls kinds of fields
-
 
 def spread(side: Side, label: str, dark: bool) -> go.Figure:
     """Count values before and after quantization, with the quantizer's staircase over them."""

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from app.layers.charts import NOMINAL, QUANTITY
-from app.look.charts import colours, ink
+from app.look.charts import NOMINAL, QUANTITY, colours, ink
 from quant.analysis.clipping import LIMITS, Clipping
 
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from app.layers.charts import NOMINAL, QUANTITY
-from app.look.charts import DARK_BITS, LIGHT_BITS, PICK, ink, span, spec
+from app.look.charts import DARK_BITS, LIGHT_BITS, NOMINAL, PICK, QUANTITY, ink, span, spec
 from lrp.engine.layers import Layer
 from quant.analysis.sqnr_by_width import Sweep
 

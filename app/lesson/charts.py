@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from app.layers.charts import NOMINAL, QUANTITY
 from app.lesson.levels import SHARES, Lesson, lesson
-from app.look.charts import colours, ink
+from app.look.charts import NOMINAL, QUANTITY, colours, ink
 
 KINDS = ("rounded", "clipped")
 PARTS = ("rounding", "clipping", "total")

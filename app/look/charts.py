@@ -26,6 +26,7 @@ DARK = ("#56b4e9", "#e8743b", "#2bbf93", "#cc79a7", "#e69f00", "#f0e442", "#9aa5
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
 MANY_LAYERS = 90  # above this the printed numbers get smaller
+QUANTITY, NOMINAL = "quantitative", "nominal"  # what Vega-Lite calls kinds of fields
 PICK = "pick"  # the name of the selection of a layer by click
 CHART_CONFIG = {"displaylogo": False, "showSendToCloud": False}
 MARGIN = {"l": 8, "r": 8, "t": 8, "b": 8}
