@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from bench.models import NAMES, build
 from bench.timing import ratios, show
 from lrp.engine.layers import list_layers
-from quant.calibration.calibration import WIDTHS, Calibration
+from quant.calibration.calibration import Calibration
 from quant.calibration.passes import Solver
 from quant.calibration.presets import DEFAULT, PRESETS
 from quant.model.quantized_model import QuantizedModel
-from quant.primitives.bits import uniform
+from quant.primitives.bits import MENU, uniform
 
 IMAGES = 32
 ROUNDS = 3
@@ -49,7 +49,7 @@ def _forwards(model: nn.Module, images: Tensor) -> Mapping[str, Callable[[], obj
 
 def _calibration(model: nn.Module, images: Tensor, name: str) -> None:
     """Print what calibration costs, as multiples of one float pass over the same images."""
-    passes = {"one width": (4,), "all widths": WIDTHS}
+    passes = {"one width": (4,), "all widths": MENU}
     found: dict[str, list[float]] = {what: [] for what in passes}
     for _ in range(ROUNDS if name != DEFAULT else 1):
         for what, widths in passes.items():
@@ -102,7 +102,7 @@ class _TimedSolver(Solver):
 def _breakdown(model: nn.Module, images: Tensor) -> None:
     """Print where one pass of the default preset spends its time."""
     calibration = Calibration(model, images, PRESETS[DEFAULT])
-    solver = _TimedSolver(model, calibration.plan(), 4, WIDTHS)
+    solver = _TimedSolver(model, calibration.plan(), 4, MENU)
     whole = _seconds(lambda: solver.solve(images))
     print(f"\none pass of {DEFAULT}, by kind of layer: share of its time")
     for role, spent in sorted(solver.spent.items(), key=lambda pair: -pair[1]):

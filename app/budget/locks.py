@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.budget import table
 from app.state import selection
 from app.state.selection import Selected
 from app.work import models
@@ -36,7 +35,7 @@ def show(selected: Selected) -> None:
 
 
 def _told(fixed: dict[str, LayerBits]) -> str:
-    shown = [f"`{name}` {table.lock_of(bits)}" for name, bits in list(fixed.items())[:12]]
+    shown = [f"`{name}` {bits.in_words('bit')}" for name, bits in list(fixed.items())[:12]]
     more = len(fixed) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
 

@@ -19,7 +19,7 @@ from quant.allocation.cost import cost, uniform_cost
 from quant.allocation.objectives import Losses
 from quant.allocation.path import BudgetPlan
 from quant.evaluation.prediction import Prediction
-from quant.primitives.bits import MENU, LayerBits, uniform
+from quant.primitives.bits import MENU, uniform
 
 
 def table_of(
@@ -211,9 +211,3 @@ def purchases_table(axis: Axis, purchases: Sequence[Purchase]) -> pd.DataFrame:
             for p in purchases
         ]
     )
-
-
-def lock_of(bits: LayerBits) -> str:
-    """Write locked bits: "8 bit", or "W4A8"."""
-    tied = bits.weight == bits.activation
-    return f"{bits.weight} bit" if tied else f"W{bits.weight}A{bits.activation}"

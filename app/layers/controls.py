@@ -12,8 +12,7 @@ from app.state.selection import Selected
 from app.work import layer_analyses, models
 from lrp.engine.layers import Layer
 from quant.analysis.anatomy import Anatomy
-from quant.calibration.calibration import WIDTHS
-from quant.primitives.bits import LayerBits
+from quant.primitives.bits import MENU, LayerBits
 
 
 def choose(selected: Selected) -> tuple[Layer, LayerBits]:
@@ -57,7 +56,7 @@ def _width(label: str, key: str, value: int, disabled: bool = False) -> int:
 
     return st.selectbox(
         label,
-        WIDTHS,
+        MENU,
         key=key,
         on_change=heard,
         disabled=disabled,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from app.state.selection import asked
-from quant.calibration.calibration import WIDTHS
 from quant.calibration.presets import DEFAULT, PRESETS
+from quant.primitives.bits import MENU
 
 # Keys of widgets.
 PRESET_CHOICE, WEIGHT_CHOICE, ACTIVATION_CHOICE = "preset_choice", "weight_bits", "activation_bits"
@@ -52,7 +52,7 @@ def choose_width(choice: str, width: int) -> None:
 
 def _width(key: str, parameter: str) -> int:
     text = asked(key, parameter) or ""
-    return int(text) if text in map(str, WIDTHS) else DEFAULT_WIDTH
+    return int(text) if text in map(str, MENU) else DEFAULT_WIDTH
 
 
 def show_view(name: str) -> None:

@@ -20,9 +20,8 @@ from app.work.wanted import Wanted
 from quant.analysis.anatomy import Anatomy, Attention, anatomy, attention
 from quant.analysis.clipping import Clipping, clipping, is_normed
 from quant.analysis.sqnr_by_width import Sweep, sweep
-from quant.calibration.calibration import WIDTHS
 from quant.model.watch import look
-from quant.primitives.bits import Allocation, LayerBits
+from quant.primitives.bits import MENU, Allocation, LayerBits
 
 IMAGES = 8  # of those that calibrate, on which layers are looked at
 
@@ -100,9 +99,9 @@ def sweep_of(chosen: Calibrating) -> Wanted[Sweep]:
 
     def make(report: Report, cancel: threading.Event) -> Sweep:
         calibration = chosen.obtain(calibrations)
-        calibration.solve(WIDTHS, lambda d, n: report(d, n, "calibrating, layer"), cancel)
+        calibration.solve(MENU, lambda d, n: report(d, n, "calibrating, layer"), cancel)
         images = calibration.images[:IMAGES]
         return sweep(calibration, images, lambda d, n: report(d, n, "measuring, layer"), cancel)
 
-    title = f"Measuring all layers at {WIDTHS[0]} to {WIDTHS[-1]} bits ({chosen.preset.name})"
+    title = f"Measuring all layers at {MENU[0]} to {MENU[-1]} bits ({chosen.preset.name})"
     return Wanted(("sweep", *chosen.key), title, make, _kept().sweeps, models.jobs())

@@ -13,7 +13,6 @@ from lrp.engine.layers import Layer
 from quant.allocation.cost import Cost
 from quant.allocation.solution import Solution
 from quant.primitives.bits import Allocation, LayerBits
-from quant.primitives.qparams import check_bits
 
 SCHEMA = 2
 READABLE = (1, 2)  # 1 lacks limits, loss, bound and preset, which reading does not need
@@ -101,8 +100,7 @@ def _entries(payload: Any) -> Mapping[str, Any]:
 def _bits(name: str, entry: Any) -> LayerBits:
     try:
         bits = LayerBits(entry["weight"], entry["activation"])
-        check_bits(bits.weight)
-        check_bits(bits.activation)
+        bits.check()
     except (TypeError, KeyError):
         raise ValueError(f'{name} needs "weight" and "activation" bits') from None
     except ValueError as error:

@@ -187,8 +187,7 @@ def _check(layers: Sequence[Layer], menu: Sequence[int], locks: Mapping[str, Lay
     for name, bits in locks.items():
         if all(name != layer.name for layer in layers):
             raise ValueError(f"cannot lock {name!r}: this model has no such layer")
-        check_bits(bits.weight)
-        check_bits(bits.activation)
+        bits.check()
 
 
 def _infeasible(choices: Choices, limits: Limits) -> Infeasible:
@@ -231,7 +230,7 @@ def _to_open(excess: float, saved: Mapping[str, float]) -> list[str]:
 def _complaint(choices: Choices, limits: Limits, limit: str, to_open: list[str]) -> str:
     """Say what one limit would need, and what could be done."""
     needed, given = _amount(choices, choices.least, limit), _amount(choices, limits, limit, -1)
-    names = [f"{name} ({_width(choices.locks[name])})" for name in to_open[:NAMED]]
+    names = [f"{name} ({choices.locks[name].in_words()})" for name in to_open[:NAMED]]
     if len(to_open) > NAMED:
         names.append(f"{len(to_open) - NAMED} more")
     if names:
@@ -259,8 +258,3 @@ def _rounded(value: float, direction: int) -> str:
         return f"{value:g}"
     step = 10.0 ** (math.floor(math.log10(value)) - 2)
     return f"{direction * math.ceil(direction * value / step - 1e-9) * step:.4g}"
-
-
-def _width(bits: LayerBits) -> str:
-    tied = bits.weight == bits.activation
-    return f"{bits.weight} bits" if tied else f"W{bits.weight}A{bits.activation}"

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from lrp.engine.progress import Progress, check
 from quant.analysis.layer_errors import drift_of, errors_of
-from quant.calibration.calibration import WIDTHS, Calibration
+from quant.calibration.calibration import Calibration
 from quant.calibration.store import Stored
 from quant.model.replay import Replay, laid, rows_of
 from quant.model.watch import Seen
+from quant.primitives.bits import MENU
 
 ESTIMATED, MEASURED = "estimated", "measured"
 HOW = (ESTIMATED, MEASURED)
@@ -184,10 +185,10 @@ def _walk(
 ) -> Sensitivity:
     """Add up losses over batches of images, layers and widths; `progress` counts layers."""
     images = calibration.images if images is None else images
-    calibration.solve(WIDTHS, cancel=cancel)
-    names, passes = tuple(calibration.plan().layers), {w: calibration.stored(w) for w in WIDTHS}
+    calibration.solve(MENU, cancel=cancel)
+    names, passes = tuple(calibration.plan().layers), {w: calibration.stored(w) for w in MENU}
     drifts = _drifts(calibration, passes, cancel)
-    sums = np.zeros((len(names), 2, len(WIDTHS)))
+    sums = np.zeros((len(names), 2, len(MENU)))
     parts = images.split(BATCH)
     for done, part in enumerate(parts):
         replay, losses = begin(part)
@@ -195,11 +196,11 @@ def _walk(
             check(cancel)
             with torch.no_grad():
                 found = losses(name, _errors(replay.seen[name], passes, drifts))
-            sums[index] += np.reshape(found, (2, len(WIDTHS)))
+            sums[index] += np.reshape(found, (2, len(MENU)))
             if progress is not None:
                 progress(done * len(names) + index + 1, len(parts) * len(names))
     weight, activation = np.maximum(sums, 0).transpose(1, 0, 2) / len(images)
-    return Sensitivity(names, WIDTHS, weight, activation, how, len(images))
+    return Sensitivity(names, MENU, weight, activation, how, len(images))
 
 
 @torch.no_grad()
@@ -215,15 +216,15 @@ def _drifts(
         for name, seen in Replay(calibration.model, calibration.plan(), part).seen.items():
             check(cancel)
             if seen.affine is not None:
-                means = torch.stack([drift_of(seen, passes[width], width) for width in WIDTHS])
+                means = torch.stack([drift_of(seen, passes[width], width) for width in MENU])
                 found[name] = found.get(name, 0) + means * (len(part) / len(images))
     return found
 
 
 def _errors(seen: Seen, passes: Mapping[int, Stored], drifts: Mapping[str, Tensor]) -> list[Tensor]:
     """Return a layer's errors with its weights at each width, then with its input."""
-    errors = [errors_of(seen, passes, width, corrected=False) for width in WIDTHS]
-    drift = drifts.get(seen.name, [0.0] * len(WIDTHS))
+    errors = [errors_of(seen, passes, width, corrected=False) for width in MENU]
+    drift = drifts.get(seen.name, [0.0] * len(MENU))
     inputs = [one.input() - mean for one, mean in zip(errors, drift, strict=True)]
     return [one.weights() for one in errors] + inputs
 

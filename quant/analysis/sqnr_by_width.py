@@ -11,9 +11,10 @@ from torch import Tensor
 
 from lrp.engine.progress import Progress, check
 from quant.analysis.layer_errors import errors_of
-from quant.calibration.calibration import WIDTHS, Calibration
+from quant.calibration.calibration import Calibration
 from quant.calibration.store import Stored
 from quant.model.watch import Seen, Watch
+from quant.primitives.bits import MENU
 from quant.primitives.sqnr import decibels, power
 
 WEIGHTS, ACTIVATIONS, BOTH = 0, 1, 2  # what is quantized in a row of `Sweep`
@@ -40,7 +41,7 @@ def sweep(
     cancel: threading.Event | None = None,
 ) -> Sweep:
     """Measure all layers at all widths in one walk; passes must be solved, or are here."""
-    passes, names = {w: calibration.stored(w) for w in WIDTHS}, calibration.plan().layers
+    passes, names = {w: calibration.stored(w) for w in MENU}, calibration.plan().layers
     powers: dict[str, np.ndarray] = {}
 
     def hear(seen: Seen) -> None:
@@ -52,7 +53,7 @@ def sweep(
 
     Watch(calibration.model, calibration.plan(), hear).run(images)
     errors = [[[decibels(s, n) for s, n in row] for row in powers[name]] for name in names]
-    return Sweep(tuple(names), WIDTHS, np.array(errors))
+    return Sweep(tuple(names), MENU, np.array(errors))
 
 
 def _noise(seen: Seen, passes: Mapping[int, Stored], corrected: bool) -> np.ndarray:

@@ -26,7 +26,6 @@ from quant.primitives.bits import MENU, Allocation, LayerBits
 from quant.primitives.qparams import check_bits
 
 Layer = RunningLinear | RunningProduct
-WIDTHS = MENU
 
 
 class Calibration:
@@ -70,7 +69,7 @@ class Calibration:
 
     def solve(
         self,
-        widths: Iterable[int] = WIDTHS,
+        widths: Iterable[int] = MENU,
         progress: Progress | None = None,
         cancel: threading.Event | None = None,
     ) -> None:
@@ -93,7 +92,7 @@ class Calibration:
             self._solving.release()
 
     def _pass(self, width: int, progress: Progress | None, cancel: threading.Event | None) -> None:
-        solver = Solver(self.model, self.plan(), width, WIDTHS, progress, cancel)
+        solver = Solver(self.model, self.plan(), width, MENU, progress, cancel)
         save_pass(solver.solve(self.images), self._path(width))
         self._passes[width] = Stored(self._path(width), self.images.device)
 

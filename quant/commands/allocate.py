@@ -17,7 +17,6 @@ from quant.allocation.exact import exact
 from quant.allocation.objectives import LRP, OBJECTIVES, Losses
 from quant.allocation.path import budget_plan
 from quant.allocation.path_table import to_csv
-from quant.allocation.solution import Solution
 from quant.calibration.presets import preset
 from quant.commands.calibrating import Calibrating
 from quant.commands.losses import Scoring, add_scoring
@@ -30,7 +29,7 @@ from quant.commands.options import (
     choices,
     subject,
 )
-from quant.commands.text import beside, certificate
+from quant.commands.text import beside, by_layer, certificate
 from quant.primitives.qparams import MAX_BITS
 
 SAYS = "spend a bit budget over the layers"
@@ -122,13 +121,5 @@ def _solve(
     quantizer = None if options.objective == LRP else preset(options.preset).name
     write_json(to_json(model.loaded.name, solution, spent, even, quantizer), options.json)
     if options.json != "-":
-        print(_said(solution))
-        print(certificate(solution))
+        print(*by_layer(solution.allocation), certificate(solution), sep="\n")
         print(beside(spent, even))
-
-
-def _said(solution: Solution) -> str:
-    return "\n".join(
-        f"{name:<40} W{bits.weight} A{bits.activation}"
-        for name, bits in solution.allocation.items()
-    )

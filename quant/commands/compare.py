@@ -15,7 +15,7 @@ from quant.commands.options import Subject, add_images, images, subject
 from quant.evaluation.stream import Run, evaluate
 from quant.experiments.preset_comparison import FLOAT, summarise, table
 from quant.model.quantized_model import QuantizedModel
-from quant.primitives.bits import Width, read_width, uniform
+from quant.primitives.bits import LayerBits, uniform
 
 SAYS = "presets and widths over several draws"
 
@@ -38,7 +38,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure presets at several widths on several draws of calibration images."""
     model = subject(options)
-    widths = [read_width(text) for text in options.widths]
+    widths = [LayerBits.read(text) for text in options.widths]
     presets = [preset(name) for name in options.presets]
     if options.draws < 1:
         raise ValueError(f"{options.draws} draws: use 1 or more")
@@ -63,7 +63,7 @@ def _configurations(
     subject: Subject,
     calibration: ImageSet,
     presets: Sequence[Preset],
-    widths: Sequence[Width],
+    widths: Sequence[LayerBits],
     ends: int | None,
 ) -> dict[str, Run]:
     """Name every preset at every width, and float."""

@@ -21,7 +21,7 @@ from quant.commands.text import to_float
 from quant.evaluation.answers import Evaluation
 from quant.history.recipe import Recipe
 from quant.history.record import Recorded
-from quant.primitives.bits import Allocation, uniform
+from quant.primitives.bits import Allocation, LayerBits, uniform
 
 SAYS = "accuracy of a quantized model beside the float one"
 
@@ -69,7 +69,7 @@ def _configuration(options: argparse.Namespace, layers: Sequence[Layer]) -> tupl
         return Path(options.allocation).stem, read_allocation(options.allocation, layers)
     if None in widths:
         raise ValueError("give --weight-bits and --activation-bits, or --allocation")
-    return f"W{widths[0]}A{widths[1]}", uniform(layers, *widths, options.ends)
+    return str(LayerBits(*widths)), uniform(layers, *widths, options.ends)
 
 
 def _recipe(

@@ -17,7 +17,7 @@ from lrp.engine.device import resolve_device
 from lrp.engine.layers import Layer, list_layers
 from quant.allocation.budget import Choices, offer
 from quant.calibration.presets import DEFAULT, PRESETS
-from quant.primitives.bits import MENU, LayerBits, read_width
+from quant.primitives.bits import MENU, LayerBits
 
 
 class Subject(NamedTuple):
@@ -96,8 +96,7 @@ def _lock(text: str) -> tuple[str, LayerBits | int]:
         return name, int(bits)
     if not separator or re.match(r"[Ww]\d", bits) is None:
         raise ValueError(f"--lock {text}: use LAYER=BITS, such as head=8 or head=W4A8")
-    width = read_width(bits)
-    return name, LayerBits(width.weight, width.activation)
+    return name, LayerBits.read(bits)
 
 
 def calibration_images(options: argparse.Namespace, loaded: LoadedModel) -> ImageSet:

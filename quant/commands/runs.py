@@ -11,7 +11,7 @@ from typing import Any
 from assets.home import home
 from assets.terminal import add_json, write_json
 from quant.allocation.allocation_file import SCHEMA
-from quant.commands.text import accuracy, aligned, points, to_float
+from quant.commands.text import accuracy, aligned, by_layer, points, to_float
 from quant.evaluation.answers import Evaluation
 from quant.evaluation.comparison import Change, ClassAccuracy, by_class, changed, paired
 from quant.history.recipe import Recipe
@@ -104,7 +104,7 @@ def _show(options: argparse.Namespace, history: Runs) -> tuple[dict[str, Any], s
     if found:
         lines += [f"{accuracy(found)}, top-5 {found.top5:.1%}", _beside_float(run, found)]
     lines += [f"{name:<20} {value}" for name, value in facts.items()]
-    lines += [f"{name:<40} W{bits.weight} A{bits.activation}" for name, bits in layers.items()]
+    lines += by_layer(layers)
     if layers:  # so that `quant evaluate --allocation` reads it
         described |= {"schema": SCHEMA, "layers": {k: asdict(bits) for k, bits in layers.items()}}
     described["classes"] = [asdict(c) for c in by_class(run.answers)]

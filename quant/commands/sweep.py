@@ -38,7 +38,7 @@ from quant.commands.sweep_report import Swept, described, said
 from quant.evaluation.clustered import Answered
 from quant.experiments.objective_sweep import Configuration, Trial, by_chance, configurations
 from quant.history.runs import Runs
-from quant.primitives.bits import MENU
+from quant.primitives.bits import MENU, LayerBits
 
 SAYS = "accuracy of objectives and controls at several budgets"
 
@@ -180,7 +180,7 @@ def _trial(
 def _budget(wanted: Wanted, one: Configuration) -> str:
     """Say a budget with what else decided the bits."""
     if one.objective == UNIFORM:
-        return f"W{one.budget:g}A{one.budget:g}"
+        return str(LayerBits(int(one.budget), int(one.budget)))
     offered = wanted.offered[0]
     free = [bits for name, bits in one.allocation.items() if name not in offered.locks]
     tied = all(bits.weight == bits.activation for bits in free)

@@ -8,6 +8,7 @@ from quant.allocation.cost import Cost
 from quant.allocation.objectives import LRP
 from quant.allocation.solution import Solution
 from quant.evaluation.answers import Evaluation
+from quant.primitives.bits import Allocation
 
 PROVEN = 1e-6  # a gap not above this is rounding: HiGHS stops there
 
@@ -50,6 +51,11 @@ def beside(spent: Cost, uniform: Cost) -> str:
 
 def _cost(found: Cost) -> str:
     return f"{found.size_bytes / 1e6:.3f} MB and {found.bitops / 1e9:.3f} GBitOps"
+
+
+def by_layer(allocation: Allocation) -> list[str]:
+    """Return a line a layer, with its bits."""
+    return [f"{name:<40} W{b.weight} A{b.activation}" for name, b in allocation.items()]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

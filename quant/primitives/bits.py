@@ -19,6 +19,36 @@ class LayerBits:
     weight: int
     activation: int
 
+    def __str__(self) -> str:
+        return f"W{self.weight}A{self.activation}"
+
+    def in_words(self, unit: str = "bits") -> str:
+        """Return "4 bits" where both are alike, else "W4A8"."""
+        return f"{self.weight} {unit}" if self.weight == self.activation else str(self)
+
+    @classmethod
+    def read(cls, text: str) -> LayerBits:
+        """Read a pair such as "W4A8".
+
+        Raises:
+            ValueError: it is none, or has bits we have not.
+        """
+        match = re.fullmatch(r"[Ww](\d+)[Aa](\d+)", text)
+        if match is None:
+            raise ValueError(f"{text!r} is no width: write weight and activation bits, as W4A8")
+        bits = cls(int(match[1]), int(match[2]))
+        bits.check()
+        return bits
+
+    def check(self) -> None:
+        """Check that both are widths we quantize to.
+
+        Raises:
+            ValueError: one is not a whole number from 2 to 8.
+        """
+        check_bits(self.weight)
+        check_bits(self.activation)
+
 
 Allocation = dict[str, LayerBits]
 
@@ -41,29 +71,3 @@ def uniform(
     if ends is not None:
         allocation |= {layer.name: LayerBits(ends, ends) for layer in (layers[0], layers[-1])}
     return allocation
-
-
-@dataclass(frozen=True)
-class Width:
-    """Bits of all weights and of all activations, written W4A4."""
-
-    weight: int
-    activation: int
-
-    def __str__(self) -> str:
-        return f"W{self.weight}A{self.activation}"
-
-
-def read_width(text: str) -> Width:
-    """Read a width such as "W4A8".
-
-    Raises:
-        ValueError: it is none, or has bits we have not.
-    """
-    match = re.fullmatch(r"[Ww](\d+)[Aa](\d+)", text)
-    if match is None:
-        raise ValueError(f"{text!r} is no width: write weight and activation bits, as W4A8")
-    width = Width(int(match[1]), int(match[2]))
-    check_bits(width.weight)
-    check_bits(width.activation)
-    return width

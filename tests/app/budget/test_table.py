@@ -287,4 +287,4 @@ def test_purchases_become_a_table_with_their_budget() -> None:
 
 @pytest.mark.parametrize(("bits", "text"), [((8, 8), "8 bit"), ((4, 6), "W4A6")])
 def test_locks_are_written_shortly(bits: tuple[int, int], text: str) -> None:
-    assert plans.lock_of(LayerBits(*bits)) == text
+    assert LayerBits(*bits).in_words("bit") == text

@@ -17,13 +17,13 @@ from quant.analysis import clipping as clipping_module
 from quant.analysis.anatomy import anatomy, attention, side, weight_side
 from quant.analysis.clipping import LIMITS, clipping, is_normed
 from quant.analysis.sqnr_by_width import ACTIVATIONS, BOTH, WEIGHTS, sweep
-from quant.calibration.calibration import WIDTHS, Calibration
+from quant.calibration.calibration import Calibration
 from quant.calibration.layer_solver import SolvedLinear
 from quant.calibration.presets import PRESETS
 from quant.layers.quantized import Rounded
 from quant.model.quantized_model import QuantizedModel
 from quant.model.watch import Seen, Watch, look
-from quant.primitives.bits import LayerBits, uniform
+from quant.primitives.bits import MENU, LayerBits, uniform
 from quant.primitives.qparams import QParams
 from quant.primitives.quantizer_search import fit_percentile
 from quant.primitives.quantizers import Codebook, Logarithmic, Uniform, codebook
@@ -212,8 +212,8 @@ def test_the_sweep_is_every_layers_anatomy() -> None:
     found = sweep(kept, images, lambda done, total: reports.append((done, total)))
     layers = list_layers(model, models.SIZE)
     assert found.names == tuple(layer.name for layer in layers)
-    assert found.widths == WIDTHS
-    assert found.errors.shape == (len(layers), 3, len(WIDTHS))
+    assert found.widths == MENU
+    assert found.errors.shape == (len(layers), 3, len(MENU))
     assert not np.isnan(found.errors).any()
     assert reports[-1] == (len(layers), len(layers))
     for layer in layers[:7]:

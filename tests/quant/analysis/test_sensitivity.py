@@ -30,7 +30,7 @@ Case = tuple[str, str, int]  # layer, side, width
 def few_widths() -> Iterator[None]:
     """Three widths are enough, and quicker."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "WIDTHS", WIDTHS)
+        patch.setattr(module, "MENU", WIDTHS)
         yield
 
 

@@ -12,12 +12,12 @@ from torch import Tensor
 from lrp.engine.layers import list_layers
 from lrp.propagation.trace import Trace
 from quant.calibration import passes as module
-from quant.calibration.calibration import WIDTHS, Calibration
+from quant.calibration.calibration import Calibration
 from quant.calibration.layer_solver import Rows
 from quant.calibration.presets import PRESETS, preset
 from quant.calibration.store import Stored
 from quant.model.quantized_model import QuantizedModel
-from quant.primitives.bits import uniform
+from quant.primitives.bits import MENU, uniform
 from quant.primitives.quantizers import Codebook, Logarithmic, Uniform
 from quant.primitives.transforms import Rescaling, Rotation
 from tests.models import SIZE, SMALL, build, random_images
@@ -117,7 +117,7 @@ def test_every_layer_is_solved_at_every_width(calibrated, family, name):
         if layer.kind == "matmul":
             assert all(found.operand(layer.name, side).bits == 4 for side in (0, 1))
             continue
-        for width in WIDTHS:
+        for width in MENU:
             solved = found.solved(layer.name, width)
             assert solved.quantizer.bits == 4
             codes = solved.weights[width].codes.int()

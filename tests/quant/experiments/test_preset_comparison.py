@@ -1,4 +1,4 @@
-"""Comparisons over draws: what is averaged, and how widths and presets are written."""
+"""Comparisons over draws: what is averaged, and how presets are written."""
 
 import math
 
@@ -8,7 +8,6 @@ import pytest
 from quant.calibration.presets import CHOICES, DEFAULT, PRESETS, preset
 from quant.evaluation.stream import Evaluation
 from quant.experiments.preset_comparison import FLOAT, Comparison, summarise, table
-from quant.primitives.bits import read_width
 
 
 def evaluation(top1: float, divergence: float = 0.0) -> Evaluation:
@@ -42,17 +41,6 @@ def test_the_table_has_a_row_a_configuration_in_points() -> None:
     assert table(found).splitlines()[-1] == (
         "| x W4A4 | 70.1 | 1.2 | 4.5 | 0.3 | 80.0 | 0.271 | 0.010 |"
     )
-
-
-@pytest.mark.parametrize("text", ["W4A8", "w4a8"])
-def test_widths_are_read_as_people_write_them(text: str) -> None:
-    assert str(read_width(text)) == "W4A8"
-
-
-@pytest.mark.parametrize("text", ["4", "W4", "A4W4", "W9A4", "W4A1", "W4A4x", ""])
-def test_other_widths_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"write weight and activation bits|bits: use"):
-        read_width(text)
 
 
 def test_presets_are_varied_by_name() -> None:

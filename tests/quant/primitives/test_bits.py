@@ -33,3 +33,14 @@ def test_the_first_and_last_layer_can_be_spared():
 )
 def test_the_gap_is_relative_to_the_loss(loss, bound, gap):
     assert Solution({}, "lrp", 4, Limits(), loss, bound).gap == gap
+
+
+@pytest.mark.parametrize("text", ["W4A8", "w4a8"])
+def test_widths_are_read_as_people_write_them(text: str) -> None:
+    assert str(LayerBits.read(text)) == "W4A8"
+
+
+@pytest.mark.parametrize("text", ["4", "W4", "A4W4", "W9A4", "W4A1", "W4A4x", ""])
+def test_other_widths_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"write weight and activation bits|bits: use"):
+        LayerBits.read(text)
