@@ -12,7 +12,6 @@ from app.look.charts import KINDS
 from app.state import budget, selection
 from app.work import models
 from quant.allocation.allocation_file import from_json, to_json
-from quant.allocation.cost import cost, uniform_cost
 from quant.primitives.bits import Allocation
 
 
@@ -25,10 +24,8 @@ def show(shown: Shown) -> None:
         f"{solution.bound:.4g}: at most {solution.gap:.2%} above the best there can be."
     )
     st.dataframe(rows, hide_index=True, alt="bits of every layer")
-    layers = models.layers_of(loaded)
-    others = models.other_parameters_of(loaded)
-    spent = cost(layers, solution.allocation, others)
-    even = uniform_cost(layers, solution.average_bits, others)
+    costs = models.costs_of(loaded)
+    spent, even = costs.cost(solution.allocation), costs.uniform(solution.average_bits)
     preset = shown.measuring.calibrating.preset.name if shown.measuring else None
     payload = to_json(loaded.name, solution, spent, even, preset)
     name = f"{loaded.name}-{shown.table.text(shown.row).strip().replace(' ', '')}"

@@ -117,8 +117,7 @@ def prepared(
     runs = [] if measuring is None else measuring.done()
     prediction = spending.prediction_of(runs, found.expected)
     table = plans.table_of(
-        models.layers_of(loaded),
-        models.other_parameters_of(loaded),
+        models.costs_of(loaded),
         axis,
         plan,
         found.expected,

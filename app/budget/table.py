@@ -15,7 +15,7 @@ from app.look.charts import short_block
 from app.state.budget import AVERAGE, BITOPS, SIZE
 from app.work.budget_axis import Axis
 from lrp.engine.layers import Layer
-from quant.allocation.cost import cost, uniform_cost
+from quant.allocation.cost import CostModel
 from quant.allocation.objectives import Losses
 from quant.allocation.path import BudgetPlan
 from quant.evaluation.prediction import Prediction
@@ -23,8 +23,7 @@ from quant.primitives.bits import MENU, uniform
 
 
 def table_of(
-    layers: Sequence[Layer],
-    others: int,
+    costs: CostModel,
     axis: Axis,
     plan: BudgetPlan,
     expected: Losses | None,
@@ -34,18 +33,17 @@ def table_of(
     """Put a plan into the form the slider draws.
 
     Args:
-        others: parameters that stay in float.
         expected: what allocations are expected to lose, in nats; None predicts nothing.
     """
     known = prediction is not None and expected is not None and float_top1 is not None
-    plain = cost(layers, {}, others)
-    mixed = _figures(layers, others, plan.weight, plan.activation)
+    plain = costs.cost({})
+    mixed = _figures(costs, plan.weight, plan.activation)
     widths = np.clip(np.floor(np.array(plan.average_bits) + 1e-9), MENU[0], MENU[-1]).astype(int)
-    even = _uniform(layers, others, widths)
+    even = _uniform(costs, widths)
     if known:
         assert prediction is not None and expected is not None and float_top1 is not None
         losses = expected.at(plan.weight, plan.activation).sum(1).tolist()
-        by_width = {w: expected.of(uniform(layers, w, w)) for w in set(widths.tolist())}
+        by_width = {w: expected.of(uniform(costs.layers, w, w)) for w in set(widths.tolist())}
         mixed = _with(mixed, _bands(prediction, losses, float_top1))
         even = _with(even, _bands(prediction, [by_width[w] for w in widths.tolist()], float_top1))
     return BudgetTable(
@@ -53,14 +51,14 @@ def table_of(
         unit={AVERAGE: " bit", SIZE: " MB", BITOPS: " G"}[axis.unit],
         digits=_digits(axis.values),
         values=axis.values,
-        layers=[(la.name, short_block(la.block), la.kind) for la in layers],
+        layers=[(la.name, short_block(la.block), la.kind) for la in costs.layers],
         weight=plan.weight,
         activation=plan.activation,
         mixed=mixed,
         uniform=even,
         plain=Plain(plain.size_bytes, plain.bitops, float_top1),
         gap=plan.gap.tolist(),
-        steps=said(bought(layers, plan), len(axis.values)),
+        steps=said(bought(costs.layers, plan), len(axis.values)),
     )
 
 
@@ -72,27 +70,25 @@ def _digits(values: Sequence[float]) -> int:
     return digits
 
 
-def _figures(
-    layers: Sequence[Layer], others: int, weight: np.ndarray, activation: np.ndarray
-) -> Figures:
+def _figures(costs: CostModel, weight: np.ndarray, activation: np.ndarray) -> Figures:
     """Price rows of bits (T, L)."""
-    parameters = np.array([layer.parameters for layer in layers], dtype=float)
-    macs = np.array([layer.macs for layer in layers], dtype=float)
+    parameters = np.array([layer.parameters for layer in costs.layers], dtype=float)
+    macs = np.array([layer.macs for layer in costs.layers], dtype=float)
     weight, activation = weight.astype(float), activation.astype(float)
     bits = weight @ parameters
     return Figures(
-        size=(bits / 8 + 4 * others).tolist(),
+        size=(bits / 8 + 4 * costs.others).tolist(),
         bitops=((weight * activation) @ macs).tolist(),
         weight_bits=(bits / parameters.sum()).tolist(),
         activation_bits=(activation @ macs / macs.sum()).tolist(),
     )
 
 
-def _uniform(layers: Sequence[Layer], others: int, widths: np.ndarray) -> Figures:
-    found = [uniform_cost(layers, float(width), others) for width in widths]
+def _uniform(costs: CostModel, widths: np.ndarray) -> Figures:
+    spent = [costs.uniform(float(width)) for width in widths]
     return Figures(
-        size=[c.size_bytes for c in found],
-        bitops=[c.bitops for c in found],
+        size=[one.size_bytes for one in spent],
+        bitops=[one.bitops for one in spent],
         weight_bits=widths.tolist(),
         activation_bits=widths.tolist(),
     )

@@ -13,7 +13,6 @@ from app.look import charts, units
 from app.look.appearance import dark
 from app.state import budget, selection
 from app.work import history, models
-from quant.allocation.cost import cost
 from quant.allocation.objectives import RANDOM
 from quant.history.runs import Run
 
@@ -68,9 +67,7 @@ def _said(shown: Shown, points: list[Point]) -> str:
 
 
 def _point(shown: Shown, run: Run) -> Point:
-    layers = models.layers_of(shown.selected.loaded)
-    others = models.other_parameters_of(shown.selected.loaded)
-    spent = cost(layers, run.recipe.allocation or {}, others)
+    spent = models.costs_of(shown.selected.loaded).cost(run.recipe.allocation or {})
     objective = history.objective(run.recipe)
     kind = RANDOM if objective.startswith(RANDOM) else objective
     return Point(run, history.name(run.recipe), kind, spent)

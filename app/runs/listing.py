@@ -13,7 +13,7 @@ from app.state import runs as run_state
 from app.state import selection
 from app.work import history, models
 from app.work.history import ANY, Costs, Filter
-from quant.allocation.cost import Cost, cost
+from quant.allocation.cost import Cost
 from quant.history.recipe import Recipe
 from quant.history.runs import DONE, RUNNING, STOPPED, Run
 from quant.primitives.bits import Allocation
@@ -91,8 +91,7 @@ def cost_of_bits(model_key: str, allocation: Allocation | None) -> Cost | None:
     selected = selection.current()
     if selected is None or selected.loaded.key != model_key:
         return None
-    others = models.other_parameters_of(selected.loaded)
-    return cost(models.layers_of(selected.loaded), allocation or {}, others)
+    return models.costs_of(selected.loaded).cost(allocation or {})
 
 
 def _rows(shown: Sequence[Run], costs: Costs, called: dict[int, str]) -> None:

@@ -25,7 +25,7 @@ from assets.sets.selection import divide, take
 from lrp.engine.device import resolve_device
 from lrp.engine.layers import Layer, list_layers
 from lrp.propagation.scores import ContributionScores
-from quant.allocation.cost import other_parameters
+from quant.allocation.cost import CostModel
 from quant.calibration.calibration import Calibration
 from quant.calibration.presets import preset
 
@@ -109,9 +109,9 @@ def layers_of(loaded: LoadedModel) -> tuple[Layer, ...]:
     return _layers(loaded, loaded.key)
 
 
-def other_parameters_of(loaded: LoadedModel) -> int:
-    """Count the parameters that are no layer's weights."""
-    return other_parameters(loaded.model, layers_of(loaded))
+def costs_of(loaded: LoadedModel) -> CostModel:
+    """Return what a model's costs are counted from."""
+    return CostModel.of(loaded.model, layers_of(loaded))
 
 
 def calibration_set(loaded: LoadedModel, folder: str | None, count: int) -> ImageSet:

@@ -31,36 +31,41 @@ class Cost:
     average_bits: float
 
 
-def other_parameters(model: nn.Module, layers: Sequence[Layer]) -> int:
-    """Count the parameters that no layer's weights account for."""
-    return sum(p.numel() for p in model.parameters()) - sum(la.parameters for la in layers)
+@dataclass(frozen=True)
+class CostModel:
+    """What the costs of a model are counted from.
 
-
-def cost(layers: Sequence[Layer], allocation: Allocation, others: int) -> Cost:
-    """Cost of `allocation`; layers it does not name stay at 32 bits.
-
-    Args:
-        others: parameters kept as float32 (`other_parameters`).
+    Attributes:
+        layers: whose weights an allocation gives bits to.
+        others: how many parameters no layer's weights account for; they stay in float32.
     """
-    whole = LayerBits(FLOAT_BITS, FLOAT_BITS)
-    pairs = [(layer, allocation.get(layer.name, whole)) for layer in layers]
-    weight_bits = sum(layer.parameters * bits.weight for layer, bits in pairs)
-    weights = sum(layer.parameters for layer in layers)
-    return Cost(
-        size_bytes=weight_bits / 8 + others * FLOAT_BITS / 8,
-        weight_bytes=weight_bits / 8,
-        bitops=sum(layer.macs * bits.weight * bits.activation for layer, bits in pairs),
-        average_bits=weight_bits / weights,
-    )
 
+    layers: Sequence[Layer]
+    others: int
 
-def uniform_cost(layers: Sequence[Layer], average_bits: float, others: int) -> Cost:
-    """Cost of every layer at `average_bits`, which need not be whole."""
-    weights = sum(layer.parameters for layer in layers)
-    weight_bytes = weights * average_bits / 8
-    return Cost(
-        size_bytes=weight_bytes + others * FLOAT_BITS / 8,
-        weight_bytes=weight_bytes,
-        bitops=sum(layer.macs for layer in layers) * average_bits**2,
-        average_bits=average_bits,
-    )
+    @classmethod
+    def of(cls, model: nn.Module, layers: Sequence[Layer]) -> CostModel:
+        """Count the parameters of `model` that are not weights of its `layers`."""
+        every = sum(parameter.numel() for parameter in model.parameters())
+        return cls(layers, every - sum(layer.parameters for layer in layers))
+
+    def cost(self, allocation: Allocation) -> Cost:
+        """Return the cost of `allocation`; layers it does not name stay at 32 bits."""
+        whole = LayerBits(FLOAT_BITS, FLOAT_BITS)
+        pairs = [(layer, allocation.get(layer.name, whole)) for layer in self.layers]
+        weight_bits = sum(layer.parameters * bits.weight for layer, bits in pairs)
+        bitops = sum(layer.macs * bits.weight * bits.activation for layer, bits in pairs)
+        return self._cost(weight_bits / 8, bitops, weight_bits / self._weights)
+
+    def uniform(self, average_bits: float) -> Cost:
+        """Return the cost of every layer at `average_bits`, which need not be whole."""
+        macs = sum(layer.macs for layer in self.layers)
+        return self._cost(self._weights * average_bits / 8, macs * average_bits**2, average_bits)
+
+    @property
+    def _weights(self) -> int:
+        return sum(layer.parameters for layer in self.layers)
+
+    def _cost(self, weight_bytes: float, bitops: float, average_bits: float) -> Cost:
+        size_bytes = weight_bytes + self.others * FLOAT_BITS / 8
+        return Cost(size_bytes, weight_bytes, bitops, average_bits)

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 
-from lrp.engine.layers import Layer
-from quant.allocation.cost import cost
+from quant.allocation.cost import CostModel
 from quant.allocation.path import BudgetPlan
 
 COLUMNS = ("budget", "size_bytes", "bitops", "average_bits", "loss", "bound", "gap")
 
 
-def to_csv(plan: BudgetPlan, layers: Sequence[Layer], others: int) -> str:
+def to_csv(plan: BudgetPlan, costs: CostModel) -> str:
     """Write a plan as CSV: `COLUMNS`, then each layer's weight and activation bits.
 
     The budget is the greatest uniform width within its limits; `average_bits` is what a weight of
     the layers takes on average.
-
-    Args:
-        others: parameters that stay in float (`quant.allocation.cost.other_parameters`).
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -28,11 +23,11 @@ def to_csv(plan: BudgetPlan, layers: Sequence[Layer], others: int) -> str:
     writer.writerow([*COLUMNS, *bits])
     for row in range(len(plan.limits)):
         solution = plan.solution(row)
-        spent = cost(layers, solution.allocation, others)
+        spent = costs.cost(solution.allocation)
         figures = (
             *(round(solution.average_bits, 6), spent.size_bytes, spent.bitops),
             *(round(spent.average_bits, 6), solution.loss, solution.bound, solution.gap),
         )
-        pairs = [(found.weight, found.activation) for found in solution.allocation.values()]
+        pairs = [(bits.weight, bits.activation) for bits in solution.allocation.values()]
         writer.writerow([*figures, *(width for pair in pairs for width in pair)])
     return text.getvalue()

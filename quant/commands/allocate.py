@@ -12,7 +12,6 @@ from assets.terminal import add_json, write_json
 from lrp.engine.layers import Layer
 from quant.allocation.allocation_file import to_json
 from quant.allocation.budget import Choices, Limits, combine, from_average, from_size
-from quant.allocation.cost import cost, other_parameters, uniform_cost
 from quant.allocation.exact import exact
 from quant.allocation.objectives import LRP, OBJECTIVES, Losses
 from quant.allocation.path import budget_plan
@@ -103,7 +102,7 @@ def _plan(path: str, model: Subject, offered: Choices, losses: Losses, other: Li
     averages = np.linspace(min(offered.least_average, MAX_BITS), MAX_BITS, ROWS)
     limits = [combine(from_average(model.layers, float(one)), other) for one in averages]
     found = budget_plan(offered, losses, limits)
-    text = to_csv(found, model.layers, other_parameters(model.loaded.model, model.layers))
+    text = to_csv(found, model.costs)
     try:
         Path(path).write_text(text, encoding="utf-8")
     except OSError:
@@ -115,9 +114,8 @@ def _solve(
 ) -> None:
     """Spend one budget, and say what it buys."""
     solution = exact(offered, losses, limits)
-    others = other_parameters(model.loaded.model, model.layers)
-    spent = cost(model.layers, solution.allocation, others)
-    even = uniform_cost(model.layers, solution.average_bits, others)
+    spent = model.costs.cost(solution.allocation)
+    even = model.costs.uniform(solution.average_bits)
     quantizer = None if options.objective == LRP else preset(options.preset).name
     write_json(to_json(model.loaded.name, solution, spent, even, quantizer), options.json)
     if options.json != "-":

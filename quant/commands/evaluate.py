@@ -12,7 +12,6 @@ from typing import Any
 from assets.terminal import add_json, write_json
 from lrp.engine.layers import Layer
 from quant.allocation.allocation_file import read_allocation
-from quant.allocation.cost import cost, other_parameters
 from quant.calibration.presets import preset
 from quant.commands.calibrating import Calibrating
 from quant.commands.measuring import Measuring, add_history, history
@@ -51,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     found = measuring.measure(recipe, quantized.run)
     plain = _first(measuring.measure_float(len(found.answers)), len(found.answers))
     payload = _report(recipe, name, plain.evaluation, found.evaluation)
-    spent = cost(model.layers, allocation, other_parameters(model.loaded.model, model.layers))
+    spent = model.costs.cost(allocation)
     payload |= {"size_bytes": spent.size_bytes, "bitops": spent.bitops, "run": found.run}
     payload["seconds"] = {"calibration": seconds, **payload["seconds"]}
     payload["path"] = str(quantized.path)

@@ -16,6 +16,7 @@ from assets.sets.selection import divide, take
 from lrp.engine.device import resolve_device
 from lrp.engine.layers import Layer, list_layers
 from quant.allocation.budget import Choices, offer
+from quant.allocation.cost import CostModel
 from quant.calibration.presets import DEFAULT, PRESETS
 from quant.primitives.bits import MENU, LayerBits
 
@@ -26,6 +27,11 @@ class Subject(NamedTuple):
     loaded: LoadedModel
     layers: tuple[Layer, ...]
     device: torch.device
+
+    @property
+    def costs(self) -> CostModel:
+        """What its costs are counted from."""
+        return CostModel.of(self.loaded.model, self.layers)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from quant.allocation.cost import cost, other_parameters
 from quant.analysis.rank_correlation import rank_correlation
 from quant.commands.options import Subject
 from quant.commands.text import markdown
@@ -35,14 +34,9 @@ class Swept:
     chance: list[Trial] = field(default_factory=list)
     plain: list[Answered] = field(default_factory=list)
 
-    @property
-    def others(self) -> int:
-        """Parameters that stay in float."""
-        return other_parameters(self.model.loaded.model, self.model.layers)
-
     def rows(self) -> list[Row]:
         """Return one row for each budget and objective."""
-        return summarise(self.model.layers, self.others, self.trials)
+        return summarise(self.model.costs, self.trials)
 
     def ranks(self) -> dict[str, float | int | None]:
         """Say how well expected losses rank what was measured, over all allocations tried."""
@@ -86,7 +80,7 @@ def _trials(found: Swept, trials: Sequence[Trial]) -> list[dict[str, Any]]:
 
 def _trial(found: Swept, trial: Trial) -> dict[str, Any]:
     one = trial.configuration
-    spent = cost(found.model.layers, one.allocation, found.others)
+    spent = found.model.costs.cost(one.allocation)
     return {
         "draw": trial.draw,
         "run": trial.run,
@@ -104,7 +98,7 @@ def _trial(found: Swept, trial: Trial) -> dict[str, Any]:
 def said(found: Swept) -> str:
     """Lay a sweep out for reading."""
     rows = found.rows()
-    plain = cost(found.model.layers, {}, found.others)
+    plain = found.model.costs.cost({})
     head, *lines = cells(rows)
     first = float_cells(accuracy(found.plain), plain.size_bytes, plain.bitops)
     images = {row.images for row in rows}

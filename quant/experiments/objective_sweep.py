@@ -9,7 +9,7 @@ import numpy as np
 
 from lrp.engine.layers import Layer
 from quant.allocation.budget import Choices, from_average
-from quant.allocation.cost import cost
+from quant.allocation.cost import CostModel
 from quant.allocation.exact import exact
 from quant.allocation.objectives import RANDOM, UNIFORM, Losses, random_losses
 from quant.evaluation.clustered import (
@@ -154,12 +154,8 @@ class Row:
     expected: float
 
 
-def summarise(layers: Sequence[Layer], others: int, trials: Sequence[Trial]) -> list[Row]:
-    """Return one row for each budget and objective, in the order they were tried.
-
-    Args:
-        others: parameters that stay in float (`quant.allocation.cost.other_parameters`).
-    """
+def summarise(costs: CostModel, trials: Sequence[Trial]) -> list[Row]:
+    """Return one row for each budget and objective, in the order they were tried."""
     order: dict[tuple[float, str], list[Trial]] = {}
     for trial in trials:
         key = trial.configuration.budget, trial.configuration.kind
@@ -171,18 +167,15 @@ def summarise(layers: Sequence[Layer], others: int, trials: Sequence[Trial]) -> 
     }
     budgets = list(dict.fromkeys(budget for budget, _ in order))
     ranked = sorted(order, key=lambda key: budgets.index(key[0]))
-    return [_row(layers, others, order[key], even) for key in ranked]
+    return [_row(costs, order[key], even) for key in ranked]
 
 
 def _row(
-    layers: Sequence[Layer],
-    others: int,
-    trials: Sequence[Trial],
-    even: Mapping[tuple[int, float], Answered],
+    costs: CostModel, trials: Sequence[Trial], even: Mapping[tuple[int, float], Answered]
 ) -> Row:
     first = trials[0].configuration
     runs = [trial.answered for trial in trials]
-    spent = [cost(layers, trial.configuration.allocation, others) for trial in trials]
+    spent = [costs.cost(trial.configuration.allocation) for trial in trials]
     beside = [(t.answered, even.get((t.draw, first.budget))) for t in trials]
     pairs = [(one, other) for one, other in beside if other is not None]
     divergences = [float(run.answers.divergence.mean(dtype=float)) for run in runs]
@@ -192,7 +185,7 @@ def _row(
         runs=len(runs),
         images=max(len(run.answers) for run in runs),
         weight_bits=float(np.mean([one.average_bits for one in spent])),
-        activation_bits=float(np.mean([_activation_bits(layers, t) for t in trials])),
+        activation_bits=float(np.mean([_activation_bits(costs.layers, t) for t in trials])),
         size_bytes=float(np.mean([one.size_bytes for one in spent])),
         bitops=float(np.mean([one.bitops for one in spent])),
         top1=accuracy(runs),

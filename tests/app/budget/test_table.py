@@ -12,7 +12,7 @@ from app.state.budget import AVERAGE, BITOPS, SIZE
 from app.work.budget_axis import ROWS, Axis, axis_of
 from lrp.engine.layers import Layer
 from quant.allocation.budget import Choices, Infeasible, Limits, offer
-from quant.allocation.cost import cost
+from quant.allocation.cost import CostModel
 from quant.allocation.objectives import Losses
 from quant.allocation.path import BudgetPlan, budget_plan
 from quant.evaluation.prediction import Prediction
@@ -26,7 +26,7 @@ LAYERS = (
     Layer("blocks.1.mlp.fc2", "linear", "fc2", "blocks.1", 4_096, 69_632),
     Layer("head", "linear", "head", "", 320, 320),
 )
-OTHERS = 500
+COSTS = CostModel(LAYERS, 500)
 FREE = Limits()
 NAMES = tuple(layer.name for layer in LAYERS)
 UNITS = (AVERAGE, SIZE, BITOPS)
@@ -117,7 +117,7 @@ def test_locks_raise_the_least_budget(unit: str) -> None:
 @pytest.mark.parametrize("unit", UNITS)
 def test_where_nothing_is_left_to_decide_there_is_one_budget(unit: str) -> None:
     _, axis, plan = planned(unit, locks=dict.fromkeys(NAMES, 8))
-    table = plans.table_of(LAYERS, OTHERS, axis, plan, LOSSES, None, None)
+    table = plans.table_of(COSTS, axis, plan, LOSSES, None, None)
     assert len(axis.values) == len(table.values) == 1
     assert plan.allocation(0) == uniform(LAYERS, 8, 8)
 
@@ -138,7 +138,7 @@ def test_limits_below_the_lowest_widths_are_refused() -> None:
 
 def table(unit: str, prediction: Prediction | None = None, top1: float | None = None):
     _, axis, plan = planned(unit)
-    return plan, plans.table_of(LAYERS, OTHERS, axis, plan, LOSSES, prediction, top1)
+    return plan, plans.table_of(COSTS, axis, plan, LOSSES, prediction, top1)
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -146,7 +146,7 @@ def test_each_row_costs_what_its_allocation_does(unit: str) -> None:
     plan, found = table(unit)
     for row in range(0, ROWS, 12):
         allocation = plan.allocation(row)
-        exact = cost(LAYERS, allocation, OTHERS)
+        exact = COSTS.cost(allocation)
         assert found.mixed.size[row] == exact.size_bytes
         assert found.mixed.bitops[row] == exact.bitops
         assert found.mixed.weight_bits[row] == pytest.approx(exact.average_bits)
@@ -162,11 +162,11 @@ def test_beside_it_stands_the_widest_uniform_that_costs_no_more() -> None:
     assert even is not None
     for row in (0, 19, 20, 59, 60, 120):
         width = math.floor(2 + row / 20 + 1e-9)
-        exact = cost(LAYERS, uniform(LAYERS, width, width), OTHERS)
+        exact = COSTS.cost(uniform(LAYERS, width, width))
         assert even.weight_bits[row] == even.activation_bits[row] == width
         assert even.size[row] == pytest.approx(exact.size_bytes)
         assert even.bitops[row] == pytest.approx(exact.bitops)
-    plain = cost(LAYERS, {}, OTHERS)
+    plain = COSTS.cost({})
     assert (found.plain.size, found.plain.bitops) == (plain.size_bytes, plain.bitops)
 
 
@@ -227,7 +227,7 @@ def test_purchases_add_up_to_the_way_from_first_to_last(unit: str) -> None:
         for name, pair in last.items()
         for side, field in (("w", "weight"), ("a", "activation"))
     }
-    first, last = cost(LAYERS, plan.allocation(0), 0), cost(LAYERS, last, 0)
+    first, last = (CostModel(LAYERS, 0).cost(a) for a in (plan.allocation(0), last))
     assert sum(p.size for p in found) == pytest.approx(last.size_bytes - first.size_bytes)
     assert sum(p.bitops for p in found) == pytest.approx(last.bitops - first.bitops)
     assert sum(p.gain for p in found) == pytest.approx(plan.loss[0] - plan.loss[-1])

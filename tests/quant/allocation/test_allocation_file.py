@@ -5,7 +5,7 @@ import pytest
 from lrp.engine.layers import list_layers
 from quant.allocation.allocation_file import from_json, read_allocation, to_json
 from quant.allocation.budget import Limits, from_average
-from quant.allocation.cost import uniform_cost
+from quant.allocation.cost import CostModel
 from quant.allocation.solution import Solution
 from quant.primitives.bits import LayerBits, uniform
 from tests.models import SIZE, build
@@ -20,7 +20,7 @@ def described(layers, limits=None):
     allocation = uniform(layers, 3, 6) | {"head": LayerBits(8, 2)}
     limits = limits or from_average(layers, 4)
     solution = Solution(allocation, "sensitivity", 4.0, limits, loss=2.0, bound=1.5)
-    cost = uniform_cost(layers, 4, 0)
+    cost = CostModel(layers, 0).uniform(4)
     return json.loads(json.dumps(to_json("m", solution, cost, cost, "bitlens"), allow_nan=False))
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from lrp.engine.layers import Layer, list_layers
 from quant.allocation.budget import Infeasible, Limits, combine, from_average, from_size, offer
-from quant.allocation.cost import cost, uniform_cost
+from quant.allocation.cost import CostModel
 from quant.primitives.bits import LayerBits, uniform
 from tests.models import SIZE, build
 from tests.quant.knapsacks import every_total, made_up_layers, made_up_losses
@@ -23,7 +23,7 @@ PAIR = [layer("big", 300, 1000), layer("head", 100, 200)]
 @pytest.mark.parametrize("average", [2, 3.3, 8])
 def test_an_average_is_the_cost_of_uniform_bits(average):
     layers = list_layers(build("swin"), SIZE)
-    found, reference = from_average(layers, average), uniform_cost(layers, average, 0)
+    found, reference = from_average(layers, average), CostModel(layers, 0).uniform(average)
     assert found.weight_bits == pytest.approx(8 * reference.weight_bytes, rel=1e-12)
     assert found.bitops == pytest.approx(reference.bitops, rel=1e-12)
 
@@ -153,7 +153,7 @@ def test_the_nearest_average_can_be_met_and_a_hundredth_less_cannot():
 def test_what_is_spent_may_equal_the_limit():
     layers = list_layers(build("vit"), SIZE)
     choices = offer(layers, locks={"head": 8})
-    spent = cost(layers, uniform(layers, 2, 2) | {"head": LayerBits(8, 8)}, 0)
+    spent = CostModel(layers, 0).cost(uniform(layers, 2, 2) | {"head": LayerBits(8, 8)})
     choices.check(Limits(8 * spent.weight_bytes, spent.bitops))
     with pytest.raises(Infeasible, match="size"):
         choices.check(Limits(8 * spent.weight_bytes - 1, spent.bitops))

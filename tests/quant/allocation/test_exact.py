@@ -5,7 +5,7 @@ import pytest
 
 from lrp.engine.layers import Layer, list_layers
 from quant.allocation.budget import Infeasible, Limits, from_average, offer
-from quant.allocation.cost import cost, uniform_cost
+from quant.allocation.cost import CostModel
 from quant.allocation.exact import exact
 from quant.allocation.objectives import Losses
 from quant.primitives.bits import LayerBits
@@ -115,7 +115,8 @@ def test_real_budgets_are_kept_to_the_bit(tied):
     losses = made_up_losses(layers, 1)
     for average in (2.05, 4, 6.5):
         solution = exact(offer(layers, tied=tied), losses, from_average(layers, average))
-        found, reference = cost(layers, solution.allocation, 0), uniform_cost(layers, average, 0)
+        costs = CostModel(layers, 0)
+        found, reference = costs.cost(solution.allocation), costs.uniform(average)
         assert 8 * found.weight_bytes <= 8 * reference.weight_bytes + 1e-3
         assert found.bitops <= reference.bitops + 1e-3
         assert solution.average_bits == pytest.approx(average)

@@ -6,7 +6,7 @@ from scipy.optimize import linprog
 
 from lrp.engine.layers import list_layers
 from quant.allocation.budget import Infeasible, Limits, from_average, offer
-from quant.allocation.cost import cost
+from quant.allocation.cost import CostModel
 from quant.allocation.exact import exact
 from quant.allocation.path import budget_plan
 from quant.primitives.bits import LayerBits
@@ -168,7 +168,7 @@ def test_costs_are_those_of_the_allocation():
     losses = made_up_losses(layers, 0)
     plan = budget_plan(offer(layers, tied=False), losses, path(layers, [2, 3.35, 5, 8]))
     for row in range(4):
-        found = cost(layers, plan.allocation(row), 0)
+        found = CostModel(layers, 0).cost(plan.allocation(row))
         assert plan.weight_bits[row] == 8 * found.weight_bytes
         assert plan.bitops[row] == found.bitops
 

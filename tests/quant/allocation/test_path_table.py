@@ -4,6 +4,7 @@ import io
 import pytest
 
 from quant.allocation.budget import from_average, offer
+from quant.allocation.cost import CostModel
 from quant.allocation.path import budget_plan
 from quant.allocation.path_table import to_csv
 from tests.quant.knapsacks import loss_of, made_up_layers, made_up_losses, spent_by
@@ -15,7 +16,7 @@ def test_a_plan_is_written_row_by_row():
     averages = [2.0, 3.5, 4.0, 8.0]
     limits = [from_average(layers, average) for average in averages]
     plan = budget_plan(offer(layers, tied=False), losses, limits)
-    rows = list(csv.DictReader(io.StringIO(to_csv(plan, layers, others=100))))
+    rows = list(csv.DictReader(io.StringIO(to_csv(plan, CostModel(layers, 100)))))
     assert [float(row["budget"]) for row in rows] == averages
     for number, row in enumerate(rows):
         allocation = plan.allocation(number)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from quant.allocation.budget import Infeasible, offer
+from quant.allocation.cost import CostModel
 from quant.allocation.objectives import RANDOM, UNIFORM, random_losses, reversed_losses
 from quant.evaluation.clustered import Answered
 from quant.experiments.objective_sweep import CHANCE, Trial, by_chance, configurations, summarise
@@ -79,7 +80,7 @@ def test_rows_are_means_over_draws_and_seeds():
         for draw in (0, 1)
         for configuration in (*one, *other)
     ]
-    rows = summarise(LAYERS, 100, trials)
+    rows = summarise(CostModel(LAYERS, 100), trials)
     assert [(row.budget, row.objective) for row in rows] == [
         *((3, kind) for kind in ("sensitivity", "reversed", "random", "uniform")),
         *((4.5, kind) for kind in ("sensitivity", "reversed", "random")),
@@ -105,7 +106,7 @@ def test_rows_are_means_over_draws_and_seeds():
 
 def test_activation_bits_count_by_work():
     (found,) = configurations(LAYERS, offer(LAYERS), [3.4], [LOSSES], LOSSES, False)
-    (row,) = summarise(LAYERS, 0, [tried(found, 0, 0)])
+    (row,) = summarise(CostModel(LAYERS, 0), [tried(found, 0, 0)])
     bits = [found.allocation[layer.name].activation for layer in LAYERS]
     work = sum(layer.macs * b for layer, b in zip(LAYERS, bits, strict=True))
     assert row.activation_bits == pytest.approx(work / sum(layer.macs for layer in LAYERS))
@@ -115,7 +116,7 @@ def test_activation_bits_count_by_work():
 
 def test_a_table_has_a_row_for_each_and_says_what_its_intervals_are():
     single = [tried(one, 0, 0) for one in planned(budgets=(3,), seeds=1)]
-    rows = summarise(LAYERS, 0, single)
+    rows = summarise(CostModel(LAYERS, 0), single)
     head, *lines = cells(rows)
     assert head == list(COLUMNS)
     assert [line[1] for line in lines] == ["sensitivity", "reversed", "random", "uniform"]
@@ -124,6 +125,8 @@ def test_a_table_has_a_row_for_each_and_says_what_its_intervals_are():
     assert lines[3][head.index("to uniform, points")] == ""
     assert "Tango" in explained(rows, 1)
     assert "±" not in explained(rows, 1)
-    several = summarise(LAYERS, 0, [tried(one, d, 20 * d) for d in (0, 1) for one in planned((3,))])
+    several = summarise(
+        CostModel(LAYERS, 0), [tried(one, d, 20 * d) for d in (0, 1) for one in planned((3,))]
+    )
     assert "75.0 ± 0.0" in cells(several)[1][head.index("top-1, %")]
     assert "standard error over draws" in explained(several, 2)
