@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.look import charts, units
+from app.look import altair_charts, units
 from app.look.appearance import dark
 from app.parts import job_panel
 from app.state import selection
@@ -107,7 +107,7 @@ def show(selected: Selected, scores: ContributionScores) -> None:
     """Show the scores with their spread."""
     layers = models.layers_of(selected.loaded)
     mean = scores.mean
-    table = charts.score_table(layers, mean, scores.sd, selection.layer())
+    table = altair_charts.score_table(layers, mean, scores.sd, selection.layer())
     best = max(mean, key=mean.__getitem__)
     count = len(scores.per_image)
     st.caption(
@@ -118,7 +118,7 @@ def show(selected: Selected, scores: ContributionScores) -> None:
     )
     st.vega_lite_chart(
         table,
-        charts.score_spec(layers, dark()),
+        altair_charts.score_spec(layers, dark()),
         key=selection.SCORE_CHART,
         on_select=_heard,
         alt=f"share of relevance by layer, highest for {best}",
@@ -142,7 +142,7 @@ def steadiness(scores: ContributionScores) -> str:
 
 
 def _heard() -> None:
-    picked = st.session_state[selection.SCORE_CHART].selection.get(charts.PICK) or []
+    picked = st.session_state[selection.SCORE_CHART].selection.get(altair_charts.PICK) or []
     if picked:
         selection.choose_layer(picked[0]["layer"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app.look import charts
+from app.look import altair_charts
 from app.look.appearance import dark
 from app.state import budget
 from app.state.selection import Selected
@@ -34,8 +34,8 @@ def show(selected: Selected, found: Sensitivity) -> None:
     )
     layers = models.layers_of(selected.loaded)
     st.vega_lite_chart(
-        charts.sensitivity_table(layers, rows),
-        charts.sensitivity_spec(layers, dark()),
+        altair_charts.sensitivity_table(layers, rows),
+        altair_charts.sensitivity_spec(layers, dark()),
         alt=f"sensitivity by layer, highest for {most}",
     )
     with st.expander("The same as numbers", icon=":material/table_rows:"):

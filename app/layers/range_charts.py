@@ -5,12 +5,15 @@ Each specification is the same for every threshold, so that a moving slider redr
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
+import altair as alt
 import numpy as np
 import pandas as pd
 
-from app.look.charts import NOMINAL, QUANTITY, colours, ink
+from app.look.altair_charts import CHARTS_KEPT, ROWS, figures, specification
+from app.look.charts import colours, ink
 from quant.analysis.clipping import LIMITS, Clipping
 
 
@@ -31,42 +34,24 @@ def range_table(found: Clipping, limit: float) -> pd.DataFrame:
     )
 
 
+@lru_cache(CHARTS_KEPT)
 def range_spec(channels: int, dark: bool) -> dict[str, Any]:
     """Specify bars of each channel's range, with what the quantizer covers of those touched."""
-    blue, red, *_ = colours(dark)
-    scale = {"domain": ["untouched", "touched"], "range": [blue, red]}
-    x = {
-        "field": "place",
-        "type": QUANTITY,
-        "scale": {"domain": [-1, channels], "nice": False},
-        "axis": {"title": "channels, the narrowest first", "grid": False, "tickCount": 6},
-    }
-    fields = ("channel", "low", "high", "covered from", "covered to")
     thick = max(1.0, min(6.0, 560 / max(1, channels)))
-    ranges = {
-        "mark": {"type": "rule", "strokeWidth": thick},
-        "encoding": {
-            "x": x,
-            "y": {"field": "low", "type": QUANTITY, "axis": {"title": "value", "tickCount": 6}},
-            "y2": {"field": "high"},
-            "color": {
-                "field": "clipping",
-                "type": NOMINAL,
-                "scale": scale,
-                "legend": {"orient": "top", "title": None, "symbolStrokeWidth": 4},
-            },
-            "tooltip": [{"field": f, "type": QUANTITY, "format": ".3~g"} for f in fields],
-        },
-    }
-    ends = [
-        {
-            "transform": [{"filter": "datum.clipping == 'touched'"}],
-            "mark": {"type": "tick", "thickness": 2, "size": max(4.0, thick), "color": ink(dark)},
-            "encoding": {"x": x, "y": {"field": field, "type": QUANTITY}},
-        }
-        for field in ("covered from", "covered to")
-    ]
-    return {"height": 280, "layer": [ranges, *ends]}
+    axis = alt.Axis(title="channels, the narrowest first", grid=False, tickCount=6)
+    places = ROWS.encode(x=alt.X("place:Q", axis=axis).scale(domain=[-1, channels], nice=False))
+    ranges = places.mark_rule(strokeWidth=thick).encode(
+        y=alt.Y("low:Q").axis(title="value", tickCount=6),
+        y2="high",
+        color=alt.Color("clipping:N")
+        .scale(domain=["untouched", "touched"], range=colours(dark)[:2])
+        .legend(orient="top", title=None, symbolStrokeWidth=4),
+        tooltip=figures(".3~g", "channel", "low", "high", "covered from", "covered to"),
+    )
+    ends = places.transform_filter("datum.clipping == 'touched'")
+    ends = ends.mark_tick(thickness=2, size=max(4.0, thick), color=ink(dark))
+    marks = [ranges, ends.encode(y="covered from:Q"), ends.encode(y="covered to:Q")]
+    return specification(alt.layer(*marks, height=280))
 
 
 def limit_table(found: Clipping, limit: float) -> pd.DataFrame:
@@ -90,33 +75,22 @@ def limit_table(found: Clipping, limit: float) -> pd.DataFrame:
     return table[np.isfinite(table["SQNR"])]
 
 
+@lru_cache(CHARTS_KEPT)
 def limit_spec(dark: bool) -> dict[str, Any]:
     """Specify the error over the threshold, with a mark at the chosen one."""
     ways = ["clipped", "one range", "a range each", "the preset's way"]
-    palette = [colours(dark)[i] for i in (1, 6, 0, 2)]
-    axis = {"title": "SQNR of the output (dB)", "tickCount": 6}
-    x = {"field": "K", "type": QUANTITY, "axis": {"title": "threshold K (standard deviations)"}}
-    y = {"field": "SQNR", "type": QUANTITY, "axis": axis, "scale": {"zero": False}}
-    legend = {"orient": "top", "title": None, "columns": 2}
-    colour = {"field": "way", "type": NOMINAL, "scale": {"domain": ways, "range": palette}}
-    dashes = {"domain": ways, "range": [[1, 0], [2, 2], [6, 3], [10, 3, 2, 3]]}
-    tooltip = [
-        {"field": "way", "type": NOMINAL},
-        *({"field": f, "type": QUANTITY, "format": ".3~g"} for f in ("K", "SQNR", "touched")),
-    ]
-    line = {
-        "mark": {"type": "line", "strokeWidth": 2, "tooltip": True},
-        "encoding": {
-            "x": x,
-            "y": y,
-            "color": {**colour, "legend": legend},
-            "strokeDash": {"field": "way", "type": NOMINAL, "scale": dashes, "legend": legend},
-            "tooltip": tooltip,
-        },
-    }
-    dot = {
-        "transform": [{"filter": "datum.here"}],
-        "mark": {"type": "point", "filled": True, "size": 130, "color": ink(dark)},
-        "encoding": {"x": x, "y": y, "tooltip": tooltip},
-    }
-    return {"height": 280, "layer": [line, dot]}
+    dashes = [[1, 0], [2, 2], [6, 3], [10, 3, 2, 3]]
+    legend = alt.Legend(orient="top", title=None, columns=2)
+    places = ROWS.encode(
+        x=alt.X("K:Q", title="threshold K (standard deviations)"),
+        y=alt.Y("SQNR:Q").axis(title="SQNR of the output (dB)", tickCount=6).scale(zero=False),
+        tooltip=["way:N", *figures(".3~g", "K", "SQNR", "touched")],
+    )
+    line = places.mark_line(strokeWidth=2, tooltip=True).encode(
+        color=alt.Color("way:N", legend=legend).scale(
+            domain=ways, range=[colours(dark)[i] for i in (1, 6, 0, 2)]
+        ),
+        strokeDash=alt.StrokeDash("way:N", legend=legend).scale(domain=ways, range=dashes),
+    )
+    dot = places.transform_filter("datum.here").mark_point(filled=True, size=130, color=ink(dark))
+    return specification(alt.layer(line, dot, height=280))

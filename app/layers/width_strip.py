@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
+import altair as alt
 import numpy as np
 import pandas as pd
 
-from app.look.charts import DARK_BITS, LIGHT_BITS, NOMINAL, PICK, QUANTITY, ink, span, spec
+from app.look.altair_charts import CHARTS_KEPT, figures, outline, over_blocks, pickable
+from app.look.charts import DARK_BITS, LIGHT_BITS, ink
 from lrp.engine.layers import Layer
 from quant.analysis.sqnr_by_width import Sweep
 
@@ -37,32 +40,24 @@ def strip_table(
     return pd.DataFrame(rows)
 
 
-def strip_spec(layers: Sequence[Layer], dark: bool) -> dict[str, Any]:
+@lru_cache(CHARTS_KEPT)
+def strip_spec(layers: tuple[Layer, ...], dark: bool) -> dict[str, Any]:
     """Specify a heatmap of SQNR by layer and width; a click chooses a layer."""
     palette = DARK_BITS if dark else LIGHT_BITS
     domain = np.linspace(BOTTOM, TOP, len(palette)).tolist()
-    colours = {"domain": domain, "range": palette, "clamp": True, "interpolate": "rgb"}
-    widths = {"title": "bits", "values": list(range(2, 9)), "grid": False, "ticks": False}
-    height = {"domain": [1.5, 8.5], "nice": False, "zero": False}
-    cells = {
-        "params": [{"name": PICK, "select": {"type": "point", "fields": ["layer"]}}],
-        "mark": {"type": "rect", "cursor": "pointer", "stroke": ink(dark)},
-        "encoding": {
-            **span(layers),
-            "y": {"field": "low", "type": QUANTITY, "axis": widths, "scale": height},
-            "y2": {"field": "high"},
-            "color": {
-                "field": "SQNR",
-                "type": QUANTITY,
-                "scale": colours,
-                "legend": {"title": "SQNR (dB)", "orient": "right", "gradientLength": 160},
-            },
-            "strokeWidth": {"condition": {"test": "datum.chosen", "value": 1.5}, "value": 0},
-            "tooltip": [
-                {"field": "layer", "type": NOMINAL},
-                {"field": "bits", "type": QUANTITY},
-                {"field": "SQNR", "type": QUANTITY, "format": ".1f"},
-            ],
-        },
-    }
-    return spec(layers, [cells], 230, dark)
+    legend = alt.Legend(title="SQNR (dB)", orient="right", gradientLength=160)
+    widths = alt.Axis(title="bits", values=list(range(2, 9)), grid=False, ticks=False)
+    cells = (
+        pickable(layers)
+        .mark_rect(cursor="pointer", stroke=ink(dark))
+        .encode(
+            y=alt.Y("low:Q", axis=widths).scale(domain=[1.5, 8.5], nice=False, zero=False),
+            y2="high",
+            color=alt.Color("SQNR:Q", legend=legend).scale(
+                domain=domain, range=palette, clamp=True, interpolate="rgb"
+            ),
+            strokeWidth=outline(1.5),
+            tooltip=["layer:N", "bits:Q", *figures(".1f", "SQNR")],
+        )
+    )
+    return over_blocks(layers, [cells], 230, dark)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app.layers import charts as layer_charts
-from app.layers import width_strip
+from app.layers import charts, width_strip
 from app.layers.spread import names
-from app.look import charts, units
+from app.look import units
+from app.look.altair_charts import PICK
 from app.look.appearance import dark
+from app.look.charts import CHART_CONFIG
 from app.parts import job_panel
 from app.state import quantizer, selection
 from app.work import models
@@ -65,8 +66,8 @@ def curve(layer: Layer, calibrating: Calibrating) -> None:
     first, second = names(layer)
     labels = (f"{second} alone", f"{first} alone", "both")
     st.caption(slope(found, layer.name))
-    figure = layer_charts.by_width(found, layer.name, labels, dark())
-    st.plotly_chart(figure, config=charts.CHART_CONFIG, alt=f"SQNR of {layer.name} by width")
+    figure = charts.by_width(found, layer.name, labels, dark())
+    st.plotly_chart(figure, config=CHART_CONFIG, alt=f"SQNR of {layer.name} by width")
     with st.expander("The same as numbers", icon=":material/table_rows:"):
         rows = found.errors[found.names.index(layer.name)]
         table = pd.DataFrame({"bits": found.widths, **dict(zip(labels, rows, strict=True))})
@@ -134,7 +135,7 @@ def weakest(found: Sweep, kind: int) -> str:
 
 
 def _heard() -> None:
-    picked = st.session_state[quantizer.STRIP].selection.get(charts.PICK) or []
+    picked = st.session_state[quantizer.STRIP].selection.get(PICK) or []
     if picked:
         selection.choose_layer(picked[0]["layer"])
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
+import altair as alt
 import numpy as np
 import pandas as pd
 
 from app.lesson.levels import SHARES, Lesson, lesson
-from app.look.charts import NOMINAL, QUANTITY, colours, ink
+from app.look.altair_charts import CHARTS_KEPT, ROWS, figures, specification
+from app.look.charts import colours, ink
 
 KINDS = ("rounded", "clipped")
 PARTS = ("rounding", "clipping", "total")
@@ -30,62 +33,31 @@ def line_table(found: Lesson) -> pd.DataFrame:
     return pd.concat([numbers, levels], ignore_index=True)
 
 
+@lru_cache(CHARTS_KEPT)
 def line_spec(low: float, high: float, dark: bool) -> dict[str, Any]:
     """Specify the number line over [low, high]: numbers above, levels below, a line between."""
     margin = 0.08 * (high - low)
-    scale = {"domain": [low - margin, high + margin], "nice": False, "zero": False}
-    axis = {"title": "numbers above, the grid's levels below", "grid": False}
-    place = {"type": QUANTITY, "scale": scale, "axis": axis}
-    return {"height": 190, "layer": [*_numbers(place, dark), _levels(place, dark)]}
-
-
-_HEIGHT = {"type": QUANTITY, "scale": {"domain": [-0.25, 1.25]}, "axis": None}
-
-
-def _numbers(place: dict[str, Any], dark: bool) -> list[dict[str, Any]]:
-    blue, red, *_ = colours(dark)
-    domain = list(KINDS)
-    colour = {
-        "field": "what",
-        "type": NOMINAL,
-        "scale": {"domain": domain, "range": [blue, red]},
-        "legend": {"orient": "top", "title": None, "symbolStrokeWidth": 0},
-    }
-    common = {"x": {**place, "field": "number"}, "y": {"datum": 1, **_HEIGHT}, "color": colour}
-    shape = {**colour, "scale": {"domain": domain, "range": ["circle", "diamond"]}}
-    only = [{"filter": "datum.kind == 'number'"}]
-    return [
-        {
-            "transform": only,
-            "mark": {"type": "rule", "strokeWidth": 1.5},
-            "encoding": {**common, "x2": {"field": "becomes"}, "y2": {"datum": 0}},
-        },
-        {
-            "transform": only,
-            "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
-            "encoding": {
-                **common,
-                "shape": shape,
-                "tooltip": _tooltip("number", "becomes", "error"),
-            },
-        },
-    ]
-
-
-def _levels(place: dict[str, Any], dark: bool) -> dict[str, Any]:
-    return {
-        "transform": [{"filter": "datum.kind == 'level'"}],
-        "mark": {"type": "tick", "thickness": 2, "size": 26, "color": ink(dark)},
-        "encoding": {
-            "x": {**place, "field": "becomes"},
-            "y": {"datum": 0, **_HEIGHT},
-            "tooltip": _tooltip("integer", "becomes"),
-        },
-    }
-
-
-def _tooltip(*fields: str) -> list[dict[str, str]]:
-    return [{"field": name, "type": QUANTITY, "format": ".3~g"} for name in fields]
+    scale = alt.Scale(domain=[low - margin, high + margin], nice=False, zero=False)
+    axis = alt.Axis(title="numbers above, the grid's levels below", grid=False)
+    height = alt.Scale(domain=[-0.25, 1.25])
+    above, below = (
+        alt.YDatum(place, type="quantitative", scale=height, axis=None) for place in (1, 0)
+    )
+    legend, domain = alt.Legend(orient="top", title=None, symbolStrokeWidth=0), list(KINDS)
+    colour = alt.Color("what:N", legend=legend).scale(domain=domain, range=colours(dark)[:2])
+    shape = alt.Shape("what:N", legend=legend).scale(domain=domain, range=["circle", "diamond"])
+    numbers = ROWS.transform_filter("datum.kind == 'number'")
+    numbers = numbers.encode(x=alt.X("number:Q", scale=scale, axis=axis), y=above, color=colour)
+    moves = numbers.mark_rule(strokeWidth=1.5).encode(x2="becomes", y2=alt.datum(0))
+    points = numbers.mark_point(filled=True, size=90, opacity=1)
+    points = points.encode(shape=shape, tooltip=figures(".3~g", "number", "becomes", "error"))
+    levels = ROWS.transform_filter("datum.kind == 'level'")
+    levels = levels.mark_tick(thickness=2, size=26, color=ink(dark)).encode(
+        x=alt.X("becomes:Q", scale=scale, axis=axis),
+        y=below,
+        tooltip=figures(".3~g", "integer", "becomes"),
+    )
+    return specification(alt.layer(moves, points, levels, height=190))
 
 
 def error_table(numbers: tuple[float, ...], bits: int, share: float) -> pd.DataFrame:
@@ -99,33 +71,19 @@ def error_table(numbers: tuple[float, ...], bits: int, share: float) -> pd.DataF
     return pd.DataFrame(rows)
 
 
+@lru_cache(CHARTS_KEPT)
 def error_spec(dark: bool) -> dict[str, Any]:
     """Specify the error over the range, with dots at the chosen one."""
-    blue, red, green, *_ = colours(dark)
-    x = {"field": "range", "type": QUANTITY, "axis": {"title": "range covered (%)"}}
-    y = {"field": "error", "type": QUANTITY, "axis": {"title": "error (root mean square)"}}
-    palette = {"domain": list(PARTS), "range": [blue, red, green]}
-    legend = {"orient": "top", "title": None}
-    colour = {"field": "part", "type": NOMINAL, "scale": palette, "legend": legend}
-    dash = {"domain": list(PARTS), "range": [[6, 3], [2, 2], [1, 0]]}
-    tooltip = [
-        {"field": "part", "type": NOMINAL},
-        {"field": "range", "type": QUANTITY},
-        {"field": "error", "type": QUANTITY, "format": ".3~g"},
-    ]
-    lines = {
-        "mark": {"type": "line", "strokeWidth": 2},
-        "encoding": {
-            "x": x,
-            "y": y,
-            "color": colour,
-            "strokeDash": {"field": "part", "type": NOMINAL, "scale": dash, "legend": legend},
-            "tooltip": tooltip,
-        },
-    }
-    dots = {
-        "transform": [{"filter": "datum.here"}],
-        "mark": {"type": "point", "filled": True, "size": 110, "opacity": 1},
-        "encoding": {"x": x, "y": y, "color": colour, "tooltip": tooltip},
-    }
-    return {"height": 240, "layer": [lines, dots]}
+    domain, legend = list(PARTS), alt.Legend(orient="top", title=None)
+    errors = ROWS.encode(
+        x=alt.X("range:Q", axis=alt.Axis(title="range covered (%)")),
+        y=alt.Y("error:Q", axis=alt.Axis(title="error (root mean square)")),
+        color=alt.Color("part:N", legend=legend).scale(domain=domain, range=colours(dark)[:3]),
+        tooltip=["part:N", "range:Q", *figures(".3~g", "error")],
+    )
+    dashes = alt.StrokeDash("part:N", legend=legend)
+    lines = errors.mark_line(strokeWidth=2).encode(
+        strokeDash=dashes.scale(domain=domain, range=[[6, 3], [2, 2], [1, 0]])
+    )
+    dots = errors.transform_filter("datum.here").mark_point(filled=True, size=110, opacity=1)
+    return specification(alt.layer(lines, dots, height=240))

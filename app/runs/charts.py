@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
+import altair as alt
 import pandas as pd
 
-from app.look.charts import DARK, DARK_BITS, LIGHT, LIGHT_BITS, ink, layer_table, span, spec
+from app.look.altair_charts import (
+    CHARTS_KEPT,
+    ROWS,
+    figures,
+    layer_table,
+    over_blocks,
+    side_by_side,
+    specification,
+)
+from app.look.charts import DARK_BITS, LIGHT_BITS, colours, ink
 from app.runs.pair import BOTH, FIRST, NEITHER, ONLY_ONE, ONLY_OTHER, SECOND, Comparison
 from lrp.engine.layers import Layer
 from quant.evaluation.comparison import ClassAccuracy
@@ -19,12 +30,6 @@ MOST_CLASSES = 20  # in the chart; the table has all
 FAINT = 0.4  # opacity of layers with the same bits on both sides
 # Heights are of all there is, with axes and legends.
 OUTCOME_HEIGHT, BITS_HEIGHT, CLASS_HEIGHT, CLASS_MARGIN = 92, 300, 25, 84
-
-
-def side_colours(dark: bool) -> tuple[str, str]:
-    """Return the colours of A and B."""
-    blue, red, *_ = DARK if dark else LIGHT
-    return blue, red
 
 
 def outcome_table(found: Comparison) -> pd.DataFrame:
@@ -40,36 +45,20 @@ def outcome_table(found: Comparison) -> pd.DataFrame:
     )
 
 
+@lru_cache(CHARTS_KEPT)
 def outcome_spec(dark: bool) -> dict[str, Any]:
     """Specify one bar of all images, by who is right."""
-    one, other = side_colours(dark)
-    shades = ("#5a6675", "#39424e") if dark else ("#b3bcc8", "#dde2e9")
-    domain, colours = [BOTH, ONLY_ONE, ONLY_OTHER, NEITHER], [shades[0], one, other, shades[1]]
-    return {
-        "height": OUTCOME_HEIGHT,
-        "mark": {"type": "bar", "stroke": "#11161d" if dark else "#ffffff", "strokeWidth": 1},
-        "encoding": {
-            "x": {
-                "field": "images",
-                "type": "quantitative",
-                "stack": "zero",
-                "axis": None,
-                "scale": {"nice": False},
-            },
-            "order": {"field": "order"},
-            "color": {
-                "field": "outcome",
-                "type": "nominal",
-                "scale": {"domain": domain, "range": colours},
-                "legend": {"orient": "top", "title": None, "offset": 4, "symbolStrokeWidth": 0},
-            },
-            "tooltip": [
-                {"field": "outcome", "type": "nominal"},
-                {"field": "images", "type": "quantitative", "format": ","},
-                {"field": "share", "type": "quantitative", "format": ".1%"},
-            ],
-        },
-    }
+    one, other, *_ = colours(dark)
+    right, wrong = ("#5a6675", "#39424e") if dark else ("#b3bcc8", "#dde2e9")
+    bar = ROWS.mark_bar(stroke="#11161d" if dark else "#ffffff", strokeWidth=1).encode(
+        x=alt.X("images:Q", stack="zero", axis=None).scale(nice=False),
+        order="order:O",
+        color=alt.Color("outcome:N")
+        .scale(domain=[BOTH, ONLY_ONE, ONLY_OTHER, NEITHER], range=[right, one, other, wrong])
+        .legend(orient="top", title=None, offset=4, symbolStrokeWidth=0),
+        tooltip=["outcome:N", *figures(",", "images"), *figures(".1%", "share")],
+    )
+    return specification(bar.properties(height=OUTCOME_HEIGHT))
 
 
 def bits_table(
@@ -103,51 +92,39 @@ def bits_of(allocation: Allocation, layer: str, of: str) -> int | None:
     return bits.weight if of == WEIGHTS else bits.activation
 
 
-def bits_spec(layers: Sequence[Layer], sides: Sequence[str], dark: bool) -> dict[str, Any]:
+@lru_cache(CHARTS_KEPT)
+def bits_spec(layers: tuple[Layer, ...], sides: tuple[str, ...], dark: bool) -> dict[str, Any]:
     """Specify bars of A's bits above the line and of B's below it, the numbers printed.
 
     Args:
         sides: those that are quantized.
     """
-    scale = {"domain": list(MENU), "range": DARK_BITS if dark else LIGHT_BITS}
-    axis = {
-        "title": "B ↓    bits    ↑ A" if len(sides) > 1 else f"bits of {sides[0]}",
-        "values": [-8, -6, -4, -2, 0, 2, 4, 6, 8],
-        "labelExpr": "abs(datum.value)",
-        "minExtent": 40,
-        "maxExtent": 40,
-    }
+    axis = alt.Axis(
+        title="B ↓    bits    ↑ A" if len(sides) > 1 else f"bits of {sides[0]}",
+        values=[-8, -6, -4, -2, 0, 2, 4, 6, 8],
+        labelExpr="abs(datum.value)",
+        minExtent=40,
+        maxExtent=40,
+    )
     ends = [-TALL if SECOND in sides else 0, TALL if FIRST in sides else 0]
-    height = {"domain": ends, "nice": False}
-    fading = {"condition": {"test": "datum.same", "value": FAINT}, "value": 1}
-    bars = {
-        "mark": {"type": "bar", "cornerRadiusEnd": 2},
-        "encoding": {
-            **span(layers),
-            "y": {"field": "end", "type": "quantitative", "axis": axis, "scale": height},
-            "y2": {"datum": 0},
-            "color": {"field": "bits", "type": "ordinal", "scale": scale, "legend": None},
-            "opacity": fading,
-            "tooltip": [
-                {"field": field, "type": "nominal"} for field in ("layer", "kind", "side", "bits")
-            ],
-        },
-    }
-    numbers = {
-        "mark": {"type": "text", "fontSize": 12 if len(layers) < 60 else 9, "color": ink(dark)},
-        "encoding": {
-            "x": {"field": "middle", "type": "quantitative"},
-            "y": {"field": "print", "type": "quantitative"},
-            "text": {"field": "bits"},
-            "opacity": fading,
-        },
-    }
-    line = {
-        "data": {"values": [{}]},
-        "mark": {"type": "rule", "color": ink(dark), "opacity": 0.6},
-        "encoding": {"y": {"datum": 0}},
-    }
-    return spec(layers, [bars, numbers, line], BITS_HEIGHT * (1 + len(sides)) // 3, dark)
+    palette = alt.Scale(domain=list(MENU), range=DARK_BITS if dark else LIGHT_BITS)
+    fading = alt.when("datum.same").then(alt.value(FAINT)).otherwise(alt.value(1))
+    bars = (
+        side_by_side(layers)
+        .mark_bar(cornerRadiusEnd=2)
+        .encode(
+            y=alt.Y("end:Q", axis=axis).scale(domain=ends, nice=False),
+            y2=alt.datum(0),
+            color=alt.Color("bits:O", scale=palette, legend=None),
+            opacity=fading,
+            tooltip=["layer:N", "kind:N", "side:N", "bits:N"],
+        )
+    )
+    numbers = ROWS.mark_text(fontSize=12 if len(layers) < 60 else 9, color=ink(dark))
+    numbers = numbers.encode(x="middle:Q", y="print:Q", text="bits:N", opacity=fading)
+    line = alt.Chart(alt.InlineData([{}])).mark_rule(color=ink(dark), opacity=0.6)
+    marks = [bars, numbers, line.encode(y=alt.datum(0))]
+    return over_blocks(layers, marks, BITS_HEIGHT * (1 + len(sides)) // 3, dark)
 
 
 def class_table(classes: Sequence[ClassAccuracy], names: Sequence[str]) -> pd.DataFrame:
@@ -172,47 +149,22 @@ def class_points(table: pd.DataFrame) -> pd.DataFrame:
     return long.assign(order=long["class"].map({c: i for i, c in enumerate(shown["class"])}))
 
 
-_CLASS_PLACES: dict[str, Any] = {
-    "x": {
-        "field": "accuracy",
-        "type": "quantitative",
-        "title": "top-1 within the class (%)",
-        "scale": {"zero": False, "nice": True},
-    },
-    "y": {
-        "field": "class",
-        "type": "nominal",
-        "sort": {"field": "order"},
-        "title": None,
-        "axis": {"labelOverlap": False, "grid": True, "gridOpacity": 0.3},
-    },
-}
-
-_CLASS_TOLD = [
-    {"field": "class", "type": "nominal"},
-    {"field": "side", "type": "nominal"},
-    {"field": "accuracy", "type": "quantitative", "format": ".1f"},
-    {"field": "change", "type": "quantitative", "format": "+.1f"},
-    {"field": "images", "type": "quantitative"},
-]
-
-
+@lru_cache(CHARTS_KEPT)
 def class_spec(count: int, dark: bool) -> dict[str, Any]:
     """Specify a line from A's to B's accuracy for each of `count` classes."""
-    colours = {"domain": [FIRST, SECOND], "range": list(side_colours(dark))}
-    shapes = {"domain": [FIRST, SECOND], "range": ["circle", "diamond"]}
-    legend = {"orient": "top", "title": None}
-    lines = {
-        "mark": {"type": "line", "strokeWidth": 2, "opacity": 0.5, "color": ink(dark)},
-        "encoding": {**_CLASS_PLACES, "detail": {"field": "class"}},
-    }
-    points = {
-        "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
-        "encoding": {
-            **_CLASS_PLACES,
-            "color": {"field": "side", "scale": colours, "legend": legend},
-            "shape": {"field": "side", "scale": shapes},
-            "tooltip": _CLASS_TOLD,
-        },
-    }
-    return {"height": CLASS_MARGIN + CLASS_HEIGHT * count, "layer": [lines, points]}
+    axis = alt.Axis(labelOverlap=False, grid=True, gridOpacity=0.3)
+    places = ROWS.encode(
+        x=alt.X("accuracy:Q", title="top-1 within the class (%)").scale(zero=False, nice=True),
+        y=alt.Y("class:N", sort=alt.EncodingSortField("order"), title=None, axis=axis),
+    )
+    lines = places.mark_line(strokeWidth=2, opacity=0.5, color=ink(dark)).encode(detail="class:N")
+    sides = [FIRST, SECOND]
+    points = places.mark_point(filled=True, size=90, opacity=1).encode(
+        color=alt.Color("side:N")
+        .scale(domain=sides, range=colours(dark)[:2])
+        .legend(orient="top", title=None),
+        shape=alt.Shape("side:N").scale(domain=sides, range=["circle", "diamond"]),
+        tooltip=["class:N", "side:N", *figures(".1f", "accuracy"), *figures("+.1f", "change"),
+                 "images:Q"],
+    )  # fmt: skip
+    return specification(alt.layer(lines, points, height=CLASS_MARGIN + CLASS_HEIGHT * count))

@@ -83,7 +83,7 @@ def bits(found: Comparison, layers: tuple[Layer, ...]) -> None:
     said = spent_differently(one, other, of)
     st.caption(said)
     table = charts.bits_table(layers, one, other, of)
-    sides = [side.mark for side in found.sides if side.allocation is not None]
+    sides = tuple(side.mark for side in found.sides if side.allocation is not None)
     st.vega_lite_chart(table, charts.bits_spec(layers, sides, dark()), alt=said)
     with st.expander("The same as numbers", icon=":material/table_rows:"):
         st.dataframe(bit_rows(layers, one, other), hide_index=True, alt="bits of both by layer")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app.look import charts
+from app.look import altair_charts, charts
 from lrp.engine.layers import Layer
 
 LAYERS = (
@@ -23,7 +23,7 @@ DEVIATION = dict.fromkeys(MEAN, 0.06)
 
 
 def test_layers_are_grouped_by_block_in_order() -> None:
-    assert charts.blocks_of(LAYERS) == [("", 0, 1), ("0", 1, 3), ("1", 3, 4), ("", 4, 5)]
+    assert altair_charts.blocks_of(LAYERS) == [("", 0, 1), ("0", 1, 3), ("1", 3, 4), ("", 4, 5)]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_blocks_have_short_names(block: str, short: str) -> None:
 
 
 def test_the_score_table_holds_percent_and_error_bars_that_stay_above_zero() -> None:
-    table = charts.score_table(LAYERS, MEAN, DEVIATION, chosen="head")
+    table = altair_charts.score_table(LAYERS, MEAN, DEVIATION, chosen="head")
     assert table["score"].tolist() == pytest.approx([10, 40, 5, 25, 20])
     assert table["low"].tolist() == pytest.approx([4, 34, 0, 19, 14])
     assert table["high"].tolist() == pytest.approx([16, 46, 11, 31, 26])
@@ -42,7 +42,7 @@ def test_the_score_table_holds_percent_and_error_bars_that_stay_above_zero() -> 
 
 
 def test_bars_stand_side_by_side_without_touching() -> None:
-    table = charts.layer_table(LAYERS, None)
+    table = altair_charts.layer_table(LAYERS, None)
     assert (table["left"].to_numpy()[1:] > table["right"].to_numpy()[:-1]).all()
     assert (table["right"] > table["left"]).all()
 
@@ -56,7 +56,7 @@ def test_more_bits_are_lighter_for_every_eye(dark: bool) -> None:
 
 
 def test_axis_labels_stand_at_the_middle_of_their_block() -> None:
-    axis = charts.score_spec(LAYERS, dark=False)["layer"][0]["encoding"]["x"]["axis"]
+    axis = altair_charts.score_spec(LAYERS, dark=False)["layer"][0]["encoding"]["x"]["axis"]
     labels = json.loads(axis["labelExpr"].removesuffix("[datum.value]"))
     assert axis["values"] == [0.5, 2.0, 3.5, 4.5]
     assert labels == {"0.5": "", "2": "0", "3.5": "1", "4.5": ""}
@@ -73,7 +73,7 @@ def sensed() -> pd.DataFrame:
 
 
 def test_a_layers_two_sensitivities_stand_one_upon_the_other() -> None:
-    rows = charts.sensitivity_table(LAYERS, sensed())
+    rows = altair_charts.sensitivity_table(LAYERS, sensed())
     weights, activations = (rows[rows["what"] == what] for what in ("weights", "activations"))
     assert weights["below"].tolist() == [0] * 5
     assert weights["above"].tolist() == weights["loss"].tolist() == [1, 0, 3, 0.5, 2]
@@ -87,14 +87,14 @@ def test_a_layers_two_sensitivities_stand_one_upon_the_other() -> None:
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_sensitivity_chart_draws_from_below_to_above_by_kind(dark: bool) -> None:
-    encoding = charts.sensitivity_spec(LAYERS, dark)["layer"][0]["encoding"]
+    encoding = altair_charts.sensitivity_spec(LAYERS, dark)["layer"][0]["encoding"]
     assert encoding["y"]["field"] == "above"
     assert encoding["y2"] == {"field": "below"}
     assert encoding["color"]["field"] == "what"
     scale = encoding["color"]["scale"]
     assert scale["domain"] == ["weights", "activations"]
     assert len(set(scale["range"])) == 2
-    fields = set(charts.sensitivity_table(LAYERS, sensed()).columns)
+    fields = set(altair_charts.sensitivity_table(LAYERS, sensed()).columns)
     assert {tip["field"] for tip in encoding["tooltip"]} <= fields
     names = [encoding[c]["field"] for c in ("x", "x2", "y", "y2", "color")]
     assert set(names) <= fields
