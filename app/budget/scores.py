@@ -13,6 +13,7 @@ from app.work import models
 from app.work.tasks import Scoring
 from assets.models.load import LoadedModel
 from assets.sets.image_set import has_digits
+from assets.sets.selection import Draw
 from lrp.propagation.scores import STATISTICS, ContributionScores
 
 RULES = {"LRP-QViT": "LRP_QVIT", "AttnLRP": "ATTN_LRP", "AttnLRP, gamma": "ATTN_LRP_GAMMA"}
@@ -25,7 +26,7 @@ WHAT = {
 COUNTS = (8, 16, 32, 64, 128, 256)
 
 
-def settings(selected: Selected) -> Scoring:
+def settings(draw: Draw) -> Scoring:
     """Let the user choose the rules, the statistic and how many images to score on."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         rules = st.segmented_control(
@@ -47,16 +48,20 @@ def settings(selected: Selected) -> Scoring:
             help="What is taken of a layer's relevance. The sum of the positive part is our "
             "reading of LRP-QViT; its mean favours layers with narrow inputs.",
         )
-        count = _count(selected)
-    images = models.calibration_set(selected.loaded, selected.folder, count)
+        count = _count(len(draw.scorable))
+    st.caption(
+        "Scores take the images that calibrate first, then others; never one that is measured. "
+        "In a folder of few images, measure fewer to score more."
+    )
+    images = draw.scorable.subset(range(count))
     return Scoring(images, RULES[rules or next(iter(RULES))], statistic or STATISTICS[0])
 
 
-def _count(selected: Selected) -> int:
-    most = len(models.calibration_set(selected.loaded, selected.folder, COUNTS[-1]))
+def _count(scorable: int) -> int:
+    most = min(scorable, COUNTS[-1])
     counts = [c for c in COUNTS if c < most] + [most]
     return st.select_slider(
-        "Calibration images",
+        "Images to score on",
         counts,
         value=min(models.CALIBRATION_IMAGES, most),
         key=selection.SCORE_IMAGES,
@@ -65,15 +70,6 @@ def _count(selected: Selected) -> int:
         help="More images give steadier scores and take longer. Images already scored are not "
         "scored again.",
     )
-
-
-def chosen(selected: Selected) -> Scoring:
-    """Return the scoring chosen on the budget page, from another page."""
-    rules = RULES.get(st.session_state.get(selection.SCORE_RULES) or "", "LRP_QVIT")
-    asked = st.session_state.get(selection.SCORE_STATISTIC)
-    count = st.session_state.get(selection.SCORE_IMAGES) or models.CALIBRATION_IMAGES
-    images = models.calibration_set(selected.loaded, selected.folder, count)
-    return Scoring(images, rules, asked if asked in STATISTICS else STATISTICS[0])
 
 
 def obtain(selected: Selected, scoring: Scoring) -> ContributionScores | None:

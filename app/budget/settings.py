@@ -18,6 +18,7 @@ from app.work import models, spending
 from app.work.spending import Spending
 from app.work.tasks import Calibrating, Scoring
 from assets.sets.image_set import has_digits
+from assets.sets.selection import Draw
 from lrp.propagation.scores import ContributionScores
 from quant.allocation.budget import Limits
 from quant.allocation.objectives import LRP, SENSITIVITY, by_scores
@@ -35,12 +36,12 @@ WORDS = {ESTIMATED: "Estimated", MEASURED: "Measured"}
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """What the controls say; `count` images are measured on."""
+    """What the controls say: on which images, calibrated, scored and sensed how."""
 
+    draw: Draw
     calibrating: Calibrating
     scoring: Scoring
     how: str
-    count: int
 
 
 def settings(selected: Selected) -> Chosen:
@@ -54,12 +55,12 @@ def settings(selected: Selected) -> Chosen:
             _limits()
             how = _how()
             st.divider()
-            count = _measuring(selected)
+            draw = _measuring(selected)
             st.divider()
-            scoring = scores.settings(selected)
+            scoring = scores.settings(draw)
         locks.show(selected)
     calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.preset())
-    return Chosen(calibrating, scoring, how, count)
+    return Chosen(draw, calibrating, scoring, how)
 
 
 def _objective() -> None:
@@ -149,10 +150,10 @@ def _how() -> str:
     return found or ESTIMATED
 
 
-def _measuring(selected: Selected) -> int:
-    """Let the user choose how budgets are measured; return on how many images."""
-    most = models.evaluation_limit(selected.loaded, selected.folder)
-    count = _count(most) if most else 0
+def _measuring(selected: Selected) -> Draw:
+    """Let the user choose how budgets are measured; return on which images."""
+    most = models.draw(selected.loaded, selected.folder).most
+    count = _count(most) if most else None
     st.selectbox(
         "Stop at",
         list(live.PRECISIONS),
@@ -174,7 +175,7 @@ def _measuring(selected: Selected) -> int:
         persist_state="session",
         help="Without the drawing in the browser: a slider that is heard when it is let go.",
     )
-    return count
+    return models.draw(selected.loaded, selected.folder, count)
 
 
 def _count(most: int) -> int:

@@ -18,6 +18,7 @@ from app.work import models, spending
 from app.work.budget_axis import Axis
 from app.work.evaluations import Measuring, Wish
 from app.work.spending import Spending
+from app.work.tasks import Scoring
 from lrp.propagation.scores import ContributionScores
 from quant.allocation.path import BudgetPlan
 from quant.primitives.bits import LayerBits
@@ -37,7 +38,12 @@ class Shown:
     plan: BudgetPlan
     table: BudgetTable
     measuring: Measuring | None
-    scores: ContributionScores | None
+    scoring: Scoring
+
+    @property
+    def scores(self) -> ContributionScores | None:
+        """The layers' contribution scores, if they are there."""
+        return models.scores_of(self.selected.loaded, self.scoring)
 
     @property
     def row(self) -> int:
@@ -108,7 +114,7 @@ def prepared(
     selected: Selected,
     found: Spending,
     measuring: Measuring | None,
-    scores: ContributionScores | None,
+    scoring: Scoring,
 ) -> Shown:
     """Plan every budget and work out all that the slider can show; Infeasible where none is."""
     loaded = selected.loaded
@@ -124,4 +130,4 @@ def prepared(
         prediction,
         spending.float_top1(runs),
     )
-    return Shown(selected, found, axis, plan, table, measuring, scores)
+    return Shown(selected, found, axis, plan, table, measuring, scoring)

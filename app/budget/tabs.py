@@ -81,6 +81,6 @@ def _spent_by(shown: Shown) -> None:
     """Show the sensitivities and the contribution scores."""
     if shown.spending.sensitivity is not None:
         sensitivities.show(shown.selected, shown.spending.sensitivity)
-    found = scores.obtain(shown.selected, scores.chosen(shown.selected))
+    found = scores.obtain(shown.selected, shown.scoring)
     if found is not None:
         scores.show(shown.selected, found)

@@ -58,9 +58,8 @@ def _take_over(selected: Selected) -> None:
 def _prepared(selected: Selected, chosen: Chosen, found: Spending) -> Shown | None:
     """Plan every budget; where there is no way, say what is in it and how to get it out."""
     measuring = _measuring(selected, chosen)
-    scored = models.scores_of(selected.loaded, chosen.scoring)
     try:
-        return slider.prepared(selected, found, measuring, scored)
+        return slider.prepared(selected, found, measuring, chosen.scoring)
     except Infeasible as error:
         st.error(f"There is no such budget. {str(error)[:1].upper()}{str(error)[1:]}.")
         key = selected.loaded.key
@@ -76,17 +75,14 @@ def _prepared(selected: Selected, chosen: Chosen, found: Spending) -> Shown | No
 
 def _measuring(selected: Selected, chosen: Chosen) -> Measuring | None:
     """Return what budgets are measured with; None, said why, where that cannot be."""
-    most = models.evaluation_limit(selected.loaded, selected.folder)
-    if not most:
+    if not chosen.draw.most:
         st.warning(
             f"The folder has no more than {models.CALIBRATION_IMAGES} images, which calibrate: "
             "add some to measure on."
         )
         return None
-    count = min(chosen.count, most)
-    images = models.evaluation_set(selected.loaded, selected.folder, count)
     try:
-        return spending.measuring(selected, chosen.calibrating, images)
+        return spending.measuring(selected, chosen.calibrating, chosen.draw.measured)
     except ValueError as error:
         st.error(f"The history of runs cannot be used, so nothing is measured: {error}.")
         return None

@@ -21,13 +21,14 @@ from app.work.recent import Recent
 from app.work.tasks import Calibrating, Scoring
 from assets.models.load import LoadedModel, load_model
 from assets.sets.image_set import ImageSet, load_images
-from assets.sets.selection import divide, take
+from assets.sets.selection import Draw
 from lrp.engine.device import resolve_device
 from lrp.engine.layers import Layer, list_layers
 from lrp.propagation.scores import ContributionScores
 from quant.allocation.cost import CostModel
 from quant.calibration.calibration import Calibration
 from quant.calibration.presets import preset
+from quant.history.recipe import Recipe
 
 CALIBRATION_IMAGES = 32
 
@@ -114,28 +115,23 @@ def costs_of(loaded: LoadedModel) -> CostModel:
     return CostModel.of(loaded.model, layers_of(loaded))
 
 
-def calibration_set(loaded: LoadedModel, folder: str | None, count: int) -> ImageSet:
-    """Draw images to calibrate and score on, as the command line does: of the calibration split,
-    or of a folder."""
-    pool = images_of(loaded, folder, "calibration")
-    return take(pool, min(count, len(pool)))
+def draw(loaded: LoadedModel, folder: str | None, limit: int | None = None) -> Draw:
+    """Return the images that calibrate and score, and up to `limit` others that are measured.
 
-
-def evaluation_set(loaded: LoadedModel, folder: str | None, count: int) -> ImageSet:
-    """Draw images to measure on that are not calibrated on, as the command line does.
-
-    Raises InputError for a folder that has too few images for both.
+    They are those of the command line; a folder of few images calibrates on all of them.
     """
-    images = images_of(loaded, folder)
-    if folder is None:
-        return take(images, min(count, len(images)))
-    return divide(images, CALIBRATION_IMAGES, count)[1]
+    count = min(CALIBRATION_IMAGES, len(images_of(loaded, folder, "calibration")))
+    return Draw(loaded, folder, None, count, limit, open=_images_of)
 
 
-def evaluation_limit(loaded: LoadedModel, folder: str | None) -> int:
-    """Count the images that can be measured on."""
-    count = len(images_of(loaded, folder))
-    return count if folder is None else max(0, count - CALIBRATION_IMAGES)
+def draw_again(loaded: LoadedModel, recipe: Recipe) -> Draw:
+    """Return the images that a run calibrated on and measured, if they are still there."""
+    given = (recipe.data, recipe.calibration, recipe.calibration_images, recipe.images)
+    return Draw(loaded, *given, recipe.seed, open=_images_of)
+
+
+def _images_of(folder: str | None, loaded: LoadedModel, split: str) -> ImageSet:
+    return images_of(loaded, folder, split)
 
 
 def score_key(loaded: LoadedModel, scoring: Scoring) -> tuple[str, ...]:
@@ -159,8 +155,7 @@ def scores_of(loaded: LoadedModel, scoring: Scoring) -> ContributionScores | Non
 
 def calibrating(loaded: LoadedModel, folder: str | None, preset_name: str) -> Calibrating:
     """Say how a model is calibrated: on the first images drawn, under a preset."""
-    images = calibration_set(loaded, folder, CALIBRATION_IMAGES)
-    return Calibrating(loaded, images, preset(preset_name))
+    return Calibrating(loaded, draw(loaded, folder).calibrating, preset(preset_name))
 
 
 def devices() -> list[str]:

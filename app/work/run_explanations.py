@@ -19,7 +19,6 @@ from app.work.wanted import Wanted
 from assets.errors import InputError
 from assets.models.load import LoadedModel
 from assets.sets.image_set import ImageSet
-from assets.sets.selection import divide, take
 from lrp.maps.heatmap import heatmap_alone
 from lrp.propagation.trace import Trace
 from quant.calibration.presets import preset
@@ -43,26 +42,15 @@ class Explained:
 
 def measured(loaded: LoadedModel, recipe: Recipe) -> ImageSet:
     """Return the images a run was measured on; InputError where they are not there any more."""
-    images = _chosen(loaded, recipe)[1]
+    images = models.draw_again(loaded, recipe).measured
     return _checked(images, recipe.images_key, "measured")
 
 
 def calibrating(loaded: LoadedModel, recipe: Recipe) -> Calibrating:
     """Say how a run's layers were calibrated; InputError where the images are not there."""
-    images = _chosen(loaded, recipe)[0]
+    images = models.draw_again(loaded, recipe).calibrating
     found = _checked(images, recipe.calibration_key, "calibrated")
     return Calibrating(loaded, found, preset(recipe.preset))
-
-
-def _chosen(loaded: LoadedModel, recipe: Recipe) -> tuple[ImageSet, ImageSet]:
-    """Choose the images that calibrate and those that are measured, as the run did."""
-    data, count = models.images_of(loaded, recipe.data), recipe.calibration_images
-    pool = data
-    if recipe.data is None or recipe.calibration is not None:
-        pool = models.images_of(loaded, recipe.calibration, "calibration")
-    if pool.key == data.key:
-        return divide(data, count, recipe.images, recipe.seed)
-    return take(pool, min(count, len(pool)), recipe.seed), take(data, recipe.images)
 
 
 def _checked(images: ImageSet, key: str, done: str) -> ImageSet:

@@ -1,17 +1,21 @@
-"""Choose which images calibrate and which are measured, and read them in batches."""
+"""Choose which images calibrate and score, and which are measured; read them in batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from assets.errors import InputError
-from assets.sets.image_set import ImageSet
+from assets.models.load import LoadedModel
+from assets.sets.image_set import ImageSet, load_images
 
 BATCH = 16
+Open = Callable[[str | None, LoadedModel, str], ImageSet]
 
 
 def take(images: ImageSet, count: int | None, seed: int = 0) -> ImageSet:
@@ -26,26 +30,106 @@ def take(images: ImageSet, count: int | None, seed: int = 0) -> ImageSet:
     return images.subset(order[:count])
 
 
-def divide(
-    images: ImageSet, calibration: int, limit: int | None = None, seed: int = 0
-) -> tuple[ImageSet, ImageSet]:
-    """Divide one set into images that calibrate and up to `limit` others that are measured.
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """Images that calibrate and score a model, and others that are measured: none does both.
 
-    `seed` fixes which ones.
+    Images are opened when they are asked for, and every image set may raise InputError.
 
-    Raises:
-        InputError: nothing would be left of either.
+    Attributes:
+        data: the folder that is measured on; None is the bundled digits.
+        calibration: the folder of the images that calibrate; None is `data`, or the digits' own
+            split for it.
+        count: how many images calibrate.
+        limit: how many images are measured at most, after the first `skip`; None is all.
+        seed: of the order in which images calibrate.
+        measured_seed: of the order in which images are measured, where they are of the same folder
+            as those that calibrate; None is `seed`.
+        open: opens a folder's images for a model and a split, as `load_images`.
     """
-    if not 0 < calibration < len(images):
-        raise InputError(
-            f"{calibration} calibration images of {len(images)}: use 1 to {len(images) - 1}, "
-            "so that others are left to measure"
-        )
-    if limit is not None and limit < 1:
-        raise InputError(f"a limit of {limit} images: use 1 or more")
-    shuffled = take(images, None, seed)
-    end = len(images) if limit is None else min(len(images), calibration + limit)
-    return shuffled.subset(range(calibration)), shuffled.subset(range(calibration, end))
+
+    loaded: LoadedModel
+    data: str | None
+    calibration: str | None
+    count: int
+    limit: int | None = None
+    seed: int = 0
+    measured_seed: int | None = None
+    skip: int = 0
+    open: Open = load_images
+
+    @cached_property
+    def calibrating(self) -> ImageSet:
+        """The images that calibrate."""
+        return take(self._pool, self.count, self.seed)
+
+    @cached_property
+    def measured(self) -> ImageSet:
+        """The images that are measured: none of them calibrates, and none can score."""
+        if self.limit is not None and self.limit < 1:
+            raise InputError(f"a limit of {self.limit} images: use 1 or more")
+        order = self._order
+        if not 0 <= self.skip < len(order):
+            raise InputError(
+                f"--skip {self.skip} of {len(order)} images: use 0 to {len(order) - 1}"
+            )
+        stop = None if self.limit is None else self.skip + self.limit
+        calibrating = set(self.calibrating.indices) if self._shared else set()
+        left = [
+            place
+            for place in range(len(order))[self.skip : stop]
+            if order.indices[place] not in calibrating
+        ]
+        if not left:
+            raise InputError(f"draw {self.seed + 1} calibrates on all images that it would measure")
+        return order.subset(left)
+
+    @property
+    def most(self) -> int:
+        """How many images there are to measure."""
+        return max(0, len(self._data) - self.count) if self._shared else len(self._data)
+
+    @cached_property
+    def scorable(self) -> ImageSet:
+        """All images that may score: those that calibrate, then others that are not measured.
+
+        Where the measured ones are of the same folder, the others are taken from the end of the
+        order, so that they stay the same while there is room for more to be measured.
+        """
+        every = take(self._pool, None, self.seed)
+        if not self._shared:
+            return every
+        measured = set(self.measured.indices) if self.most else set()
+        others = [p for p in range(self.count, len(every)) if every.indices[p] not in measured]
+        return every.subset([*range(min(self.count, len(every))), *others[::-1]])
+
+    @cached_property
+    def _pool(self) -> ImageSet:
+        folder = self.data if self.calibration is None else self.calibration
+        return self.open(folder, self.loaded, "calibration")
+
+    @cached_property
+    def _data(self) -> ImageSet:
+        return self.open(self.data, self.loaded, "validation")
+
+    @property
+    def _shared(self) -> bool:
+        """Whether the images that calibrate and those that are measured lie in one folder."""
+        return self._pool.key == self._data.key
+
+    @cached_property
+    def _order(self) -> ImageSet:
+        """The images that may be measured, in their order; those that calibrate may be among them
+        where another seed chooses them."""
+        if not self._shared:
+            return take(self._data, None)
+        if not 0 < self.count < len(self._data):
+            raise InputError(
+                f"{self.count} calibration images of {len(self._data)}: use 1 to "
+                f"{len(self._data) - 1}, so that others are left to measure"
+            )
+        seed = self.seed if self.measured_seed is None else self.measured_seed
+        return take(self._data, None, seed).subset(range(self.count, len(self._data)))
 
 
 def batches(images: ImageSet, size: int = BATCH) -> Iterator[tuple[Tensor, Tensor]]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from assets.sets.image_set import load_images
 from assets.sets.options import add_data_arguments, add_model_arguments
-from assets.sets.selection import pictures, take
+from assets.sets.selection import Draw, pictures
 from assets.terminal import add_json, print_progress, write_json
 from lrp.commands.options import add_rules, subject
 from lrp.propagation.rules import preset
@@ -28,7 +27,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the contribution score of every layer, and write it as JSON if asked to."""
     loaded, device = subject(options)
-    images = take(load_images(options.data, loaded, "calibration"), options.images)
+    images = Draw(loaded, options.data, None, options.images).calibrating
     found = contribution_scores(
         loaded.model,
         pictures(images, BATCH),

@@ -24,8 +24,8 @@ from quant.commands.options import (
     add_calibration,
     add_preset,
     add_widths,
-    calibration_images,
     choices,
+    draw,
     subject,
 )
 from quant.commands.text import beside, by_layer, certificate
@@ -62,9 +62,8 @@ def run(options: argparse.Namespace) -> int:
     limits, other = _limits(options, model.layers), _other(options)
     for one in (limits, other):
         offered.check(one)  # before any work
-    calibrating = Calibrating(
-        model, calibration_images(options, model.loaded), preset(options.preset)
-    )
+    images = draw(options, model.loaded).calibrating
+    calibrating = Calibrating(model, images, preset(options.preset))
     losses = Scoring.of(options, calibrating).losses(options.objective)
     if options.plan is not None:
         _plan(options.plan, model, offered, losses, other)

@@ -11,7 +11,7 @@ from assets.sets.selection import batches, pictures
 from assets.terminal import add_json, print_progress, write_json
 from quant.calibration.calibration import calibrate
 from quant.calibration.presets import PRESETS, Preset, preset
-from quant.commands.options import Subject, add_images, images, subject
+from quant.commands.options import Subject, add_images, draw, subject
 from quant.evaluation.stream import Run, evaluate
 from quant.experiments.preset_comparison import FLOAT, summarise, table
 from quant.model.quantized_model import QuantizedModel
@@ -43,10 +43,11 @@ def run(options: argparse.Namespace) -> int:
     if options.draws < 1:
         raise ValueError(f"{options.draws} draws: use 1 or more")
     draws = []
-    for draw in range(options.draws):
-        calibration, measured = images(options, model.loaded, draw)
-        runs = _configurations(model, calibration, presets, widths, options.ends)
-        report = print_progress(f"draw {draw + 1} of {options.draws}")
+    for number in range(options.draws):
+        images = draw(options, model.loaded, number)
+        measured = images.measured
+        runs = _configurations(model, images.calibrating, presets, widths, options.ends)
+        report = print_progress(f"draw {number + 1} of {options.draws}")
         draws.append(
             evaluate(runs, batches(measured), len(measured), model.device, progress=report)
         )

@@ -15,7 +15,7 @@ from quant.allocation.allocation_file import read_allocation
 from quant.calibration.presets import preset
 from quant.commands.calibrating import Calibrating
 from quant.commands.measuring import Measuring, add_history, history
-from quant.commands.options import add_images, add_preset, images, subject
+from quant.commands.options import add_images, add_preset, draw, subject
 from quant.commands.text import to_float
 from quant.evaluation.answers import Evaluation
 from quant.history.recipe import Recipe
@@ -40,9 +40,9 @@ def run(options: argparse.Namespace) -> int:
     """Measure one configuration and the float model on the same images."""
     model = subject(options)
     name, allocation = _configuration(options, model.layers)
-    calibration, measured = images(options, model.loaded)
-    calibrating = Calibrating(model, calibration, preset(options.preset))
-    measuring = Measuring.of(options, calibrating, measured, history(options))
+    images = draw(options, model.loaded)
+    calibrating = Calibrating(model, images.calibrating, preset(options.preset))
+    measuring = Measuring.of(options, calibrating, images.measured, history(options))
     recipe = _recipe(options, measuring, name, allocation)
     started = time.perf_counter()
     quantized = measuring.quantized(allocation)

@@ -10,9 +10,8 @@ from typing import NamedTuple
 import torch
 
 from assets.models.load import LoadedModel, load_model
-from assets.sets.image_set import ImageSet, load_images
 from assets.sets.options import add_data_arguments, add_model_arguments
-from assets.sets.selection import divide, take
+from assets.sets.selection import Draw
 from lrp.engine.device import resolve_device
 from lrp.engine.layers import Layer, list_layers
 from quant.allocation.budget import Choices, offer
@@ -105,53 +104,20 @@ def _lock(text: str) -> tuple[str, LayerBits | int]:
     return name, LayerBits.read(bits)
 
 
-def calibration_images(options: argparse.Namespace, loaded: LoadedModel) -> ImageSet:
-    """Choose calibration images: those that `images` chooses."""
-    folder = options.data if options.calibration is None else options.calibration
-    return take(load_images(folder, loaded, "calibration"), options.calibration_images)
-
-
-def images(
-    options: argparse.Namespace, loaded: LoadedModel, seed: int = 0
-) -> tuple[ImageSet, ImageSet]:
-    """Choose calibration images and measured ones; no image is both."""
-    data = load_images(options.data, loaded)
-    if options.calibration is None and options.data is not None:
-        return divide(data, options.calibration_images, options.limit, seed)
-    pool = load_images(options.calibration, loaded, "calibration")
-    if pool.key == data.key:
-        return divide(data, options.calibration_images, options.limit, seed)
-    limit = None if options.limit is None else min(options.limit, len(data))
-    return take(pool, options.calibration_images, seed), take(data, limit)
-
-
-def drawn_images(
-    options: argparse.Namespace, loaded: LoadedModel, draw: int
-) -> tuple[ImageSet, ImageSet]:
-    """Choose a draw of calibration images, and those to measure: the same for all draws.
-
-    Measured are, in the order of the first draw, the images that it leaves, less the first
-    `--skip` and those that this draw calibrates on.
-
-    Raises:
-        ValueError: none are left to measure.
-    """
-    every = argparse.Namespace(**{**vars(options), "limit": None})
-    first, measured = images(every, loaded)
-    calibration = first if draw == 0 else images(every, loaded, draw)[0]
-    _check(options, len(measured))
-    stop = None if options.limit is None else options.skip + options.limit
-    kept = list(range(len(measured)))[options.skip : stop]
-    if calibration.source.key == measured.source.key:
-        taken = set(calibration.indices)
-        kept = [place for place in kept if measured.indices[place] not in taken]
-    if not kept:
-        raise ValueError(f"draw {draw + 1} calibrates on all images that it would measure")
-    return calibration, measured.subset(kept)
-
-
-def _check(options: argparse.Namespace, images: int) -> None:
-    if options.limit is not None and options.limit < 1:
-        raise ValueError(f"a limit of {options.limit} images: use 1 or more")
-    if not 0 <= options.skip < images:
-        raise ValueError(f"--skip {options.skip} of {images} images: use 0 to {images - 1}")
+def draw(
+    options: argparse.Namespace,
+    loaded: LoadedModel,
+    seed: int = 0,
+    measured_seed: int | None = None,
+) -> Draw:
+    """Return the images that were asked for: those that calibrate, and others to measure."""
+    return Draw(
+        loaded,
+        options.data,
+        options.calibration,
+        options.calibration_images,
+        getattr(options, "limit", None),  # not all commands measure
+        seed,
+        measured_seed,
+        getattr(options, "skip", 0),
+    )

@@ -15,7 +15,7 @@ from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity
 from quant.calibration.presets import preset
 from quant.commands.calibrating import Calibrating
 from quant.commands.losses import add_how
-from quant.commands.options import add_calibration, add_preset, calibration_images, subject
+from quant.commands.options import add_calibration, add_preset, draw, subject
 from quant.commands.text import aligned
 
 SAYS = "how much quantizing each layer alone moves the answer"
@@ -36,7 +36,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Find the sensitivities of all layers at all widths, and list the layers."""
     model, chosen = subject(options), preset(options.preset)
-    calibrating = Calibrating(model, calibration_images(options, model.loaded), chosen)
+    calibrating = Calibrating(model, draw(options, model.loaded).calibrating, chosen)
     if options.images is not None:
         calibrating.first(options.images)
     found = calibrating.sensitivity(options.how, options.images)

@@ -31,7 +31,7 @@ from quant.commands.options import (
     add_preset,
     add_widths,
     choices,
-    drawn_images,
+    draw,
     subject,
 )
 from quant.commands.sweep_report import Swept, described, said
@@ -140,26 +140,26 @@ def run(options: argparse.Namespace) -> int:
     """Try objectives and controls at several budgets, over draws of calibration images."""
     wanted = Wanted.of(options)
     found = Swept(wanted.model, preset(options.preset).name, options.draws)
-    for draw in range(options.draws):
-        _draw(wanted, draw, found)
+    for number in range(options.draws):
+        _try(wanted, number, found)
     write_json(described(found), options.json)
     if options.json != "-":
         print(said(found))
     return 0
 
 
-def _draw(wanted: Wanted, draw: int, found: Swept) -> None:
+def _try(wanted: Wanted, number: int, found: Swept) -> None:
     """Try all on one draw of calibration images."""
     options, model = wanted.options, wanted.model
-    calibration, measured = drawn_images(options, model.loaded, draw)
-    calibrating = Calibrating(model, calibration, preset(options.preset))
-    measuring = Measuring.of(options, calibrating, measured, wanted.history)
+    images = draw(options, model.loaded, number, measured_seed=0)
+    calibrating = Calibrating(model, images.calibrating, preset(options.preset))
+    measuring = Measuring.of(options, calibrating, images.measured, wanted.history)
     scoring = Scoring.of(options, calibrating)
     planned = wanted.configurations(scoring)
-    chance = wanted.by_chance(scoring) if draw == 0 else []
+    chance = wanted.by_chance(scoring) if number == 0 else []
     tried = [
-        _trial(wanted, measuring, one, draw, f"{number} of {len(planned) + len(chance)}")
-        for number, one in enumerate([*planned, *chance], 1)
+        _trial(wanted, measuring, one, number, f"{place} of {len(planned) + len(chance)}")
+        for place, one in enumerate([*planned, *chance], 1)
     ]
     found.trials.extend(tried[: len(planned)])
     found.chance.extend(tried[len(planned) :])

@@ -14,7 +14,7 @@ from assets.terminal import run
 from quant.__main__ import main
 from quant.allocation.objectives import by_sensitivity
 from quant.analysis.sensitivity import Sensitivity
-from quant.commands.options import drawn_images, images
+from quant.commands.options import draw
 from quant.history.runs import Runs
 from quant.model.quantized_model import QuantizedModel
 
@@ -201,31 +201,37 @@ def folder(tmp_path_factory):
     return root
 
 
-def drawn(folder, draw, calibration=6, limit=None, skip=0):
+def sets(options, loaded, number, measured_seed=0):
+    found = draw(options, loaded, number, measured_seed)
+    return found.calibrating, found.measured
+
+
+def drawn(folder, number, calibration=6, limit=None, skip=0):
     loaded = load_model("digits-swin")
     options = Namespace(
         data=str(folder), calibration=None, calibration_images=calibration, limit=limit, skip=skip
     )
-    found = drawn_images(options, loaded, draw)
-    if (draw, skip) == (0, 0):
-        assert [one.key for one in found] == [one.key for one in images(options, loaded)]
+    found = sets(options, loaded, number)
+    if (number, skip) == (0, 0):
+        alone = sets(options, loaded, 0, None)
+        assert [one.key for one in found] == [one.key for one in alone]
     return tuple(list(one.indices) for one in found)
 
 
 def test_all_draws_measure_the_same_images_but_those_they_calibrate_on(folder):
     calibration, measured = drawn(folder, 0)
     assert sorted(calibration + measured) == list(range(30))
-    for draw in (1, 2):
-        other, left = drawn(folder, draw)
+    for number in (1, 2):
+        other, left = drawn(folder, number)
         assert other != calibration
         assert left == [image for image in measured if image not in other]
 
 
 def test_what_is_skipped_is_what_a_limit_measures(folder):
-    chosen = {image for draw in range(3) for image in drawn(folder, draw, limit=10)[1]}
+    chosen = {image for number in range(3) for image in drawn(folder, number, limit=10)[1]}
     assert len(chosen) == 10
-    for draw in range(3):
-        held = drawn(folder, draw, skip=10)[1]
+    for number in range(3):
+        held = drawn(folder, number, skip=10)[1]
         assert held
         assert not chosen & set(held)
     assert drawn(folder, 0, skip=10, limit=5)[1] == drawn(folder, 0)[1][10:15]
@@ -234,10 +240,10 @@ def test_what_is_skipped_is_what_a_limit_measures(folder):
 def test_bundled_images_calibrate_apart_from_those_measured(small):
     loaded = load_model("digits-swin")
     options = Namespace(data=None, calibration=None, calibration_images=4, limit=8, skip=2)
-    (one, first), (other, second) = (drawn_images(options, loaded, draw) for draw in (0, 1))
+    (one, first), (other, second) = (sets(options, loaded, number) for number in (0, 1))
     assert one.key != other.key
     assert first.key == second.key
-    order = images(Namespace(**{**vars(options), "limit": None}), loaded)[1].indices
+    order = sets(Namespace(**{**vars(options), "limit": None, "skip": 0}), loaded, 0)[1].indices
     assert first.indices == order[2:10]
     assert len(load_images(None, loaded)) == len(order)
 

@@ -15,7 +15,12 @@ from streamlit.testing.v1 import AppTest
 
 from app.budget import tabs
 from app.state import budget, selection
-from app.work import models
+from app.state.selection import Selected
+from app.work import models, spending
+from app.work.evaluations import Measuring
+from app.work.tasks import Calibrating, Scoring
+from assets.models.load import LoadedModel
+from assets.sets.image_set import ImageSet
 from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity
 from quant.evaluation.stream import Step
 from quant.history.runs import DONE, STOPPED, Runs
@@ -386,6 +391,40 @@ def test_a_folder_with_fewer_images_is_measured_on_what_it_has(
     assert app.select_slider(key=budget.IMAGES).value == 8
     assert on.bits(app)
     assert "on these 8 images" in on.said(app)
+
+
+@pytest.mark.parametrize(("pictures", "scored"), [(60, 32), (400, 256), (400, 32), (400, 8)])
+def test_no_image_of_a_folder_that_scores_or_calibrates_is_measured(
+    pictures: int, scored: int, open_budget: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, ImageSet] = {}
+    scores_of, measuring = models.scores_of, spending.measuring
+
+    def scores(loaded: LoadedModel, scoring: Scoring) -> object:
+        asked["scored"] = scoring.images
+        return scores_of(loaded, scoring)
+
+    def measured(selected: Selected, calibrating: Calibrating, images: ImageSet) -> Measuring:
+        asked["calibrating"], asked["measured"] = calibrating.images, images
+        return measuring(selected, calibrating, images)
+
+    app = open_budget()
+    folder = tmp_path / "digits"
+    on.write_pictures(folder, pictures)
+    on.know_sensitivities("digits-swin", str(folder))
+    monkeypatch.setattr(models, "scores_of", scores)
+    monkeypatch.setattr(spending, "measuring", measured)
+    app.text_input(key=selection.OWN_FOLDER).set_value(str(folder))
+    on.press(app, "Load")
+    app.select_slider(key=selection.SCORE_IMAGES).set_value(scored).run()
+    assert on.errors(app) == []
+    assert len(asked["measured"]) == min(pictures - 32, on.IMAGES)
+    assert len(asked["scored"]) == scored
+    places = {name: set(images.indices) for name, images in asked.items()}
+    assert {images.source.key for images in asked.values()} == {asked["scored"].source.key}
+    assert not places["scored"] & places["measured"]
+    assert not places["calibrating"] & places["measured"]
+    assert "never one that is measured" in on.said(app)
 
 
 def test_a_folder_that_only_calibrates_is_said(open_budget: Open, tmp_path: Path) -> None:

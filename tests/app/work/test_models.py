@@ -46,8 +46,8 @@ def test_a_failed_load_is_tried_again() -> None:
 
 
 def test_images_that_calibrate_are_not_measured(loaded: LoadedModel) -> None:
-    calibration = models.calibration_set(loaded, None, 32)
-    measured = models.evaluation_set(loaded, None, 100)
+    draw = models.draw(loaded, None, 100)
+    calibration, measured = draw.calibrating, draw.measured
     assert (len(calibration), len(measured)) == (32, 100)
     seen = {calibration.picture(i).tobytes() for i in range(32)}
     assert seen.isdisjoint({measured.picture(i).tobytes() for i in range(100)})
@@ -59,10 +59,10 @@ def test_a_folder_is_divided(loaded: LoadedModel, tmp_path_factory) -> None:
         place = folder / str(number % 10)
         place.mkdir(exist_ok=True)
         picture(number).save(place / f"{number}.png")
-    calibration = models.calibration_set(loaded, str(folder), 32)
-    measured = models.evaluation_set(loaded, str(folder), 100)
+    draw = models.draw(loaded, str(folder), 100)
+    calibration, measured = draw.calibrating, draw.measured
     assert (len(calibration), len(measured)) == (32, 8)
-    assert models.evaluation_limit(loaded, str(folder)) == 8
+    assert draw.most == 8
     seen = {calibration.picture(i).tobytes() for i in range(32)}
     assert seen.isdisjoint({measured.picture(i).tobytes() for i in range(8)})
 
@@ -80,7 +80,9 @@ def test_a_closed_session_leaves_the_queue() -> None:
 
 
 def test_scores_are_there_once_a_job_has_made_them(loaded: LoadedModel) -> None:
-    scoring = Scoring(models.calibration_set(loaded, None, 9), "LRP_QVIT", "positive-sum")
+    scoring = Scoring(
+        models.draw(loaded, None).scorable.subset(range(9)), "LRP_QVIT", "positive-sum"
+    )
     assert models.scores_of(loaded, scoring) is None
     job = models.jobs().submit(
         models.score_key(loaded, scoring), "t", lambda report, cancel: "scores", "me"
@@ -91,7 +93,7 @@ def test_scores_are_there_once_a_job_has_made_them(loaded: LoadedModel) -> None:
 
 
 def test_scores_by_another_statistic_are_other_scores(loaded: LoadedModel) -> None:
-    images = models.calibration_set(loaded, None, 9)
+    images = models.draw(loaded, None).scorable.subset(range(9))
     scorings = [Scoring(images, "LRP_QVIT", s) for s in ("positive-sum", "absolute-sum")]
     assert len({models.score_key(loaded, scoring) for scoring in scorings}) == 2
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from assets.models.load import LoadedModel, load_model
 from assets.sets.image_set import load_images
-from assets.sets.selection import divide, pictures
+from assets.sets.selection import Draw, pictures
 from lrp.engine.layers import list_layers
 from quant.calibration.calibration import Calibration
 from quant.calibration.presets import PRESETS, preset
@@ -68,13 +68,14 @@ def both(
     loaded: LoadedModel, data: str | Path | None, counts: tuple[int, int], folder: Path
 ) -> tuple[Tensor, Tensor]:
     """Logits in integers and simulated at W4A4, on other images than those calibrated on."""
-    few, measured = divide(load_images(data, loaded), *counts)
-    images, found = torch.cat(list(pictures(few))), []
+    every = load_images(data, loaded)
+    draw = Draw(loaded, None, None, *counts, open=lambda *asked: every)
+    images, found = torch.cat(list(pictures(draw.calibrating))), []
     allocation = uniform(list_layers(loaded.model, loaded.input_size), 4, 4)
     for integers in (True, False):
         calibration = Calibration(loaded.model, images, preset("bitlens"), folder, integers)
         quantized = QuantizedModel(loaded.model, calibration, allocation)
-        found.append(torch.cat([quantized.run(batch) for batch in pictures(measured)]))
+        found.append(torch.cat([quantized.run(batch) for batch in pictures(draw.measured)]))
     return found[0], found[1]
 
 
