@@ -7,6 +7,7 @@ import streamlit as st
 
 from app.look import altair_charts
 from app.look.appearance import dark
+from app.parts.numbers import as_numbers, csv_button
 from app.state import budget
 from app.state.selection import Selected
 from app.work import models
@@ -38,12 +39,8 @@ def show(selected: Selected, found: Sensitivity) -> None:
         altair_charts.sensitivity_spec(layers, dark()),
         alt=f"sensitivity by layer, highest for {most}",
     )
-    with st.expander("The same as numbers", icon=":material/table_rows:"):
-        st.dataframe(rows, hide_index=True, alt="sensitivity by layer")
-        st.download_button(
-            "All widths as CSV", every(found).to_csv(index=False), "sensitivity.csv",
-            icon=":material/download:",
-        )  # fmt: skip
+    box = as_numbers({"sensitivity by layer": rows})
+    csv_button(box, every(found), "sensitivity.csv", "All widths as CSV")
 
 
 def table(found: Sensitivity, width: int) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from app.budget.charts import Point
 from app.budget.slider import Shown
 from app.look import charts, units
 from app.look.appearance import dark
+from app.parts.numbers import as_numbers
 from app.state import budget, selection
 from app.work import history, models
 from quant.allocation.objectives import RANDOM
@@ -37,8 +38,7 @@ def show(shown: Shown) -> None:
         alt="accuracy against cost",
     )
     sweep.show(shown)
-    with st.expander("The same as numbers", icon=":material/table_rows:"):
-        st.dataframe(table(points), hide_index=True, alt="accuracy and cost")
+    as_numbers({"accuracy and cost": table(points)})
 
 
 def _axis() -> str:

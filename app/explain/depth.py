@@ -14,6 +14,7 @@ from app.explain.question import Question
 from app.look import heatmaps, pictures, units
 from app.look.appearance import dark
 from app.look.charts import CHART_CONFIG, short_block
+from app.parts.numbers import as_numbers
 from app.state import selection
 from app.work import models
 from lrp.engine.layers import Layer
@@ -47,9 +48,8 @@ def show(asked: Question, chosen: int, layer: Layer) -> None:
         st.plotly_chart(
             figure, config=CHART_CONFIG, alt="share of the relevance left at each depth"
         )
-    with st.expander("The same as numbers", icon=":material/table_rows:"):
-        st.dataframe(map_table(maps, "tokens entering"), hide_index=True, alt="maps by depth")
-        st.dataframe(step_table(kept), hide_index=True, alt="relevance lost between depths")
+    by_depth = map_table(maps, "tokens entering")
+    as_numbers({"maps by depth": by_depth, "relevance lost between depths": step_table(kept)})
 
 
 def _strip(

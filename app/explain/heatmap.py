@@ -14,6 +14,7 @@ from app.explain import downloads
 from app.explain.question import Question
 from app.look import heatmaps, units
 from app.parts.map_look import Look, divided, ground, look_controls, scale, side
+from app.parts.numbers import as_numbers
 from app.state import selection
 from lrp.maps.pictures import enlarge, overlay
 
@@ -119,23 +120,23 @@ def _sentence(asked: Question, maps: Maps) -> str:
 
 def _numbers(asked: Question, maps: Maps) -> None:
     """Tabulate the most likely classes and the maps."""
-    with st.expander("The same as numbers", icon=":material/table_rows:"):
-        logits = asked.trace.logits[0].detach().cpu()
-        classes = pd.DataFrame(
-            {
-                "class": [asked.names[k] for k in asked.top],
-                "probability": [100 * float(asked.probabilities[k]) for k in asked.top],
-                "logit": [float(logits[k]) for k in asked.top],
-            }
-        )
-        config = {
-            "probability": st.column_config.NumberColumn(format="%.2f %%"),
-            "logit": st.column_config.NumberColumn(format="%.3f"),
+    logits = asked.trace.logits[0].detach().cpu()
+    classes = pd.DataFrame(
+        {
+            "class": [asked.names[k] for k in asked.top],
+            "probability": [100 * float(asked.probabilities[k]) for k in asked.top],
+            "logit": [float(logits[k]) for k in asked.top],
         }
-        st.dataframe(classes, hide_index=True, column_config=config, alt="most likely classes")
-        one, other = asked.names[maps.chosen], asked.names[maps.rival]
-        rows = {one: maps.first, other: maps.second, f"{one} - {other}": maps.difference}
-        st.dataframe(map_table(rows, "map"), hide_index=True, alt="the maps summed up")
+    )
+    config = {
+        "probability": st.column_config.NumberColumn(format="%.2f %%"),
+        "logit": st.column_config.NumberColumn(format="%.3f"),
+    }
+    one, other = asked.names[maps.chosen], asked.names[maps.rival]
+    rows = {one: maps.first, other: maps.second, f"{one} - {other}": maps.difference}
+    as_numbers(
+        {"most likely classes": classes, "the maps summed up": map_table(rows, "map")}, config
+    )
 
 
 def map_table(maps: dict[str, np.ndarray], heading: str) -> pd.DataFrame:

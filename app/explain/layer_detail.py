@@ -11,6 +11,7 @@ from app.explain.question import Question
 from app.look import charts, heatmaps, units
 from app.look.appearance import dark
 from app.parts.layer_picker import pick
+from app.parts.numbers import as_numbers, csv_button
 from app.state import selection
 from app.work import models
 from lrp.engine.layers import Layer
@@ -135,18 +136,15 @@ def _signed(value: float) -> str:
 
 
 def _numbers(layers: tuple[Layer, ...], scores: list[float]) -> None:
-    with st.expander("All layers as numbers", icon=":material/table_rows:"):
-        table = pd.DataFrame(
-            {
-                "layer": [layer.name for layer in layers],
-                "kind": [charts.KINDS[layer.kind] for layer in layers],
-                "share of relevance": [100 * score for score in scores],
-                "weights": [layer.parameters for layer in layers],
-                "multiply-adds": [layer.macs for layer in layers],
-            }
-        )
-        config = {"share of relevance": st.column_config.NumberColumn(format="%.2f %%")}
-        st.dataframe(table, hide_index=True, column_config=config, alt="relevance by layer")
-        st.download_button(
-            "Download as CSV", table.to_csv(index=False), "layers.csv", icon=":material/download:"
-        )
+    table = pd.DataFrame(
+        {
+            "layer": [layer.name for layer in layers],
+            "kind": [charts.KINDS[layer.kind] for layer in layers],
+            "share of relevance": [100 * score for score in scores],
+            "weights": [layer.parameters for layer in layers],
+            "multiply-adds": [layer.macs for layer in layers],
+        }
+    )
+    config = {"share of relevance": st.column_config.NumberColumn(format="%.2f %%")}
+    box = as_numbers({"relevance by layer": table}, config, "All layers as numbers")
+    csv_button(box, table, "layers.csv", "Download as CSV")

@@ -11,6 +11,7 @@ from app.layers.attention_maps import MEAN
 from app.look import units
 from app.parts import gallery
 from app.parts.job_panel import result
+from app.parts.numbers import as_numbers
 from app.state import quantizer
 from app.state.selection import Selected
 from app.work import explanations, layer_analyses, models
@@ -42,9 +43,8 @@ def show(selected: Selected, calibrating: Calibrating, layer: Layer) -> None:
     prefix = int(getattr(selected.loaded.model, PREFIX, 0))
     st.markdown(sentence(found, head, bits))
     _pictures(found, head, prefix, prepared)
-    with st.expander("The same as numbers", icon=":material/table_rows:"):
-        table = attention_maps.table(found.plain, found.quantized)
-        st.dataframe(table, hide_index=True, alt="attention by head, float and quantized")
+    table = attention_maps.table(found.plain, found.quantized)
+    as_numbers({"attention by head, float and quantized": table})
 
 
 def _product(selected: Selected, layer: Layer) -> str | None:

@@ -8,6 +8,7 @@ from app.components.live_slider import live_slider
 from app.layers import range_charts
 from app.look import units
 from app.look.appearance import dark
+from app.parts.numbers import as_numbers
 from app.state import quantizer
 from quant.analysis.clipping import LIMITS, Clipping
 from quant.primitives.bits import LayerBits
@@ -56,9 +57,8 @@ def _movable(found: Clipping, bits: LayerBits) -> None:
             range_charts.limit_spec(dark()),
             alt="error of the output over the threshold",
         )
-    with st.expander("The same as numbers", icon=":material/table_rows:"):
-        st.dataframe(ways(found, limit, bits), hide_index=True, alt="error by way of scaling")
-        st.dataframe(channels.drop(columns="place"), hide_index=True, alt="range by channel")
+    ranges = channels.drop(columns="place")
+    as_numbers({"error by way of scaling": ways(found, limit, bits), "range by channel": ranges})
 
 
 def sentence(found: Clipping, limit: float) -> str:

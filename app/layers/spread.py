@@ -9,6 +9,7 @@ import streamlit as st
 from app.layers import charts as layer_charts
 from app.look import charts, units
 from app.look.appearance import dark
+from app.parts.numbers import as_numbers
 from lrp.engine.layers import Layer
 from quant.analysis.anatomy import Anatomy, Side
 
@@ -41,9 +42,8 @@ def show(layer: Layer, found: Anatomy) -> None:
             figure = layer_charts.spread(side, label, dark())
             alt = f"{label} before and after quantization, with the staircase between"
             st.plotly_chart(figure, config=charts.CHART_CONFIG, alt=alt)
-    with st.expander("The same as numbers", icon=":material/table_rows:"):
-        for side, label in zip(found.sides, labels, strict=True):
-            st.dataframe(table(side), hide_index=True, alt=f"histogram of {label}")
+    sides = zip(labels, found.sides, strict=True)
+    as_numbers({f"histogram of {label}": table(side) for label, side in sides})
 
 
 def sentence(label: str, side: Side, turned: str | None) -> str:

@@ -12,6 +12,7 @@ from app.look.altair_charts import PICK
 from app.look.appearance import dark
 from app.look.charts import CHART_CONFIG
 from app.parts import job_panel
+from app.parts.numbers import as_numbers, csv_button
 from app.state import quantizer, selection
 from app.work import models
 from app.work.layer_analyses import sweep_of
@@ -68,10 +69,9 @@ def curve(layer: Layer, calibrating: Calibrating) -> None:
     st.caption(slope(found, layer.name))
     figure = charts.by_width(found, layer.name, labels, dark())
     st.plotly_chart(figure, config=CHART_CONFIG, alt=f"SQNR of {layer.name} by width")
-    with st.expander("The same as numbers", icon=":material/table_rows:"):
-        rows = found.errors[found.names.index(layer.name)]
-        table = pd.DataFrame({"bits": found.widths, **dict(zip(labels, rows, strict=True))})
-        st.dataframe(table.round(1), hide_index=True, alt="SQNR in dB by width")
+    rows = found.errors[found.names.index(layer.name)]
+    table = pd.DataFrame({"bits": found.widths, **dict(zip(labels, rows, strict=True))})
+    as_numbers({"SQNR in dB by width": table.round(1)})
 
 
 def slope(found: Sweep, name: str) -> str:
@@ -109,15 +109,10 @@ def model(layers: tuple[Layer, ...], calibrating: Calibrating) -> None:
         alt="SQNR by layer and width",
     )
     _chosen(found)
-    with st.expander("The same as numbers", icon=":material/table_rows:"):
-        wide = pd.DataFrame(
-            found.errors[:, kind].round(1), columns=[f"{w} bit" for w in found.widths]
-        )
-        wide.insert(0, "layer", found.names)
-        st.dataframe(wide, hide_index=True, alt="SQNR in dB by layer and width")
-        st.download_button(
-            "Download as CSV", wide.to_csv(index=False), "sqnr.csv", icon=":material/download:"
-        )
+    wide = pd.DataFrame(found.errors[:, kind].round(1), columns=[f"{w} bit" for w in found.widths])
+    wide.insert(0, "layer", found.names)
+    box = as_numbers({"SQNR in dB by layer and width": wide})
+    csv_button(box, wide, "sqnr.csv", "Download as CSV")
 
 
 def weakest(found: Sweep, kind: int) -> str:

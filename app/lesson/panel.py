@@ -9,6 +9,7 @@ from app.components.live_slider import live_slider
 from app.lesson import charts, levels
 from app.lesson.levels import Lesson
 from app.look.appearance import dark
+from app.parts.numbers import as_numbers
 from app.state import quantizer
 
 INTRODUCTION = (
@@ -60,8 +61,7 @@ def _drawn(numbers: tuple[float, ...], bits: int, share: float) -> None:
     st.vega_lite_chart(table, spec, alt="numbers, and the levels they go to")
     errors = charts.error_table(numbers, bits, share)
     st.vega_lite_chart(errors, charts.error_spec(dark()), alt="error over the range covered")
-    with st.expander("The same as numbers", icon=":material/table_rows:"):
-        st.dataframe(_table(found), hide_index=True, alt="numbers and what they become")
+    as_numbers({"numbers and what they become": _table(found)})
 
 
 def _table(found: Lesson) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import streamlit as st
 from app.look import units
 from app.look.appearance import dark
 from app.parts.figure import figure
+from app.parts.numbers import as_numbers
 from app.runs import charts
 from app.runs.charts import ACTIVATIONS, WEIGHTS
 from app.runs.chosen import load_button
@@ -85,8 +86,7 @@ def bits(found: Comparison, layers: tuple[Layer, ...]) -> None:
     table = charts.bits_table(layers, one, other, of)
     sides = tuple(side.mark for side in found.sides if side.allocation is not None)
     st.vega_lite_chart(table, charts.bits_spec(layers, sides, dark()), alt=said)
-    with st.expander("The same as numbers", icon=":material/table_rows:"):
-        st.dataframe(bit_rows(layers, one, other), hide_index=True, alt="bits of both by layer")
+    as_numbers({"bits of both by layer": bit_rows(layers, one, other)})
 
 
 def spent_differently(one: Allocation | None, other: Allocation | None, of: str) -> str:
@@ -136,11 +136,10 @@ def classes(found: Comparison, names: tuple[str, ...]) -> None:
         points = charts.class_points(table)
         count = points["class"].nunique()
         st.vega_lite_chart(points, charts.class_spec(count, dark()), alt=said)
-    with st.expander("All classes as numbers", icon=":material/table_rows:"):
-        number = st.column_config.NumberColumn
-        config = {mark: number(f"{mark}, top-1", format="%.1f %%") for mark in ("A", "B")}
-        config["change"] = number(format="%+.1f")
-        st.dataframe(table, hide_index=True, column_config=config, alt="accuracy by class")
+    number = st.column_config.NumberColumn
+    config = {mark: number(f"{mark}, top-1", format="%.1f %%") for mark in ("A", "B")}
+    config["change"] = number(format="%+.1f")
+    as_numbers({"accuracy by class": table}, config, "All classes as numbers")
 
 
 def classes_changed(table: pd.DataFrame) -> str:

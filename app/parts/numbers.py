@@ -1,0 +1,31 @@
+"""A chart's numbers as tables under it, folded away, and as files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+SAME = "The same as numbers"
+
+
+def as_numbers(
+    tables: Mapping[str, Any], config: dict[str, Any] | None = None, label: str = SAME
+) -> DeltaGenerator:
+    """Show tables, each by what it is of, and return the box they are in, for more.
+
+    Args:
+        config: how columns are written, by name.
+    """
+    box = st.expander(label, icon=":material/table_rows:")
+    for alt, table in tables.items():
+        box.dataframe(table, hide_index=True, column_config=config, alt=alt)
+    return box
+
+
+def csv_button(place: DeltaGenerator, table: pd.DataFrame, file: str, label: str) -> None:
+    """Offer a table as a CSV file."""
+    place.download_button(label, table.to_csv(index=False), file, icon=":material/download:")
