@@ -12,8 +12,7 @@ from quant.analysis.rank_correlation import rank_correlation
 from quant.commands.options import Subject
 from quant.commands.text import markdown
 from quant.evaluation.clustered import Answered, accuracy
-from quant.evaluation.left_out import Check, left_out
-from quant.evaluation.prediction import point
+from quant.evaluation.prediction import CrossValidation, cross_validate, point
 from quant.experiments.objective_sweep import Row, Trial, summarise
 from quant.experiments.sweep_table import cells, explained, float_cells
 
@@ -49,12 +48,12 @@ class Swept:
             "drop": rank_correlation(expected, np.array([-e.difference for e in found])),
         }
 
-    def prediction(self) -> Check | None:
+    def prediction(self) -> CrossValidation | None:
         """Check predictions of each allocation tried from all others; None where they are few."""
         tried = [*self.trials, *self.chance]
         points = [point(one.answered.answers.counts(), one.configuration.expected) for one in tried]
         plain = float(np.mean([one.answers.evaluation(0).top1 for one in self.plain]))
-        return left_out([one for one in points if one is not None], plain)
+        return cross_validate([one for one in points if one is not None], plain)
 
 
 def described(found: Swept) -> dict[str, Any]:

@@ -51,7 +51,9 @@ class Counts:
     """Answers added up.
 
     Attributes:
-        correct, plain, both: images that the configuration, float, and both answer rightly.
+        correct: images that the configuration answers rightly.
+        plain: images that the float model answers rightly.
+        both: images that both answer rightly.
         top5: images whose label is among the five best.
         agree: images answered as float answers them.
         divergence: the sum over images, in nats.
@@ -69,9 +71,9 @@ class Counts:
         return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def evaluation(self, seconds: float) -> Evaluation:
-        """State what these counts say; ValueError where there are no images."""
+        """Return the accuracy; ValueError where there are no images."""
         low, high = wilson(self.correct, self.images)
-        # Not even rounding parts float from itself: there is nothing to be uncertain of.
+        # The float model beside itself: they are equal on any images, so no interval is needed.
         itself = self.divergence == 0 and self.agree == self.images
         only, lost = self.correct - self.both, self.plain - self.both
         bounds = (0.0, 0.0) if itself else paired_interval(only, lost, self.images)
@@ -92,7 +94,7 @@ class Counts:
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What one configuration said of the first n images, in the fixed order of their set.
+    """What one configuration answered to the first n images, in the fixed order of their set.
 
     Attributes:
         labels, predicted, reference: (n,) int32, classes; the reference is float's answer.
@@ -171,7 +173,7 @@ class Answers:
         )
 
     def evaluation(self, seconds: float) -> Evaluation:
-        """State what these answers say; ValueError where there are none."""
+        """Return the accuracy; ValueError where there are none."""
         return self.counts().evaluation(seconds)
 
 

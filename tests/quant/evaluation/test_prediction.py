@@ -12,7 +12,17 @@ import pytest
 from scipy.stats import t
 
 from quant.evaluation.answers import Counts
-from quant.evaluation.prediction import FEWEST, LATEST, NOISE, Point, Prediction, point, predict
+from quant.evaluation.prediction import (
+    FEWEST,
+    LATEST,
+    NOISE,
+    Point,
+    Prediction,
+    cross_validate,
+    point,
+    predict,
+)
+from tests.quant.histories import answers
 
 Z = NormalDist().inv_cdf(0.975)
 LOSSES = np.geomspace(0.01, 3, 14)
@@ -203,3 +213,46 @@ def test_a_float_model_that_is_never_right_makes_no_point():
 
 def test_float_itself_is_a_point_without_error():
     assert point(Counts(20, 15, 18, 15, 15, 20, 0.0), 0.0) == Point(0.0, 1.0, 0.0)
+
+
+def on_curve(loss):
+    return kept(loss, 2.0, 0.8)
+
+
+def made_up(noise, count=12):
+    random = np.random.default_rng(0)
+    losses = np.geomspace(0.01, 3, count)
+    return [Point(float(x), on_curve(x) + noise * random.normal(), 0.01) for x in losses]
+
+
+def test_runs_on_a_curve_are_predicted_from_the_others():
+    found = cross_validate(made_up(0.0), 0.9)
+    assert found.runs == 12
+    assert found.error < 0.01
+    assert found.inside == 1
+    for one in found.foretold:
+        assert one.measured == pytest.approx(0.9 * on_curve(one.loss))
+
+
+def test_a_run_does_not_predict_itself():
+    points = made_up(0.0)
+    plain = cross_validate(points, 1.0).foretold[5]
+    points[5] = Point(points[5].loss, 0.2, 0.01)
+    found = cross_validate(points, 1.0)
+    assert found.foretold[5].predicted == pytest.approx(plain.predicted)
+    assert found.foretold[5].measured == pytest.approx(0.2)
+    assert not found.foretold[5].low <= 0.2 <= found.foretold[5].high
+    assert found.inside < 1
+    errors = [abs(one.predicted - one.measured) for one in found.foretold]
+    assert found.error == pytest.approx(sum(errors) / 12)
+
+
+def test_too_few_runs_say_nothing():
+    assert cross_validate(made_up(0.0)[:5], 0.9) is None
+    assert cross_validate([], 0.9) is None
+
+
+def test_a_run_is_its_share_of_what_float_gets_right():
+    found = point(answers(0, 100).counts(), 0.5)  # three of four are right, float always
+    assert (found.loss, found.kept) == pytest.approx((0.5, 0.75))
+    assert found.error == pytest.approx(math.sqrt(0.75 * 0.25 / 100), rel=0.1)
