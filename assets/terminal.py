@@ -1,4 +1,4 @@
-"""What the command lines share: progress, JSON output, and errors in one sentence."""
+"""What the command lines share: progress, tables, JSON output, and errors in one sentence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -93,6 +93,23 @@ def write_json(payload: dict[str, Any], target: str | None) -> None:
         raise InputError(
             f"{target} cannot be written: give a file in an existing folder"
         ) from error
+
+
+def aligned(rows: Sequence[Sequence[str]], right: bool = False) -> str:
+    """Lay rows of equal length out in columns; `right` aligns all but the first to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    signs = ["<", *("<>"[right] for _ in widths[1:])]
+    lines = (
+        "  ".join(f"{cell:{s}{w}}" for cell, s, w in zip(row, signs, widths, strict=True)).rstrip()
+        for row in rows
+    )
+    return "\n".join(lines)
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Lay rows out as a Markdown table; the first is its head."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
 class Reporter(Protocol):

@@ -15,7 +15,7 @@ from assets.pictures import digits
 from assets.sets.image_set import ImageSet, load_images
 from assets.sets.options import add_data_arguments, add_model_arguments
 from assets.sets.selection import pictures, take
-from assets.terminal import add_json, print_progress, write_json
+from assets.terminal import add_json, aligned, print_progress, write_json
 from lrp.commands.options import subject
 from lrp.engine.versions import versions
 from lrp.maps.cells import grid
@@ -24,7 +24,7 @@ from lrp.methods.catalogue import DEFAULT, METHODS, Method, at_depth, method, su
 from lrp.metrics.deletion import STEPS, deleted
 from lrp.metrics.faithfulness import faithfulness
 from lrp.metrics.localisation import Localiser
-from lrp.metrics.report import figures, table
+from lrp.metrics.report import figures, legend, rows
 from lrp.metrics.robustness import Robustness, robustness
 from lrp.propagation.trace import Trace
 
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     write_json(_settings(options, loaded, images, device) | {"methods": made}, options.json)
     if options.json != "-":
         print(f"{loaded.name}; images: {len(images)}; {cells} cells in {options.steps} steps\n")
-        print(table(made, DEFAULT))
+        print(aligned(rows(made, DEFAULT), right=True), legend(made, DEFAULT), sep="\n\n")
     return 0
 
 

@@ -80,17 +80,18 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def table(made: Figures, default: str) -> str:
-    """Return a table of figures, a line a method, and what its columns mean."""
+def rows(made: Figures, default: str) -> list[list[str]]:
+    """Return a table of figures, a row a method, the names of its columns first."""
     heading = ["method", "LeRF - MoRF", "MoRF", "LeRF", f"vs {default}", "cost"]
     located, shaken = "localisation" in made[default], "infidelity" in made[default]
-    rows = [heading + ["mass", "pointing"] * located + ["infidelity", "sensitivity"] * shaken]
-    rows += [[name, *_cells(entry, name == default)] for name, entry in made.items()]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
-    ]
-    return "\n".join([*lines, "", LEGEND, *[PLACES] * located, *[SHAKEN] * shaken])
+    heading += ["mass", "pointing"] * located + ["infidelity", "sensitivity"] * shaken
+    return [heading, *([name, *_cells(one, name == default)] for name, one in made.items())]
+
+
+def legend(made: Figures, default: str) -> str:
+    """Return what the columns of the table mean."""
+    located, shaken = "localisation" in made[default], "infidelity" in made[default]
+    return "\n".join([LEGEND, *[PLACES] * located, *[SHAKEN] * shaken])
 
 
 def _cells(entry: dict[str, Any], is_default: bool) -> list[str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import hypergeom, spearmanr
+from scipy.stats import hypergeom
 from torch import Tensor
+
+from lrp.engine.ranks import rank_correlation
 
 STRONGEST = 0.1  # the share of places that `overlap` looks at
 
@@ -37,9 +39,8 @@ def likeness(first: Tensor, second: Tensor) -> Likeness:
             "read both at one depth"
         )
     a, b = (t.detach().cpu().double().flatten() for t in (first, second))
-    varied = bool(a.min() < a.max()) and bool(b.min() < b.max())
-    rank = float(spearmanr(a.numpy(), b.numpy()).statistic) if varied else 0.0
     one, other = _strongest(a), _strongest(b)
+    rank = rank_correlation(a.numpy(), b.numpy()) or 0.0
     return Likeness(rank, float((one & other).sum() / (one | other).sum()))
 
 

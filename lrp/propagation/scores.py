@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from lrp.engine.progress import Progress, follow
+from lrp.engine.ranks import rank_correlation
 from lrp.propagation.relevance import Relevance, relevance
 from lrp.propagation.rules import LRP_QVIT, Rules
 from lrp.propagation.trace import Trace
@@ -49,7 +49,7 @@ class ContributionScores:
 
     @property
     def stability(self) -> float | None:
-        """Say how alike random halves of the images rank the layers; None below 4 images.
+        """How alike random halves of the images rank the layers; None below 4 images.
 
         The mean of Spearman's rank correlation between two halves' mean scores, -1 to 1. Near 1,
         half as many images would have done.
@@ -58,12 +58,12 @@ class ContributionScores:
         if images < 4:
             return None
         generator = torch.Generator().manual_seed(0)
-        found = 0.0
+        total = 0.0
         for _ in range(_SPLITS):
             halves = torch.randperm(images, generator=generator).tensor_split(2)
             first, second = (self.per_image[half].mean(0).numpy() for half in halves)
-            found += float(spearmanr(first, second).statistic)
-        return found / _SPLITS
+            total += rank_correlation(first, second) or 0.0
+        return total / _SPLITS
 
 
 def contribution_scores(

@@ -8,12 +8,12 @@ from dataclasses import asdict
 
 from assets.sets.image_set import ImageSet
 from assets.sets.selection import batches, pictures
-from assets.terminal import add_json, print_progress, write_json
+from assets.terminal import add_json, markdown, print_progress, write_json
 from quant.calibration.calibration import calibrate
 from quant.calibration.presets import PRESETS, Preset, preset
 from quant.commands.options import Subject, add_images, draw, subject
 from quant.evaluation.stream import Run, evaluate
-from quant.experiments.preset_comparison import FLOAT, summarise, table
+from quant.experiments.preset_comparison import FLOAT, cells, summarise
 from quant.model.quantized_model import QuantizedModel
 from quant.primitives.bits import LayerBits, uniform
 
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     payload = {"model": model.loaded.name, "weights": model.loaded.key, "configurations": named}
     write_json(payload, options.json)
     if options.json != "-":
-        print(table(found))
+        print(markdown(cells(found)))
     return 0
 
 

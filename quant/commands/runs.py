@@ -9,9 +9,9 @@ from dataclasses import asdict
 from typing import Any
 
 from assets.home import home
-from assets.terminal import add_json, write_json
+from assets.terminal import add_json, aligned, write_json
 from quant.allocation.allocation_file import SCHEMA
-from quant.commands.text import accuracy, aligned, by_layer, points, to_float
+from quant.commands.text import accuracy, by_layer, points, to_float
 from quant.evaluation.answers import Evaluation
 from quant.evaluation.comparison import Change, ClassAccuracy, by_class, changed, paired
 from quant.history.recipe import Recipe

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from assets.terminal import add_json, write_json
+from assets.terminal import add_json, aligned, write_json
 from quant.analysis.rank_correlation import by_width
 from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity
 from quant.calibration.presets import preset
 from quant.commands.calibrating import Calibrating
 from quant.commands.losses import add_how
 from quant.commands.options import add_calibration, add_preset, draw, subject
-from quant.commands.text import aligned
 
 SAYS = "how much quantizing each layer alone moves the answer"
 SHOWN = 4  # bits by which layers are listed

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from quant.analysis.rank_correlation import rank_correlation
+from assets.terminal import markdown
+from lrp.engine.ranks import rank_correlation
 from quant.commands.options import Subject
-from quant.commands.text import markdown
 from quant.evaluation.clustered import Answered, accuracy
 from quant.evaluation.prediction import CrossValidation, cross_validate, point
 from quant.experiments.objective_sweep import Row, Trial, summarise

@@ -1,8 +1,6 @@
-"""Say accuracies, differences and allocations, and lay out tables, the same way in all commands."""
+"""Accuracies, differences and allocations in words, the same in all commands."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from quant.allocation.cost import Cost
 from quant.allocation.objectives import LRP
@@ -14,23 +12,23 @@ PROVEN = 1e-6  # a gap not above this is rounding: HiGHS stops there
 
 
 def accuracy(found: Evaluation) -> str:
-    """Say "top-1 91.2% (88.0% to 94.0%)"."""
+    """Return "top-1 91.2% (88.0% to 94.0%)"."""
     return f"top-1 {found.top1:.1%} ({found.top1_low:.1%} to {found.top1_high:.1%})"
 
 
 def points(difference: float, low: float, high: float) -> str:
-    """-0.021, -0.04, 0.002 -> "-2.1 points (-4.0 to +0.2)"."""
+    """Return "-2.1 points (-4.0 to +0.2)" for -0.021, -0.04, 0.002."""
     return f"{100 * difference:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
 def to_float(found: Evaluation) -> str:
-    """Say how much better than float it is on the same images."""
+    """Return how much better than float it is on the same images."""
     bounds = (found.difference_low, found.difference_high)
     return f"{points(found.difference, *bounds)} to float"
 
 
 def certificate(solution: Solution) -> str:
-    """Say what an allocation is expected to lose, and how far that may be above the least."""
+    """Return what an allocation is expected to lose, and how far that may be above the least."""
     unit = "" if solution.objective == LRP else " nats"
     proof = (
         "proven best" if solution.gap <= PROVEN else f"at most {solution.gap:.2%} above the best"
@@ -42,7 +40,7 @@ def certificate(solution: Solution) -> str:
 
 
 def beside(spent: Cost, uniform: Cost) -> str:
-    """Say what an allocation costs, beside the same budget spent uniformly."""
+    """Return what an allocation costs, beside the same budget spent uniformly."""
     return (
         f"{_cost(spent)}, {spent.average_bits:.2f} bits a weight; "
         f"uniform {uniform.average_bits:.4g} bits: {_cost(uniform)}"
@@ -56,19 +54,3 @@ def _cost(found: Cost) -> str:
 def by_layer(allocation: Allocation) -> list[str]:
     """Return a line a layer, with its bits."""
     return [f"{name:<40} W{b.weight} A{b.activation}" for name, b in allocation.items()]
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Lay rows of equal length out in columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
-    return "\n".join(lines)
-
-
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Lay rows out as a Markdown table; the first is its head."""
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from quant.evaluation.stream import Evaluation
 
 FLOAT = "float"
+COLUMNS = (
+    *("configuration", "top-1", "spread", "drop", "±", "agree with float"),
+    *("divergence", "spread"),
+)
 
 
 @dataclass(frozen=True)
@@ -57,15 +61,12 @@ def _deviation(values: Sequence[float]) -> float:
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def table(found: Mapping[str, Comparison]) -> str:
-    """Lay comparisons out as Markdown; accuracies and drops in points."""
-    lines = [
-        "| configuration | top-1 | spread | drop | ± | agree with float | divergence | spread |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for name, c in found.items():
-        shares = (c.top1, c.spread, c.drop, c.drop_error, c.agreement)
-        cells = [f"{100 * share:.1f}" for share in shares]
-        cells += [f"{c.divergence:.3f}", f"{c.divergence_spread:.3f}"]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+def cells(found: Mapping[str, Comparison]) -> list[list[str]]:
+    """Write comparisons out, `COLUMNS` first; accuracies and drops in points."""
+    return [list(COLUMNS), *([name, *_cells(one)] for name, one in found.items())]
+
+
+def _cells(c: Comparison) -> list[str]:
+    points = (c.top1, c.spread, c.drop, c.drop_error, c.agreement)
+    nats = (c.divergence, c.divergence_spread)
+    return [*(f"{100 * share:.1f}" for share in points), *(f"{value:.3f}" for value in nats)]

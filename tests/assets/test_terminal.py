@@ -117,3 +117,13 @@ def test_on_a_terminal_one_line_covers_the_one_before(
     first, second = capsys.readouterr().err.removeprefix("\r").split("\r")
     assert first == "evaluate: 50 of 100, much to be said mu"
     assert second == f"{'evaluate: 100 of 100, 0 s left':<39}\n"
+
+
+def test_columns_are_as_wide_as_their_widest_cell() -> None:
+    rows = [["layer", "bits", ""], ["a", "10", "kept"]]
+    assert terminal.aligned(rows) == "layer  bits\na      10    kept"
+    assert terminal.aligned(rows, right=True) == "layer  bits\na        10  kept"
+
+
+def test_a_markdown_table_has_a_rule_under_its_head() -> None:
+    assert terminal.markdown([["a", "b"], ["1", "2"]]) == "| a | b |\n|---|---|\n| 1 | 2 |"

@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
+from assets.terminal import markdown
 from quant.calibration.presets import CHOICES, DEFAULT, PRESETS, preset
 from quant.evaluation.stream import Evaluation
-from quant.experiments.preset_comparison import FLOAT, Comparison, summarise, table
+from quant.experiments.preset_comparison import FLOAT, Comparison, cells, summarise
 
 
 def evaluation(top1: float, divergence: float = 0.0) -> Evaluation:
@@ -38,7 +39,7 @@ def test_one_draw_has_no_spread() -> None:
 
 def test_the_table_has_a_row_a_configuration_in_points() -> None:
     found = {"x W4A4": Comparison(0.701, 0.012, 0.045, 0.003, 0.8, 0.271, 0.01, 5)}
-    assert table(found).splitlines()[-1] == (
+    assert markdown(cells(found)).splitlines()[-1] == (
         "| x W4A4 | 70.1 | 1.2 | 4.5 | 0.3 | 80.0 | 0.271 | 0.010 |"
     )
 
