@@ -1,1 +1,26 @@
-"""Models, data sets and pictures: the only package that reads files."""
+"""Models, data sets and pictures: the only package that reads a user's files.
+
+Read `pictures`, `models` and `sets`, in this order; `train` is how the bundled weights were made.
+`errors` has the error for what a user can put right, `home` the folder of what is kept, `terminal`
+what all command lines share.
+"""
+
+from assets.errors import InputError
+from assets.models.load import BUNDLED, LoadedModel, load_model
+from assets.pictures.uploads import open_image
+from assets.sets.image_set import ImageSet, class_names, load_images
+from assets.sets.selection import batches, divide, take
+
+__all__ = [
+    "BUNDLED",
+    "ImageSet",
+    "InputError",
+    "LoadedModel",
+    "batches",
+    "class_names",
+    "divide",
+    "load_images",
+    "load_model",
+    "open_image",
+    "take",
+]

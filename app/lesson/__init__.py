@@ -1,1 +1,4 @@
-"""Room app.lesson."""
+"""The lesson on one number line, which needs no model.
+
+Read `levels` (the arithmetic), `charts`, `panel`.
+"""

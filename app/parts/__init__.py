@@ -1,1 +1,5 @@
-"""Room app.parts."""
+"""Sections that several pages show.
+
+Read `sidebar` (model, images, device), `gallery` (one image), `job_panel` (how far a job is);
+`map_look`, `layer_picker`, `preset_picker` and `figure` are small.
+"""

@@ -1,1 +1,4 @@
-"""One script a page, run by st.navigation."""
+"""One script a page, run by st.navigation: `explain`, `budget`, `layers`, `runs`.
+
+Each picks what its page shows out of the room of the same name.
+"""

@@ -1,1 +1,4 @@
-"""The commands of `python -m lrp`: each file says what it does, adds its arguments, and runs."""
+"""The commands of `python -m lrp`: each adds its arguments, and runs.
+
+Read `explain` (one image), `scores` (layers), `faithfulness` (methods). They share `options`.
+"""

@@ -1,1 +1,6 @@
-"""Room lrp.engine."""
+"""Run an unmodified model operation by operation.
+
+Read `scope` (which module is running), `interpreter` (each operation as a method to override),
+`layers` (what can be quantized, by name: the spine); then `progress`, `device`, `timing` and
+`versions`, which any long computation needs.
+"""

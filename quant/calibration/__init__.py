@@ -1,1 +1,6 @@
-"""Room quant.calibration."""
+"""Choose every layer's quantizer and integer weights from a few unlabelled images.
+
+Read `presets` (the choices, as data), `survey` (what the float model is made of, rewritten),
+`layer_solver` (one layer), `passes` (all layers at one width), `store` (a pass as a file),
+`calibration` (all passes of a model, shared by threads).
+"""

@@ -1,1 +1,6 @@
-"""The commands of `python -m quant`: each file says what it does, asks for arguments, and runs."""
+"""The commands of `python -m quant`: each adds its arguments, and runs.
+
+Read `evaluate` (one configuration) and `allocate` (one budget), then `sensitivity`, `compare`,
+`sweep` with `sweep_report`, and `runs`. They share `options`, `calibrating`, `losses`, `measuring`
+and `text`.
+"""

@@ -1,1 +1,5 @@
-"""Room quant.history."""
+"""Every evaluation kept, image by image.
+
+Read `recipe` (all it takes to repeat one), `runs` (the history), `database` (its SQLite file),
+`record` (keep an evaluation while it streams).
+"""

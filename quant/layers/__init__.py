@@ -1,1 +1,5 @@
-"""Room quant.layers."""
+"""One quantized layer.
+
+Read `quantized` (as data), `integer` (products of integers, where the CPU has them), `runtime`
+(made ready to run), `cache` (kept while there is room).
+"""
