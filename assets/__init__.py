@@ -9,16 +9,16 @@ from assets.errors import InputError
 from assets.models.load import BUNDLED, LoadedModel, load_model
 from assets.pictures.uploads import open_image
 from assets.sets.image_set import ImageSet, class_names, load_images
-from assets.sets.selection import batches, divide, take
+from assets.sets.selection import Draw, batches, take
 
 __all__ = [
     "BUNDLED",
+    "Draw",
     "ImageSet",
     "InputError",
     "LoadedModel",
     "batches",
     "class_names",
-    "divide",
     "load_images",
     "load_model",
     "open_image",
