@@ -89,14 +89,11 @@ class _TimedSolver(Solver):
         self.spent[name.rpartition(".")[2]] += time.perf_counter() - started
         return result
 
-    def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        return self._timed(
-            self.layer_name(weight), lambda: Solver.linear(self, input, weight, bias)
-        )
+    def weigh(self, name: str, *args: Any) -> Tensor:
+        return self._timed(name, lambda: Solver.weigh(self, name, *args))
 
-    def matmul(self, input: Tensor, other: Tensor) -> Tensor:
-        name = f"matmul{self.scope.products[-1] + 1}" if self.scope.products else "matmul"
-        return self._timed(name, lambda: Solver.matmul(self, input, other))
+    def multiply(self, name: str, *args: Any) -> Tensor:
+        return self._timed(name, lambda: Solver.multiply(self, name, *args))
 
 
 def _breakdown(model: nn.Module, images: Tensor) -> None:

@@ -20,7 +20,7 @@ from app.work.wanted import Wanted
 from quant.analysis.anatomy import Anatomy, Attention, anatomy, attention
 from quant.analysis.clipping import Clipping, clipping, is_normed
 from quant.analysis.sqnr_by_width import Sweep, sweep
-from quant.model.watch import look
+from quant.model.float_layers import look
 from quant.primitives.bits import MENU, Allocation, LayerBits
 
 IMAGES = 8  # of those that calibrate, on which layers are looked at

@@ -7,7 +7,8 @@ thread; the running module comes from `lrp.engine.scope`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -45,15 +46,109 @@ OPERATIONS |= {
 }
 
 
+Rows = Callable[[Tensor], Tensor]  # a layer on rows (..., C)
+Size = int | tuple[int, ...]
+
+
 class UnsupportedOperation(ValueError):
     """A model does something that is not handled."""
 
 
-class Interpreter(TorchFunctionMode):
-    """Run `model` with each operation handled by the method `OPERATIONS` names.
+@dataclass(frozen=True)
+class Linear:
+    """How a linear layer multiplies: its inputs (..., C) are rows, its weight is (K, C)."""
 
-    The base class computes what torch computes, with attention decomposed into
-    matmul1 - softmax - matmul2, which timm hides behind one fused call.
+    def apply(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Return the layer's output in float."""
+        return F.linear(input, weight, bias)
+
+    def rows(self, input: Tensor) -> Tensor:
+        """Return what the weight multiplies."""
+        return input
+
+    def by_rows(self, layer: Rows, input: Tensor) -> Tensor:
+        """Run `layer`, which takes rows."""
+        return layer(input)
+
+    def as_rows(self, output: Tensor) -> Tensor:
+        """Return an output as `layer` gives it."""
+        return output
+
+    def laid(self, rows: Tensor, size: Sequence[int]) -> Tensor:
+        """Return rows of an output as `apply` gives it: the inverse of `as_rows`."""
+        return rows
+
+
+@dataclass(frozen=True)
+class Convolution(Linear):
+    """How a convolution multiplies: its rows are patches, its weight is (K, C kh kw).
+
+    The methods take images (B, C, H, W) for inputs and (B, K, h, w) for outputs, and rows (B, h w,
+    C kh kw) and (B, h w, K).
+    """
+
+    kernel: tuple[int, ...]
+    stride: Size = 1
+    padding: str | Size = 0
+    dilation: Size = 1
+    groups: int = 1
+
+    def apply(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        weight = weight.view(len(weight), -1, *self.kernel)
+        return F.conv2d(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def rows(self, input: Tensor) -> Tensor:
+        """Cut images into patches.
+
+        Raises:
+            UnsupportedOperation: the convolution is grouped.
+        """
+        if self.groups != 1:
+            raise UnsupportedOperation(
+                f"a convolution in {self.groups} groups: only groups=1 is handled"
+            )
+        padding = self.padding
+        if isinstance(padding, str):
+            padding = (0, 0) if padding == "valid" else tuple(size // 2 for size in self.kernel)
+        return F.unfold(input, self.kernel, self.dilation, padding, self.stride).transpose(1, 2)
+
+    def by_rows(self, layer: Rows, input: Tensor) -> Tensor:
+        output = layer(self.rows(input))
+        # On "meta" nothing is computed but the size of the output.
+        image = input.new_empty(1, 1, *input.shape[2:], device="meta")
+        size = self.apply(image, image.new_empty(1, 1, *self.kernel)).shape[2:]
+        return self.laid(output, size)
+
+    def as_rows(self, output: Tensor) -> Tensor:
+        return output.flatten(2).transpose(1, 2)
+
+    def laid(self, rows: Tensor, size: Sequence[int]) -> Tensor:
+        return rows.transpose(1, 2).unflatten(2, tuple(size))
+
+
+class Interpreter(TorchFunctionMode):
+    """Run `model` with each operation handled by a method, which computes what torch computes.
+
+    A subclass overrides what it wants to know or to do otherwise::
+
+        run
+        |- enter                    a module starts
+        |- linear, conv2d           each calls
+        |  `- weigh                 a layer with weights, by its name
+        |- attention                torch's fused attention, taken apart into what follows
+        |- matmul                   calls
+        |  `- multiply              a product of two activations, by its name
+        |- softmax, layer_norm, rms_norm, normalize, activate, add, mul
+        `- other                    anything else
+
+    For example, a model without what one layer adds::
+
+        class Without(Interpreter):
+            def weigh(self, name, form, input, weight, bias):
+                output = super().weigh(name, form, input, weight, bias)
+                return output * 0 if name == "blocks.3.mlp.fc2" else output
+
+        logits = Without(model).run(images)
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -92,16 +187,27 @@ class Interpreter(TorchFunctionMode):
         """Run an operation that no method handles."""
         return func(*args, **kwargs)
 
+    def weigh(
+        self, name: str, form: Linear, input: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> Tensor:
+        """Apply the layer with weights called `name`."""
+        return form.apply(input, weight, bias)
+
+    def multiply(self, name: str, input: Tensor, other: Tensor) -> Tensor:
+        """Multiply two activations; `name` is the product's."""
+        return torch.matmul(input, other)
+
     def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        return F.linear(input, weight, bias)
+        return self.weigh(self.layer_name(weight), Linear(), input, weight, bias)
 
     def conv2d(
         self, input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
     ) -> Tensor:
-        return F.conv2d(input, weight, bias, *args, **kwargs)
+        form = Convolution(tuple(weight.shape[2:]), *args, **kwargs)
+        return self.weigh(self.layer_name(weight), form, input, weight, bias)
 
     def matmul(self, input: Tensor, other: Tensor) -> Tensor:
-        return torch.matmul(input, other)
+        return self.multiply(self.scope.next_product(), input, other)
 
     def softmax(self, input: Tensor, dim: int, *args: Any, **kwargs: Any) -> Tensor:
         return torch.softmax(input, dim)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp.engine.interpreter import Interpreter, require_frozen
+from lrp.engine.interpreter import Convolution, Interpreter, Linear, require_frozen
 
 _BLOCK = re.compile(r"^(?:.*\.)?blocks\w*\.\d+(?=\.|$)")
 
@@ -73,24 +71,17 @@ class _Lister(Interpreter):
             macs += self.layers[name].macs
         self.layers[name] = Layer(name, kind, role, block_of(name), parameters, macs)
 
-    def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        output = F.linear(input, weight, bias)
-        if input.requires_grad:
-            macs = output.numel() * weight.shape[1]
-            self._record(self.layer_name(weight), "linear", weight.numel(), macs)
-        return output
-
-    def conv2d(
-        self, input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
+    def weigh(
+        self, name: str, form: Linear, input: Tensor, weight: Tensor, bias: Tensor | None
     ) -> Tensor:
-        output = F.conv2d(input, weight, bias, *args, **kwargs)
+        output = form.apply(input, weight, bias)
         if input.requires_grad:
+            kind = "conv2d" if isinstance(form, Convolution) else "linear"
             macs = output.numel() * math.prod(weight.shape[1:])
-            self._record(self.layer_name(weight), "conv2d", weight.numel(), macs)
+            self._record(name, kind, weight.numel(), macs)
         return output
 
-    def matmul(self, input: Tensor, other: Tensor) -> Tensor:
-        name = self.scope.next_product()
+    def multiply(self, name: str, input: Tensor, other: Tensor) -> Tensor:
         output = torch.matmul(input, other)
         if input.requires_grad and other.requires_grad:
             self._record(name, "matmul", 0, output.numel() * input.shape[-1])

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp.engine.interpreter import Interpreter, UnsupportedOperation, require_frozen
+from lrp.engine.interpreter import Interpreter, Linear, UnsupportedOperation, require_frozen
 from lrp.engine.layers import block_of
 from lrp.propagation.equations import (
     absolute_add,
@@ -73,32 +73,24 @@ class Trace(Interpreter):
         # An alias of its own, so that relevance of this use is not mixed with that of others.
         return tuple(t.view_as(t) for t in tensors)
 
-    def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        return self.weigh(self.layer_name(weight), F.linear, input, weight, bias)
-
-    def conv2d(
-        self, input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
-    ) -> Tensor:
-        def convolve(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-            return F.conv2d(x, w, b, *args, **kwargs)
-
-        y = self.weigh(self.layer_name(weight), convolve, input, weight, bias)
+    def conv2d(self, *args: Any, **kwargs: Any) -> Tensor:
+        y = super().conv2d(*args, **kwargs)
         if not block_of(self.scope.current):
             self.grids[""] = (y.shape[-2], y.shape[-1])
         return y
 
     def weigh(
-        self, name: str, apply: Any, input: Tensor, weight: Tensor, bias: Tensor | None
+        self, name: str, form: Linear, input: Tensor, weight: Tensor, bias: Tensor | None
     ) -> Tensor:
         """Apply the layer with weights called `name` under its rule."""
         if not input.requires_grad:
-            return apply(input, weight, bias)
+            return form.apply(input, weight, bias)
         (x,) = self.operands[name] = self._operand(input)
-        y = apply(x, weight, bias)
+        y = form.apply(x, weight, bias)
         gamma = self._gamma(name, weight)
         if self.rules.linear == "epsilon" or (self.rules.linear == "gamma" and not gamma):
             return attribute(y, y, self.rules.epsilon) if self.rules.epsilon else y
-        magnitudes = apply(magnitude(x), weight.abs())
+        magnitudes = form.apply(magnitude(x), weight.abs())
         spread = None if bias is None else bias.view(-1, *[1] * (weight.dim() - 2))
         if self.rules.linear == "gamma":
             return favour(y, magnitudes, spread, gamma)
@@ -109,9 +101,6 @@ class Trace(Interpreter):
         if weight.dim() > 2:
             return self.rules.gamma_convolution
         return self.rules.gamma_attention if "attn" in name else self.rules.gamma
-
-    def matmul(self, input: Tensor, other: Tensor) -> Tensor:
-        return self.multiply(self.scope.next_product(), input, other)
 
     def multiply(self, name: str, input: Tensor, other: Tensor) -> Tensor:
         """Apply the attention product called `name` under its rule."""

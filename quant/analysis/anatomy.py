@@ -15,8 +15,8 @@ from quant.calibration.calibration import Calibration
 from quant.calibration.layer_solver import SolvedLinear
 from quant.calibration.survey import Affine
 from quant.layers.quantized import QuantizedProduct
+from quant.model.float_layers import Seen
 from quant.model.quantized_model import QuantizedModel
-from quant.model.watch import Seen
 from quant.primitives.bits import Allocation, LayerBits
 from quant.primitives.quantizers import Quantizer, Uniform
 from quant.primitives.sqnr import decibels, power, sqnr

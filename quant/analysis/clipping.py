@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lrp.engine.progress import check
 from quant.calibration.calibration import Calibration
-from quant.model.watch import Seen
+from quant.model.float_layers import Seen
 from quant.primitives.bits import LayerBits
 from quant.primitives.qparams import QParams
 from quant.primitives.quantizer_search import fit_percentile

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from quant.calibration.store import Stored
-from quant.model.watch import Seen
+from quant.model.float_layers import Seen
 from quant.primitives.transforms import transformed
 
 

@@ -17,8 +17,7 @@ from lrp.engine.progress import Progress, check
 from quant.analysis.layer_errors import drift_of, errors_of
 from quant.calibration.calibration import Calibration
 from quant.calibration.store import Stored
-from quant.model.replay import Replay, laid, rows_of
-from quant.model.watch import Seen
+from quant.model.float_layers import Replay, Seen
 from quant.primitives.bits import MENU
 
 ESTIMATED, MEASURED = "estimated", "measured"
@@ -113,7 +112,8 @@ def estimate(
 
         def losses(name: str, errors: list[Tensor]) -> list[float]:
             count = len(replay.logits)  # an image's windows stand in one row
-            rows = [rows_of(g[name], errors[0]).reshape(count, -1) for g in gradients]
+            form = replay.seen[name].form
+            rows = [form.as_rows(g[name]).reshape(count, -1) for g in gradients]
             columns = [error.reshape(count, -1) for error in errors]
             moved = torch.stack(rows, 1) @ torch.stack(columns, 1).mT
             found: list[float] = (moved.square().mean(1).sum(0) / 2).tolist()
@@ -162,7 +162,8 @@ def measure(
         def loss(name: str, error: Tensor) -> float:
             check(cancel)
             output = replay.outputs[name]
-            found = _log_probabilities(replay.changed(name, output + laid(error, output)))
+            moved = output + replay.seen[name].form.laid(error, output.shape[2:])
+            found = _log_probabilities(replay.changed(name, moved))
             return float((wanted.exp() * (wanted - found)).sum())
 
         return replay, lambda name, errors: [loss(name, error) for error in errors]

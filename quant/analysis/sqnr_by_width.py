@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lrp.engine.progress import Progress, check
 from quant.analysis.layer_errors import errors_of
 from quant.calibration.calibration import Calibration
 from quant.calibration.store import Stored
-from quant.model.watch import Seen, Watch
+from quant.model.float_layers import FloatLayers, Seen
 from quant.primitives.bits import MENU
 from quant.primitives.sqnr import decibels, power
 
@@ -44,14 +45,15 @@ def sweep(
     passes, names = {w: calibration.stored(w) for w in MENU}, calibration.plan().layers
     powers: dict[str, np.ndarray] = {}
 
-    def hear(seen: Seen) -> None:
+    def measure(seen: Seen, _output: Tensor) -> None:
         check(cancel)
-        found = _noise(seen, passes, calibration.preset.bias)
+        found = _noise(seen.drawn(), passes, calibration.preset.bias)
         powers[seen.name] = powers.get(seen.name, 0) + found
         if progress is not None:
             progress(len(powers), len(names))
 
-    Watch(calibration.model, calibration.plan(), hear).run(images)
+    with torch.no_grad():
+        FloatLayers(calibration.model, calibration.plan(), measure).run(images)
     errors = [[[decibels(s, n) for s, n in row] for row in powers[name]] for name in names]
     return Sweep(tuple(names), MENU, np.array(errors))
 

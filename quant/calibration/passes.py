@@ -9,15 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp.engine.interpreter import Interpreter
+from lrp.engine.interpreter import Interpreter, Linear
 from lrp.engine.progress import Progress, check
 from quant.calibration.layer_solver import Rows, SolvedLinear, solve_linear, solve_mix, solve_scores
 from quant.calibration.presets import Preset
 from quant.calibration.survey import Affine
-from quant.layers.quantized import QuantizedProduct, convolve, patches
+from quant.layers.quantized import QuantizedProduct
 from quant.primitives.quantizers import Quantizer
 
 ROWS = 8192  # of a layer's input, kept for its weights
@@ -132,29 +131,16 @@ class Solver(Interpreter):
             done = len(self.found.linear) + len(self.found.products)
             self.progress(done, len(self.plan.layers))
 
-    def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        name = self.layer_name(weight)
-        if name not in self.wanted:
-            return F.linear(input, weight, bias)
-        affine = self.plan.affine(name, weight, bias)
-        plain, quantized = self._halves(input)
-        solved = self._solve(name, quantized, affine)
-        output = F.linear(plain, *affine)
-        return self._joined(output, lambda: solved.at(self.bits)(quantized))
-
-    def conv2d(
-        self, input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
+    def weigh(
+        self, name: str, form: Linear, input: Tensor, weight: Tensor, bias: Tensor | None
     ) -> Tensor:
-        name = self.layer_name(weight)
         if name not in self.wanted:
-            return F.conv2d(input, weight, bias, *args, **kwargs)
+            return form.apply(input, weight, bias)
         affine = self.plan.affine(name, weight, bias)
         plain, quantized = self._halves(input)
-        kernel = weight.shape[2:]
-        rows = patches(quantized, kernel, *args, **kwargs)
-        layer = self._solve(name, rows, affine).at(self.bits)
-        output = F.conv2d(plain, affine[0].view(weight.shape), affine[1], *args, **kwargs)
-        return self._joined(output, lambda: convolve(layer, quantized, kernel, *args, **kwargs))
+        layer = self._solve(name, form.rows(quantized), affine).at(self.bits)
+        output = form.apply(plain, *affine)
+        return self._joined(output, lambda: form.by_rows(layer, quantized))
 
     def _joined(self, output: Tensor, quantized: Any) -> Tensor:
         return torch.cat([output, quantized()]) if self.plan.preset.sequential else output
@@ -179,8 +165,7 @@ class Solver(Interpreter):
         self._softmaxed = super().softmax(input, dim)
         return self._softmaxed
 
-    def matmul(self, input: Tensor, other: Tensor) -> Tensor:
-        name = self.scope.next_product()
+    def multiply(self, name: str, input: Tensor, other: Tensor) -> Tensor:
         if name not in self.wanted:
             return torch.matmul(input, other)
         after = self._softmaxed is not None and input.data_ptr() == self._softmaxed.data_ptr()

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp.engine.interpreter import Interpreter
+from lrp.engine.interpreter import Convolution, Interpreter, Linear
 from quant.primitives.transforms import balanced, rotate, signs
 
 NORMALISED = 0.05  # how far a normalised row's mean may be from 0 and its variance from 1
@@ -81,8 +81,13 @@ class Survey(Interpreter):
             self._norm = weight, torch.zeros_like(weight) if bias is None else bias
         return F.layer_norm(input, normalized_shape, weight, bias, eps)
 
-    def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        name, output = self.layer_name(weight), F.linear(input, weight, bias)
+    def weigh(
+        self, name: str, form: Linear, input: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> Tensor:
+        output = form.apply(input, weight, bias)
+        if isinstance(form, Convolution):
+            self.convolutions.add(name)
+            return output
         self.affine[name] = weight, weight.new_zeros(len(weight)) if bias is None else bias
         if self._norm is not None and _normalised(input, *self._norm):
             self.gains[name] = self._norm[0]
@@ -94,20 +99,14 @@ class Survey(Interpreter):
         self._last, self._mixed = (name, output), None
         return output
 
-    def conv2d(
-        self, input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
-    ) -> Tensor:
-        self.convolutions.add(self.layer_name(weight))
-        return F.conv2d(input, weight, bias, *args, **kwargs)
-
     def activate(self, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         output = func(input, *args, **kwargs)
         if func is F.gelu:
             self._activation = output
         return output
 
-    def matmul(self, input: Tensor, other: Tensor) -> Tensor:
-        output = super().matmul(input, other)
+    def multiply(self, name: str, input: Tensor, other: Tensor) -> Tensor:
+        output = torch.matmul(input, other)
         parts = self._parts(input)
         if parts is not None and self._open is None:
             self._begin(input, other, *parts)

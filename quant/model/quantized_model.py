@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp.engine.interpreter import Interpreter
+from lrp.engine.interpreter import Interpreter, Linear
 from quant.calibration.calibration import Calibration
-from quant.layers.quantized import convolve
 from quant.layers.runtime import Path
 from quant.primitives.bits import Allocation
 
@@ -41,20 +38,13 @@ class QuantizedModel(Interpreter):
     def run(self, images: Tensor) -> Tensor:
         return super().run(images)
 
-    def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        name = self.layer_name(weight)
-        if name in self.layers:
-            return self.layers[name](input)
-        return F.linear(input, *self.float.get(name, (weight, bias)))
-
-    def conv2d(
-        self, input: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
+    def weigh(
+        self, name: str, form: Linear, input: Tensor, weight: Tensor, bias: Tensor | None
     ) -> Tensor:
-        layer = self.layers.get(self.layer_name(weight))
-        if layer is None:
-            return F.conv2d(input, weight, bias, *args, **kwargs)
-        return convolve(layer, input, weight.shape[2:], *args, **kwargs)
+        if name in self.layers:
+            return form.by_rows(self.layers[name], input)
+        return form.apply(input, *self.float.get(name, (weight, bias)))
 
-    def matmul(self, input: Tensor, other: Tensor) -> Tensor:
-        layer = self.layers.get(self.scope.next_product())
+    def multiply(self, name: str, input: Tensor, other: Tensor) -> Tensor:
+        layer = self.layers.get(name)
         return torch.matmul(input, other) if layer is None else layer(input, other)

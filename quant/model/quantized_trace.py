@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from lrp.engine.interpreter import UnsupportedOperation
+from lrp.engine.interpreter import Convolution, Linear, UnsupportedOperation
 from lrp.propagation.rules import ATTN_LRP, Rules
 from lrp.propagation.trace import Trace
 from quant.calibration.calibration import Calibration
-from quant.layers.quantized import Pair, QuantizedLinear, QuantizedProduct, convolve, patches
+from quant.layers.quantized import QuantizedLinear, QuantizedProduct
 from quant.layers.runtime import RunningLinear, RunningProduct
 from quant.primitives.bits import Allocation
 from quant.primitives.transforms import restored
@@ -65,43 +65,28 @@ class QuantizedTrace(Trace):
         super().__init__(model, images, rules)
 
     def weigh(
-        self, name: str, apply: Any, input: Tensor, weight: Tensor, bias: Tensor | None
+        self, name: str, form: Linear, input: Tensor, weight: Tensor, bias: Tensor | None
     ) -> Tensor:
-        if name not in self._affine:
-            return super().weigh(name, apply, input, weight, bias)
-        rows, bias = self._affine[name]
-        weight = rows.view(weight.shape)
+        if name in self._affine:
+            rows, bias = self._affine[name]
+            weight = rows.view(weight.shape)
         if name not in self._found:
-            return super().weigh(name, apply, input, weight, bias)
-        rounded, value = self._computed(name, input, tuple(weight.shape[2:]))
-        output = super().weigh(name, apply, _through(input, rounded), weight, bias)
+            return super().weigh(name, form, input, weight, bias)
+        if isinstance(form, Convolution) and not _tiles(form):
+            raise UnsupportedOperation(f"patches of {name!r} overlap: only such as tile are traced")
+        rounded, value = self._computed(name, form, input)
+        output = super().weigh(name, form, _through(input, rounded), weight, bias)
         return _through(output, value)
 
     @torch.no_grad()
-    def _computed(self, name: str, x: Tensor, kernel: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """Return x^ and the output of a layer with weights; `kernel` is empty for a linear one."""
+    def _computed(self, name: str, form: Linear, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return x^ and the output of a layer with weights."""
         layer, ready = self._found[name], cast(RunningLinear, self._ready[name])
         assert isinstance(layer, QuantizedLinear)
-        if not kernel:
-            return _restored(layer, x), ready(x)
-        rows = _restored(layer, patches(x, kernel, kernel)).transpose(1, 2)
-        rounded = F.fold(rows, x.shape[2:], kernel, stride=kernel)
-        return rounded, convolve(ready, x, kernel, kernel)
-
-    def conv2d(
-        self,
-        input: Tensor,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        stride: Pair = 1,
-        padding: str | Pair = 0,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Tensor:
-        name = self.layer_name(weight)
-        if name in self._found and not _tiles(weight.shape[2:], stride, padding):
-            raise UnsupportedOperation(f"patches of {name!r} overlap: only such as tile are traced")
-        return super().conv2d(input, weight, bias, stride, padding, *args, **kwargs)
+        rounded = _restored(layer, form.rows(x))
+        if isinstance(form, Convolution):
+            rounded = F.fold(rounded.transpose(1, 2), x.shape[2:], form.kernel, stride=form.kernel)
+        return rounded, form.by_rows(ready, x)
 
     def multiply(self, name: str, input: Tensor, other: Tensor) -> Tensor:
         layer = self._found.get(name)
@@ -120,10 +105,10 @@ def _restored(layer: QuantizedLinear, x: Tensor) -> Tensor:
     return encoded if layer.transform is None else layer.transform.inverse(encoded)
 
 
-def _tiles(kernel: torch.Size, stride: Pair, padding: str | Pair) -> bool:
-    """Say whether a convolution reads each pixel at most once."""
-    steps = (stride, stride) if isinstance(stride, int) else stride
-    return tuple(steps) == tuple(kernel) and padding in (0, (0, 0), "valid")
+def _tiles(form: Convolution) -> bool:
+    """Return whether a convolution reads each pixel at most once."""
+    stride = (form.stride, form.stride) if isinstance(form.stride, int) else form.stride
+    return tuple(stride) == form.kernel and form.padding in (0, (0, 0), "valid")
 
 
 class _Through(Function):

@@ -6,12 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp.engine.interpreter import Interpreter
+from lrp.engine.interpreter import Convolution, Interpreter, Linear
 from quant.calibration.calibration import Calibration
-from quant.layers.quantized import patches
 
 Change = Callable[..., Tensor]  # from a layer's output and operands to another output
 
@@ -37,17 +35,12 @@ class Replaced(Interpreter):
         self.outputs[name] = output
         return output
 
-    def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        name = self.layer_name(weight)
-        output = F.linear(input, *self.weights.get(name, (weight, bias)))
+    def weigh(self, name: str, form: Linear, input: Tensor, *affine: Any) -> Tensor:
+        output = form.apply(input, *self.weights.get(name, affine))
         return self.given(name, output, input)
 
-    def conv2d(self, input: Tensor, weight: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        output = F.conv2d(input, weight, *args, **kwargs)
-        return self.given(self.layer_name(weight), output, input)
-
-    def matmul(self, input: Tensor, other: Tensor) -> Tensor:
-        return self.given(self.scope.next_product(), torch.matmul(input, other), input, other)
+    def multiply(self, name: str, input: Tensor, other: Tensor) -> Tensor:
+        return self.given(name, torch.matmul(input, other), input, other)
 
 
 def one_quantized(calibration: Calibration, name: str, side: str, width: int) -> Change:
@@ -79,7 +72,7 @@ def _linear(calibration: Calibration, name: str, side: str, width: int) -> Chang
 
     def change(output: Tensor, x: Tensor) -> Tensor:
         whole = isinstance(layer, nn.Conv2d)  # an image, cut into rows and put together again
-        rows = patches(x, layer.kernel_size, layer.stride) if whole else x
+        rows = Convolution(layer.kernel_size, layer.stride).rows(x) if whole else x
         moved = rows if turned is None else turned(rows)
         if side == "weight":
             found = moved @ (rounded.codes * rounded.scale[:, None]).T + rounded.bias

@@ -21,8 +21,8 @@ from quant.calibration.calibration import Calibration
 from quant.calibration.layer_solver import SolvedLinear
 from quant.calibration.presets import PRESETS
 from quant.layers.quantized import Rounded
+from quant.model.float_layers import FloatLayers, Seen, look
 from quant.model.quantized_model import QuantizedModel
-from quant.model.watch import Seen, Watch, look
 from quant.primitives.bits import MENU, LayerBits, uniform
 from quant.primitives.qparams import QParams
 from quant.primitives.quantizer_search import fit_percentile
@@ -95,7 +95,8 @@ def test_watching_every_layer_changes_no_logit(family: str, preset: str) -> None
     model, images = models.build(family), models.random_images()
     kept = calibration(model, preset)
     heard: list[str] = []
-    logits = Watch(model, kept.plan(), lambda seen: heard.append(seen.name)).run(images)
+    layers = FloatLayers(model, kept.plan(), lambda seen, _: heard.append(seen.name))
+    logits = layers.run(images)
     torch.testing.assert_close(logits, model(images), rtol=1e-3, atol=1e-3)
     assert heard == [layer.name for layer in list_layers(model, models.SIZE)]
 

@@ -11,8 +11,7 @@ from quant.analysis.layer_errors import drift_of, errors_of
 from quant.calibration.calibration import Calibration
 from quant.calibration.presets import preset
 from quant.layers.quantized import Rounded
-from quant.model.replay import Replay
-from quant.model.watch import Seen
+from quant.model.float_layers import Replay, Seen
 from quant.primitives.bits import LayerBits
 from quant.primitives.quantizers import Uniform
 from quant.primitives.transforms import Transform

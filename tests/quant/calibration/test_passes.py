@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lrp.engine.interpreter import Convolution, Linear
 from lrp.engine.layers import list_layers
 from lrp.propagation.trace import Trace
 from quant.calibration import passes as module
@@ -30,9 +32,10 @@ class Watched(QuantizedModel):
         self.inputs: dict[str, Tensor] = {}
         return super().run(images)
 
-    def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        self.inputs[self.layer_name(weight)] = input
-        return super().linear(input, weight, bias)
+    def weigh(self, name: str, form: Linear, input: Tensor, *rest: Any) -> Tensor:
+        if not isinstance(form, Convolution):
+            self.inputs[name] = input
+        return super().weigh(name, form, input, *rest)
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp.engine.interpreter import Interpreter
+from lrp.engine.interpreter import Interpreter, Linear
 from quant.calibration.survey import Affine, Survey, rewrite
 from tests.models import FAMILIES, build, random_images
 
@@ -26,10 +26,8 @@ class Swapped(Interpreter):
         super().__init__(model)
         self.weights, self.outputs = weights, dict[str, Tensor]()
 
-    def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        name = self.layer_name(weight)
-        weight, bias = self.weights.get(name, (weight, bias))
-        self.outputs[name] = F.linear(input, weight, bias)
+    def weigh(self, name: str, form: Linear, input: Tensor, *affine: Any) -> Tensor:
+        self.outputs[name] = form.apply(input, *self.weights.get(name, affine))
         return self.outputs[name]
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from assets.models.load import load_model
-from lrp.engine.interpreter import UnsupportedOperation
+from lrp.engine.interpreter import Convolution, Linear, UnsupportedOperation
 from lrp.engine.layers import list_layers
 from lrp.maps.heatmap import heatmap
 from lrp.metrics.similarity import likeness
@@ -21,7 +21,7 @@ from lrp.propagation.rules import ATTN_LRP, LRP_QVIT, PRESETS
 from lrp.propagation.trace import Trace
 from quant.calibration.calibration import Calibration
 from quant.calibration.presets import preset
-from quant.layers.quantized import QuantizedLinear, patches
+from quant.layers.quantized import QuantizedLinear
 from quant.model.quantized_model import QuantizedModel
 from quant.model.quantized_trace import QuantizedTrace
 from quant.primitives.bits import Allocation, LayerBits, uniform
@@ -139,7 +139,7 @@ class Twin:
         return x + self.layer(f"{name}.mlp.fc2", gated)
 
     def __call__(self, images: Tensor) -> Tensor:
-        x = self.layer("patch_embed.proj", patches(images, (8, 8), 8))
+        x = self.layer("patch_embed.proj", Convolution((8, 8), 8).rows(images))
         x = torch.cat([self.model.cls_token.expand(len(x), -1, -1), x], 1) + self.model.pos_embed
         for index in range(len(self.model.blocks)):
             x = self.block(f"blocks.{index}", x)
@@ -192,9 +192,9 @@ class Noting(QuantizedTrace):
         self.gave: dict[str, Tensor] = {}
         super().__init__(*args)
 
-    def weigh(self, name: str, apply: Any, input: Tensor, *rest: Any) -> Tensor:
+    def weigh(self, name: str, form: Linear, input: Tensor, *rest: Any) -> Tensor:
         self.given[name] = (input,)
-        self.gave[name] = super().weigh(name, apply, input, *rest)
+        self.gave[name] = super().weigh(name, form, input, *rest)
         return self.gave[name]
 
     def multiply(self, name: str, input: Tensor, other: Tensor) -> Tensor:

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from lrp.engine.interpreter import Convolution, Linear
 from quant.calibration.calibration import Calibration
 from quant.calibration.presets import preset
-from quant.model.replay import Replay, laid, rows_of
+from quant.model.float_layers import Replay
 from tests.models import SMALL, build, random_images
 from tests.quant.replaced import Replaced
 
@@ -55,7 +56,8 @@ def test_layers_are_seen_as_the_rewritten_model_runs_them(family, name):
             torch.testing.assert_close(seen.operands, full.operands[layer])
         if seen.affine is not None:  # a convolution's patches are rows as well
             weight, bias = seen.affine
-            found = laid(seen.operands[0] @ weight.T + bias, replay.outputs[layer])
+            rows, size = seen.operands[0] @ weight.T + bias, replay.outputs[layer].shape[2:]
+            found = seen.form.laid(rows, size)
             torch.testing.assert_close(found, replay.outputs[layer], rtol=1e-4, atol=1e-4)
 
 
@@ -139,11 +141,12 @@ def test_the_model_the_images_and_what_was_recorded_are_left_as_they_were():
 
 def test_rows_of_a_convolution_and_back():
     output = torch.arange(2 * 3 * 4 * 5.0).view(2, 3, 4, 5)
-    rows = rows_of(output, torch.empty(2, 20, 3))
+    convolution, linear = Convolution((1, 1)), Linear()
+    rows = convolution.as_rows(output)
     for image in range(2):
         for place in range(20):
             assert torch.equal(rows[image, place], output[image, :, place // 5, place % 5])
-    assert torch.equal(laid(rows, output), output)
+    assert torch.equal(convolution.laid(rows, (4, 5)), output)
     tokens = torch.rand(2, 7, 3)
-    assert rows_of(tokens, tokens) is tokens
-    assert laid(tokens, tokens) is tokens
+    assert linear.as_rows(tokens) is tokens
+    assert linear.laid(tokens, ()) is tokens
