@@ -20,7 +20,7 @@ PRECISIONS = {0.0: "all images", 0.02: "± 2 points", 0.01: "± 1 point", 0.005:
 
 def precision() -> float | None:
     """Return the precision at which evaluations may stop; None: never before the last image."""
-    return st.session_state.get(budget.PRECISION) or None
+    return budget.PRECISION.get() or None
 
 
 def stop() -> None:
@@ -28,7 +28,7 @@ def stop() -> None:
     job = _job()
     if job is not None and job.live:
         models.cancel(job)
-    budget.keep_live(None)
+    budget.LIVE.set(None)
 
 
 def start(measuring: Measuring, wish: Wish) -> None:
@@ -36,12 +36,12 @@ def start(measuring: Measuring, wish: Wish) -> None:
     stop()
     _pause()
     job = spending.start_evaluation(measuring, wish, precision())
-    budget.keep_live(Started(job.key, measuring.key))
+    budget.LIVE.set(Started(job.key, measuring.key))
 
 
 def show(measuring: Measuring) -> None:
     """Show the evaluation, and look again while it goes on; one of anything else is stopped."""
-    started = budget.live()
+    started = budget.LIVE.get()
     if started is not None and started.of != measuring.key:
         stop()
     job = _job()
@@ -57,26 +57,26 @@ def _cancel() -> None:
     if job is not None:
         models.cancel(job)
         if models.left_to_others(job):
-            budget.keep_live(None)
+            budget.LIVE.set(None)
 
 
 def _pause() -> None:
-    sweep = budget.sweep()
+    sweep = budget.SWEEP.get()
     job = None if sweep is None else models.jobs().find(sweep.key)
     if sweep is not None and job is not None and job.live:
-        budget.keep_sweep(replace(sweep, paused=True))
+        budget.SWEEP.set(replace(sweep, paused=True))
         models.cancel(job)
 
 
 def _resume() -> None:
-    sweep = budget.sweep()
+    sweep = budget.SWEEP.get()
     if sweep is not None and sweep.paused:
         sweep.begin()
-        budget.keep_sweep(replace(sweep, paused=False))
+        budget.SWEEP.set(replace(sweep, paused=False))
 
 
 def _job() -> Job | None:
-    started = budget.live()
+    started = budget.LIVE.get()
     return None if started is None else models.jobs().find(started.key)
 
 

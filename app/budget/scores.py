@@ -7,6 +7,7 @@ import streamlit as st
 from app.look import altair_charts, units
 from app.look.appearance import dark
 from app.parts import job_panel
+from app.parts.layer_picker import pick_in_chart
 from app.state import selection
 from app.state.selection import Selected
 from app.work import models
@@ -103,7 +104,7 @@ def show(selected: Selected, scores: ContributionScores) -> None:
     """Show the scores with their spread."""
     layers = models.layers_of(selected.loaded)
     mean = scores.mean
-    table = altair_charts.score_table(layers, mean, scores.sd, selection.layer())
+    table = altair_charts.score_table(layers, mean, scores.sd, selection.LAYER.get())
     best = max(mean, key=mean.__getitem__)
     count = len(scores.per_image)
     st.caption(
@@ -116,7 +117,7 @@ def show(selected: Selected, scores: ContributionScores) -> None:
         table,
         altair_charts.score_spec(layers, dark()),
         key=selection.SCORE_CHART,
-        on_select=_heard,
+        on_select=lambda: pick_in_chart(selection.SCORE_CHART),
         alt=f"share of relevance by layer, highest for {best}",
     )
     _chosen_layer(scores)
@@ -137,14 +138,8 @@ def steadiness(scores: ContributionScores) -> str:
     return f"Halves of the images rank the layers alike by **{found:.2f}** (1 is equal): {verdict}."
 
 
-def _heard() -> None:
-    picked = st.session_state[selection.SCORE_CHART].selection.get(altair_charts.PICK) or []
-    if picked:
-        selection.choose_layer(picked[0]["layer"])
-
-
 def _chosen_layer(scores: ContributionScores) -> None:
-    name, mean = selection.layer(), scores.mean
+    name, mean = selection.LAYER.get(), scores.mean
     if name not in mean:
         return
     spread = scores.sd[name]
@@ -157,11 +152,11 @@ def _chosen_layer(scores: ContributionScores) -> None:
             "app/views/explain.py",
             label="Look into this layer",
             icon=":material/arrow_forward:",
-            query_params={selection.VIEW: selection.DEPTH_VIEW, selection.LAYER_PARAMETER: name},
+            query_params={selection.VIEW: selection.DEPTH_VIEW, selection.LAYER.parameter: name},
         )
         st.page_link(
             "app/views/layers.py",
             label="What quantization does to it",
             icon=":material/arrow_forward:",
-            query_params={selection.LAYER_PARAMETER: name},
+            query_params={selection.LAYER.parameter: name},
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from app.look import units
 from app.parts import job_panel, preset_picker
 from app.state import budget, selection
 from app.state import quantizer as quantizer_state
+from app.state.entry import Entry
 from app.state.selection import Selected
 from app.work import models, spending
 from app.work.spending import Spending
@@ -30,6 +30,7 @@ HELP = (
     "have so many bits; the default, as it measured best. **LRP**: by contribution scores alone, "
     "the paper's. **LRP × sensitivity**: their product."
 )
+UNIT_HELP = "Average bits limit size and BitOps together, to those of uniform bits."
 COUNTS = (100, 250, 500, 1000, 2000, 5000)
 WORDS = {ESTIMATED: "Estimated", MEASURED: "Measured"}
 
@@ -47,8 +48,8 @@ class Chosen:
 def settings(selected: Selected) -> Chosen:
     """Let the user choose the objective, the unit, the quantizer and, on demand, the rest."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        _objective()
-        _unit()
+        _segments("Spend by", budget.LABELS, budget.OBJECTIVE, HELP)
+        _segments("Budget in", budget.UNITS, budget.UNIT, UNIT_HELP)
         preset_picker.choose()
         with st.popover("Options", icon=":material/tune:", width="content"):
             _widths()
@@ -59,67 +60,47 @@ def settings(selected: Selected) -> Chosen:
             st.divider()
             scoring = scores.settings(draw)
         locks.show(selected)
-    calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.preset())
+    calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.PRESET.get())
     return Chosen(draw, calibrating, scoring, how)
 
 
-def _objective() -> None:
-    chosen, choose = budget.objective(), budget.choose_objective
-    key, labels = budget.OBJECTIVE_CHOICE, budget.LABELS
-    _segments("Spend by", labels, key, chosen, choose, HELP)
-
-
-def _unit() -> None:
-    chosen, choose = budget.unit(), budget.choose_unit
-    help = "Average bits limit size and BitOps together, to those of uniform bits."
-    _segments("Budget in", budget.UNITS, budget.UNIT_CHOICE, chosen, choose, help)
-
-
-def _segments(
-    label: str,
-    options: dict[str, str],
-    key: str,
-    value: str,
-    choose: Callable[[str], None],
-    help: str,
-) -> None:
-    st.session_state[key] = value
-
-    def heard() -> None:
-        choose(st.session_state[key] or value)
-
+def _segments(label: str, options: dict[str, str], entry: Entry[str], help: str) -> None:
     st.segmented_control(
-        label, list(options), format_func=options.__getitem__, key=key, on_change=heard, help=help
+        label,
+        list(options),
+        required=True,
+        format_func=options.__getitem__,
+        key=entry.widget,
+        on_change=entry.follow(entry.get()),
+        help=help,
     )
 
 
 def _widths() -> None:
     """Let the user choose the widths that hardware has, and whether both operands share them."""
-    st.session_state[budget.WIDTHS_CHOICE] = list(budget.widths())
-    st.session_state[budget.APART_CHOICE] = budget.tied()
     st.pills(
         "Widths",
         MENU,
         selection_mode="multi",
-        key=budget.WIDTHS_CHOICE,
-        on_change=lambda: budget.choose_widths(st.session_state[budget.WIDTHS_CHOICE]),
+        key=budget.WIDTHS.widget,
+        on_change=budget.WIDTHS.follow(list(budget.WIDTHS.get())),
         help="The bits a layer may have. Much hardware has 2, 4 and 8 only.",
     )
     st.toggle(
         "Weights and activations alike",
-        key=budget.APART_CHOICE,
-        on_change=lambda: budget.choose_tied(st.session_state[budget.APART_CHOICE]),
+        key=budget.TIED.widget,
+        on_change=budget.TIED.follow(budget.TIED.get()),
         help="Off, the two operands of a layer may have different bits, which measures better.",
     )
 
 
 def _limits() -> None:
     """Let the user limit what the slider does not."""
-    unit = budget.unit()
+    unit = budget.UNIT.get()
     if unit != budget.SIZE:
-        _limit("Weights at most (MB)", budget.SIZE_LIMIT)
+        _limit("Weights at most (MB)", budget.SIZE_LIMIT.key)
     if unit != budget.BITOPS:
-        _limit("BitOps at most (G)", budget.BITOPS_LIMIT)
+        _limit("BitOps at most (G)", budget.BITOPS_LIMIT.key)
 
 
 def _limit(label: str, key: str) -> None:
@@ -158,20 +139,20 @@ def _measuring(selected: Selected) -> Draw:
         "Stop at",
         list(live.PRECISIONS),
         format_func=live.PRECISIONS.__getitem__,
-        key=budget.PRECISION,
+        key=budget.PRECISION.key,
         persist_state="session",
         help="A measurement may stop once its difference to float is known so well.",
     )
     st.toggle(
         "Measure on release",
         value=True,
-        key=budget.AUTO,
+        key=budget.AUTO.key,
         persist_state="session",
         help="Letting go of the slider starts a measurement; moving it stops that again.",
     )
     st.toggle(
         "Plain slider",
-        key=budget.PLAIN,
+        key=budget.PLAIN.key,
         persist_state="session",
         help="Without the drawing in the browser: a slider that is heard when it is let go.",
     )
@@ -193,7 +174,7 @@ def _count(most: int) -> int:
 
 def obtain(selected: Selected, chosen: Chosen) -> Spending | None:
     """Return how bits are spent. What it is made of comes by jobs; until then by LRP, or None."""
-    objective = budget.objective()
+    objective = budget.OBJECTIVE.get()
     sensitivity = spending.sensitivity_of(chosen.calibrating, chosen.how)
     if objective == SENSITIVITY and sensitivity is not None:
         found = models.scores_of(selected.loaded, chosen.scoring)  # not waited for: not needed
@@ -209,8 +190,8 @@ def obtain(selected: Selected, chosen: Chosen) -> Spending | None:
         objective, losses = LRP, by_scores(found.mean)
         st.caption("Until then bits are spent by contribution scores alone.")
     parts = _parts(objective, selected, chosen, found, sensitivity)
-    return Spending(losses, sensitivity, parts, budget.unit(), budget.widths(),
-                    budget.tied(), other_limits())  # fmt: skip
+    return Spending(losses, sensitivity, parts, budget.UNIT.get(), budget.WIDTHS.get(),
+                    budget.TIED.get(), other_limits())  # fmt: skip
 
 
 def _parts(
@@ -230,9 +211,9 @@ def _parts(
 
 def other_limits() -> Limits:
     """Return the limits that hold besides the slider's."""
-    size = st.session_state.get(budget.SIZE_LIMIT)
-    work = st.session_state.get(budget.BITOPS_LIMIT)
-    unit, nothing = budget.unit(), Limits()
+    size = budget.SIZE_LIMIT.get()
+    work = budget.BITOPS_LIMIT.get()
+    unit, nothing = budget.UNIT.get(), Limits()
     return Limits(
         size * 8e6 if size and unit != budget.SIZE else nothing.weight_bits,
         work * 1e9 if work and unit != budget.BITOPS else nothing.bitops,

@@ -48,10 +48,8 @@ class Shown:
     @property
     def row(self) -> int:
         """The row of the chosen budget: the nearest that the locks leave."""
-        unit = self.axis.unit
-        value = selection.budget() if unit == budget.AVERAGE else budget.value(unit)
-        middle = self.axis.values[len(self.axis.values) // 3]
-        return self.axis.row(middle if value is None else value)
+        value, values = budget.value(self.axis.unit), self.axis.values
+        return self.axis.row(values[len(values) // 3] if value is None else value)
 
     def wish(self, row: int) -> Wish:
         """Return what measuring a row means."""
@@ -68,37 +66,28 @@ class Shown:
 def show(shown: Shown) -> None:
     """Show the slider and, under it, what measuring its budget gives."""
     locks = selection.locks(shown.selected.loaded.key)
-    key = budget.PLAIN_BUDGET if _plain() else budget.BUDGET
+    plain = budget.PLAIN.get()
+    key = budget.PLAIN_BUDGET if plain else budget.BUDGET
 
     def committed(row: int) -> None:
-        _choose(shown.axis, row)
-        if shown.measuring is not None and st.session_state.get(budget.AUTO, True):
+        budget.choose_value(shown.axis.unit, shown.axis.values[row])
+        if shown.measuring is not None and budget.AUTO.get():
             live.start(shown.measuring, shown.wish(row))
 
     def locked(name: str) -> None:
         lock(shown, name)
-        st.session_state[budget.RELOCKED] = True
+        budget.RELOCKED.set(True)
 
-    draw = plain_budget_slider if _plain() else budget_slider
-    theme = {} if _plain() else {"dark": dark()}
-    draw(shown.table, shown.row, locks.keys(), selection.layer(), key, committed, live.stop, locked,
-         selection.choose_layer, **theme)  # fmt: skip
+    draw = plain_budget_slider if plain else budget_slider
+    theme = {} if plain else {"dark": dark()}
+    layer = selection.LAYER
+    draw(shown.table, shown.row, locks.keys(), layer.get(), key, committed, live.stop, locked,
+         layer.set, **theme)  # fmt: skip
     address.show()
-    if st.session_state.pop(budget.RELOCKED, False):
+    if budget.RELOCKED.pop():
         st.rerun()  # other locks, another plan
     if shown.measuring is not None:
         live.show(shown.measuring)
-
-
-def _plain() -> bool:
-    return bool(st.session_state.get(budget.PLAIN))
-
-
-def _choose(axis: Axis, row: int) -> None:
-    if axis.unit == budget.AVERAGE:
-        selection.choose_budget(axis.values[row])
-    else:
-        budget.choose_value(axis.unit, axis.values[row])
 
 
 def lock(shown: Shown, name: str) -> None:

@@ -40,7 +40,7 @@ def show(shown: Shown) -> None:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             objectives = st.pills(
                 "Spent by", [*OBJECTIVES, *CONTROLS], selection_mode="multi",
-                default=[budget.objective(), UNIFORM],
+                default=[budget.OBJECTIVE.get(), UNIFORM],
                 key=budget.SWEEP_OBJECTIVES, persist_state="session",
                 help="Controls: uniform bits; bits spent by three random scores; losses handed "
                 "to the layers in reversed order.",
@@ -68,11 +68,11 @@ def _start(shown: Shown, objectives: Sequence[str], budgets: Sequence[int]) -> N
     def begin() -> Hashable:
         return spending.start_sweep(measuring, wanted, precision).key
 
-    budget.keep_sweep(Sweep(begin(), begin))
+    budget.SWEEP.set(Sweep(begin(), begin))
 
 
 def _follow() -> None:
-    sweep = budget.sweep()
+    sweep = budget.SWEEP.get()
     job = None if sweep is None else models.jobs().find(sweep.key)
     if sweep is None or job is None:
         return
@@ -81,7 +81,7 @@ def _follow() -> None:
     elif job.state == CANCELLED:
         st.caption("Stopped; what was measured is kept, and Start goes on with it.")
     elif job.state == DONE:
-        budget.keep_sweep(None)
+        budget.SWEEP.set(None)
         st.caption(f"Done: {job.result} configurations, on the chart and on the Runs page.")
     else:
         job_panel.follow(job)

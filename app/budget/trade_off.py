@@ -87,7 +87,7 @@ def _clicked(shown: Shown) -> None:
         return
     if allocation is not None:
         selection.set_locks(shown.selected.loaded.key, allocation)
-        st.session_state[budget.RELOCKED] = True
+        budget.RELOCKED.set(True)
 
 
 def table(points: list[Point]) -> pd.DataFrame:

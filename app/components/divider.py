@@ -173,7 +173,7 @@ def divider(
     `on_opacity` hears the veils' opacity, 0 to 1.
     """
 
-    def heard() -> None:
+    def on_opacity_change() -> None:
         chosen = st.session_state[key].opacity
         if isinstance(chosen, (int, float)) and 0 <= chosen <= 1:
             on_opacity(float(chosen))
@@ -187,4 +187,4 @@ def divider(
         "at": at,
         "opacityLabel": "Opacity of the map",
     }
-    _mount(key=key, data=data, on_opacity_change=heard)
+    _mount(key=key, data=data, on_opacity_change=on_opacity_change)

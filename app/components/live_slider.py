@@ -88,10 +88,10 @@ def live_slider(
 ) -> None:
     """Show a slider at `value`; `on_move` hears each value within the bounds while it moves."""
 
-    def heard() -> None:
+    def on_value() -> None:
         moved = st.session_state[key].value
         if isinstance(moved, (int, float)) and low <= moved <= high:
             on_move(float(moved))
 
     data = {"label": label, "low": low, "high": high, "value": value, "step": step}
-    _mount(key=key, data={**data, "unit": unit, "digits": digits}, on_value_change=heard)
+    _mount(key=key, data={**data, "unit": unit, "digits": digits}, on_value_change=on_value)

@@ -84,10 +84,10 @@ def thumbnails(
     `on_choose` hears the identifier of the one that was clicked.
     """
 
-    def heard() -> None:
+    def on_chosen() -> None:
         identifier = st.session_state[key].chosen
         if identifier in {item.identifier for item in items}:
             on_choose(identifier)
 
     data = {"label": label, "chosen": chosen, "items": [asdict(item) for item in items]}
-    _mount(key=key, data={**data, "width": width, "wrapped": wrapped}, on_chosen_change=heard)
+    _mount(key=key, data={**data, "width": width, "wrapped": wrapped}, on_chosen_change=on_chosen)

@@ -36,20 +36,15 @@ def method(selected: Selected, options: Sequence[str]) -> str:
 
 def target(asked: Question) -> int:
     """Let the user choose the class to explain from the most likely ones."""
-    wanted, options = selection.target(), list(asked.top)
+    wanted, options = selection.TARGET.get(), list(asked.top)
     if wanted is not None and wanted < len(asked.names) and wanted not in options:
         options.append(wanted)
-    st.session_state[selection.TARGET_CHOICE] = wanted if wanted in options else options[0]
-
-    def heard() -> None:
-        selection.choose_target(st.session_state[selection.TARGET_CHOICE])
-
     return st.radio(
         "Explain class",
         options,
-        key=selection.TARGET_CHOICE,
+        key=selection.TARGET.widget,
         format_func=lambda k: units.unbroken(f"{asked.names[k]}: {asked.probability(k)}"),
-        on_change=heard,
+        on_change=selection.TARGET.follow(wanted if wanted in options else options[0]),
         help="The model's most likely classes, with their probabilities. Asking about another "
         "class needs no new forward pass.",
     )
@@ -57,21 +52,16 @@ def target(asked: Question) -> int:
 
 def rival(asked: Question, chosen: int) -> int:
     """Let the user choose a class to compare with."""
-    wanted, options = selection.rival(), [k for k in asked.top if k != chosen]
+    wanted, options = selection.RIVAL.get(), [k for k in asked.top if k != chosen]
     if wanted is not None and wanted < len(asked.names) and wanted not in (*options, chosen):
         options.append(wanted)
     likeliest = [k for k in asked.masks if k != chosen] or options  # of two digits, the other one
-    st.session_state[selection.COMPARE] = wanted if wanted in options else likeliest[0]
-
-    def heard() -> None:
-        selection.choose_rival(st.session_state[selection.COMPARE])
-
     return st.selectbox(
         "Compare with",
         options,
-        key=selection.COMPARE,
+        key=selection.RIVAL.widget,
         format_func=asked.names.__getitem__,
-        on_change=heard,
+        on_change=selection.RIVAL.follow(wanted if wanted in options else likeliest[0]),
         help="The same picture, asked about another class.",
     )
 
@@ -81,19 +71,12 @@ def depth(asked: Question) -> str:
     if not asked.has_depth:
         st.caption(METHODS[asked.method].what)
         return ""
-    options = list(depths(asked.trace))
-    place = selection.depth() or ""
-    first = default_depth(asked.trace)
-    st.session_state[selection.DEPTH_CHOICE] = place if place in options else first
-
-    def heard() -> None:
-        selection.choose_depth(st.session_state[selection.DEPTH_CHOICE])
-
+    options, place = list(depths(asked.trace)), selection.DEPTH.get()
     return st.selectbox(
         "Read the map at",
         options,
-        key=selection.DEPTH_CHOICE,
-        on_change=heard,
+        key=selection.DEPTH.widget,
+        on_change=selection.DEPTH.follow(place if place in options else default_depth(asked.trace)),
         help="The tokens entering a block, or the pixels. Early blocks give the most faithful "
         "maps; pixels are finer and noisier.",
     )

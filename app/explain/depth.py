@@ -70,8 +70,8 @@ def _strip(
     ]
 
     def choose(name: str) -> None:
-        selection.choose_depth(name)
-        selection.choose_layer(counterpart(layers, layer, name))
+        selection.DEPTH.set(name)
+        selection.LAYER.set(counterpart(layers, layer, name))
 
     thumbnails(
         "Maps through depth",

@@ -26,7 +26,7 @@ def show(asked: Question, chosen: int, place: str, draw: Callable[[], dict[str, 
     """Offer the files; each is made when it is asked for, `draw` draws the pictures by name."""
     # Taken here: what runs at the click is outside the page, without its session and caches.
     found = asked.relevance(chosen) if asked.has_depth else None
-    values, image = asked.heatmap(chosen, place), selection.image()
+    values, image = asked.heatmap(chosen, place), selection.IMAGE.get()
     layers, loaded = models.layers_of(asked.selected.loaded), asked.selected.loaded
 
     def arrays() -> bytes:

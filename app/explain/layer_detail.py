@@ -68,7 +68,7 @@ def _facts(layer: Layer, layers: tuple[Layer, ...], scores: list[float]) -> None
         "app/views/layers.py",
         label="What quantization does to it",
         icon=":material/arrow_forward:",
-        query_params={selection.LAYER_PARAMETER: layer.name},
+        query_params={selection.LAYER.parameter: layer.name},
     )
 
 

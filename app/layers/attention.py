@@ -34,7 +34,7 @@ def show(selected: Selected, calibrating: Calibrating, layer: Layer) -> None:
     if product is None or picture is None:
         st.caption("This layer is in no block with an attention of its own.")
         return
-    bits = LayerBits(quantizer.weight_bits(), quantizer.activation_bits())
+    bits = LayerBits(quantizer.WEIGHT.get(), quantizer.ACTIVATION.get())
     layers = models.layers_of(selected.loaded)
     allocation = uniform(layers, bits.weight, bits.activation)
     prepared = explanations.prepare(selected.loaded, picture.picture)

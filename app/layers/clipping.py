@@ -34,13 +34,13 @@ def _movable(found: Clipping, bits: LayerBits) -> None:
             "Clipping threshold K",
             LIMITS[0],
             LIMITS[-1],
-            quantizer.clip(),
+            quantizer.CLIP.get(),
             0.1,
-            quantizer.CLIP_SLIDER,
-            quantizer.choose_clip,
+            quantizer.CLIP.widget,
+            quantizer.CLIP.set,
             unit=" sd",
         )
-    limit = quantizer.clip()
+    limit = quantizer.CLIP.get()
     with right:
         st.markdown(sentence(found, limit))
     first, second = st.columns([1.5, 1], gap="medium")

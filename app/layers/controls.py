@@ -7,7 +7,8 @@ import streamlit as st
 from app.look import charts, units
 from app.parts import preset_picker
 from app.parts.layer_picker import pick
-from app.state import quantizer as quantizer_state
+from app.state.entry import Entry
+from app.state.quantizer import ACTIVATION, WEIGHT
 from app.state.selection import Selected
 from app.work import layer_analyses, models
 from lrp.engine.layers import Layer
@@ -22,11 +23,10 @@ def choose(selected: Selected) -> tuple[Layer, LayerBits]:
         chosen = layer(selected)
     product = chosen.kind == "matmul"
     with row[1]:
-        weight = _width("Weight bits", quantizer_state.WEIGHT_CHOICE, _weight(product), product)
+        same = ACTIVATION if product else WEIGHT
+        weight = _width("Weight bits", WEIGHT, same.get(), product)
     with row[2]:
-        activation = _width(
-            "Activation bits", quantizer_state.ACTIVATION_CHOICE, quantizer_state.activation_bits()
-        )
+        activation = _width("Activation bits", ACTIVATION, ACTIVATION.get())
     with row[3]:
         preset_picker.choose()
     return chosen, bits_of(chosen, weight, activation)
@@ -44,21 +44,12 @@ def layer(selected: Selected) -> Layer:
     return pick(layers, inside[0] if inside else layers[0])
 
 
-def _weight(product: bool) -> int:
-    return quantizer_state.activation_bits() if product else quantizer_state.weight_bits()
-
-
-def _width(label: str, key: str, value: int, disabled: bool = False) -> int:
-    st.session_state[key] = value
-
-    def heard() -> None:
-        quantizer_state.choose_width(key, st.session_state[key])
-
+def _width(label: str, entry: Entry[int], value: int, disabled: bool = False) -> int:
     return st.selectbox(
         label,
         MENU,
-        key=key,
-        on_change=heard,
+        key=entry.widget,
+        on_change=entry.follow(value),
         disabled=disabled,
         help="An attention product has no weights: both of its factors have the activations' bits."
         if disabled

@@ -8,10 +8,10 @@ import streamlit as st
 from app.layers import charts, width_strip
 from app.layers.spread import names
 from app.look import units
-from app.look.altair_charts import PICK
 from app.look.appearance import dark
 from app.look.charts import CHART_CONFIG
 from app.parts import job_panel
+from app.parts.layer_picker import pick_in_chart
 from app.parts.numbers import as_numbers, csv_button
 from app.state import quantizer, selection
 from app.work import models
@@ -100,12 +100,12 @@ def model(layers: tuple[Layer, ...], calibrating: Calibrating) -> None:
     )
     kind = KINDS[label or "Both"]
     st.caption(weakest(found, kind))
-    table = width_strip.strip_table(layers, found, kind, selection.layer())
+    table = width_strip.strip_table(layers, found, kind, selection.LAYER.get())
     st.vega_lite_chart(
         table,
         width_strip.strip_spec(layers, dark()),
         key=quantizer.STRIP,
-        on_select=_heard,
+        on_select=lambda: pick_in_chart(quantizer.STRIP),
         alt="SQNR by layer and width",
     )
     _chosen(found)
@@ -117,7 +117,7 @@ def model(layers: tuple[Layer, ...], calibrating: Calibrating) -> None:
 
 def weakest(found: Sweep, kind: int) -> str:
     """Say which layers suffer most."""
-    width = quantizer.activation_bits()
+    width = quantizer.ACTIVATION.get()
     errors = found.errors[:, kind, found.widths.index(width)]
     order = errors.argsort()
     low, high = found.names[order[0]], found.names[order[-1]]
@@ -129,14 +129,8 @@ def weakest(found: Sweep, kind: int) -> str:
     )
 
 
-def _heard() -> None:
-    picked = st.session_state[quantizer.STRIP].selection.get(PICK) or []
-    if picked:
-        selection.choose_layer(picked[0]["layer"])
-
-
 def _chosen(found: Sweep) -> None:
-    name = selection.layer()
+    name = selection.LAYER.get()
     if name not in found.names:
         return
     with st.container(horizontal=True, vertical_alignment="center"):

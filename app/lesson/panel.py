@@ -37,20 +37,15 @@ def _lesson() -> None:
             key=quantizer.LESSON_WEIGHTS,
             persist_state="session",
         )
-    bits, share = quantizer.lesson()
+    bits, covered = quantizer.LESSON_BITS, quantizer.LESSON_RANGE
     with middle:
-        live_slider(
-            "Bits", 2, 8, bits, 1, quantizer.LESSON_BITS,
-            quantizer.choose_lesson_bits, digits=0,
-        )  # fmt: skip
+        live_slider("Bits", 2, 8, bits.get(), 1, bits.widget, bits.set, digits=0)
     with right:
         live_slider(
-            "Range covered", 10, 100, 100 * share, 2, quantizer.LESSON_CLIP,
-            quantizer.choose_lesson_clip, " %", 0,
-        )  # fmt: skip
-    bits, share = quantizer.lesson()
+            "Range covered", 10, 100, covered.get(), 2, covered.widget, covered.set, " %", 0
+        )
     numbers = levels.WEIGHTS[chosen or next(iter(levels.WEIGHTS))]
-    _drawn(numbers, bits, share)
+    _drawn(numbers, int(bits.get()), covered.get() / 100)
 
 
 def _drawn(numbers: tuple[float, ...], bits: int, share: float) -> None:

@@ -68,7 +68,7 @@ def _sources(loaded: LoadedModel, images: ImageSet | None) -> list[str]:
 
 def _source(sources: list[str]) -> str:
     if st.session_state.get(selection.SOURCE) not in sources:
-        st.session_state[selection.SOURCE] = _source_of(selection.image(), sources)
+        st.session_state[selection.SOURCE] = _source_of(selection.IMAGE.get(), sources)
     st.segmented_control(
         "Image from",
         sources,
@@ -95,7 +95,8 @@ def _source_of(identifier: str | None, sources: list[str]) -> str:
 
 
 def _strip(label: str, items: list[Thumbnail], first: str | None) -> None:
-    thumbnails(label, items, selection.image() or first, selection.GALLERY, selection.choose_image)
+    chosen = selection.IMAGE.get() or first
+    thumbnails(label, items, chosen, selection.GALLERY, selection.choose_image)
 
 
 def _page(images: ImageSet) -> int:
@@ -140,7 +141,7 @@ def _own() -> None:
         _keep(file.name, file.getvalue())
     if pasted is not None:
         _keep("What was pasted", pasted)
-    own = selection.pictures()
+    own = selection.PICTURES.get()
     if own:
         items = [_own_item(name, f"picture {n}", own[name]) for n, name in enumerate(own, 1)]
         _strip("Your pictures", items, None)
@@ -162,7 +163,7 @@ def _keep(name: str, data: bytes) -> None:
 
 def _chosen(sources: list[str], images: ImageSet | None, first: str | None) -> Chosen | None:
     """Open the chosen image; where it cannot be had, say why and take the first one."""
-    identifier = selection.image()
+    identifier = selection.IMAGE.get()
     if identifier is not None:
         try:
             return picture_of(identifier, sources, images)
@@ -179,7 +180,7 @@ def picture_of(identifier: str, sources: list[str], images: ImageSet | None) -> 
         return Chosen(pair.image, dict(zip(pair.labels, pair.masks, strict=True)))
     if kind == "image" and images is not None and _within(number, len(images)):
         return Chosen(images.picture(int(number)), _masks(images, int(number)))
-    data = selection.picture(identifier)
+    data = selection.PICTURES.get().get(identifier)
     if data is not None:
         return Chosen(open_image(data))
     raise InputError(

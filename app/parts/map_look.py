@@ -44,7 +44,7 @@ def look_controls() -> Look:
         persist_state="session",
         help="Off: one square a patch, which is all the model resolves.",
     )
-    return Look(shown == SUPPORTING, smooth, selection.opacity())
+    return Look(shown == SUPPORTING, smooth, selection.OPACITY.get())
 
 
 def divided(
@@ -58,7 +58,7 @@ def divided(
         prepared.seen.size,
         look.opacity,
         key,
-        selection.choose_opacity,
+        selection.OPACITY.set,
         at,
     )
 

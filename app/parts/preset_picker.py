@@ -10,16 +10,11 @@ from quant.calibration.presets import PRESETS
 
 def choose() -> None:
     """Let the user choose a preset; each says what it is."""
-    st.session_state[quantizer.PRESET_CHOICE] = quantizer.preset()
-
-    def heard() -> None:
-        quantizer.choose_preset(st.session_state[quantizer.PRESET_CHOICE])
-
     st.selectbox(
         "Quantizer",
         list(PRESETS),
-        key=quantizer.PRESET_CHOICE,
-        on_change=heard,
+        key=quantizer.PRESET.widget,
+        on_change=quantizer.PRESET.follow(quantizer.PRESET.get()),
         width=170,
         help="  \n".join(f"**{p.name}**: {p.says}" for p in PRESETS.values()),
     )
@@ -27,5 +22,5 @@ def choose() -> None:
 
 def says() -> str:
     """Return the chosen preset with its sentence."""
-    chosen = PRESETS[quantizer.preset()]
+    chosen = PRESETS[quantizer.PRESET.get()]
     return f"**{chosen.name}**: {chosen.says}"

@@ -22,7 +22,7 @@ def show() -> None:
             selection.use(open_selection(choice, device))
         except ValueError as error:
             st.error(str(error))
-        _facts(selection.current())
+        _facts(selection.CURRENT.get())
         _own_model(device)
 
 
@@ -35,7 +35,7 @@ def open_selection(choice: ModelChoice, device: str) -> Selected:
 
 
 def _choice() -> ModelChoice:
-    own = selection.own_choice()
+    own = selection.OWN.get()
     options = list(dict.fromkeys([*BUNDLED, *([own.label] if own else [])]))
     label = st.selectbox(
         "Model",
@@ -118,5 +118,5 @@ def _adopt(name: str, checkpoint: str, folder: str, device: str) -> None:
 
 
 def _name_in_use() -> str:
-    selected = selection.current()
+    selected = selection.CURRENT.get()
     return BUNDLED[0] if selected is None else selected.loaded.name

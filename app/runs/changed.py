@@ -45,7 +45,7 @@ def show(found: Comparison, selected: Selected) -> Change | None:
         [_item(images, change) for change in part],
         str(chosen.index),
         runs.CHANGED_STRIP,
-        lambda place: runs.choose_image(found.key, int(place)),
+        lambda place: runs.CHANGED.set((found.key, int(place))),
         width=WIDTH,
         wrapped=True,
     )

@@ -65,7 +65,7 @@ def _tried(action: Callable[[], object]) -> None:
 
 def _use(recipe: Recipe) -> None:
     """Offer to work with the run's model, and to spend bits as it did."""
-    selected = selection.current()
+    selected = selection.CURRENT.get()
     if selected is None or selected.loaded.key != recipe.model_key:
         load_button(recipe, "load-run")
     elif recipe.allocation is not None and st.button(
@@ -73,13 +73,8 @@ def _use(recipe: Recipe) -> None:
         icon=":material/tune:",
         help="Go on with these bits on the Budget page.",
     ):
-        use_allocation(recipe)
+        run_state.HANDED.set(recipe)
         st.switch_page(BUDGET_PAGE, query_params={})  # widgets put theirs back
-
-
-def use_allocation(recipe: Recipe) -> None:
-    """Hand a run's allocation to the Budget page."""
-    run_state.hand_over(recipe)
 
 
 def load_button(recipe: Recipe, key: str) -> None:
@@ -87,7 +82,7 @@ def load_button(recipe: Recipe, key: str) -> None:
     if not st.button(f"Load {recipe.model}", key=key, icon=":material/download:"):
         return
     choice = ModelChoice(recipe.model, recipe.checkpoint, recipe.data)
-    selected = selection.current()
+    selected = selection.CURRENT.get()
     device = recipe.device if selected is None else str(tasks.device_of(selected.loaded))
     try:
         found = sidebar.open_selection(choice, device)
@@ -122,7 +117,7 @@ def _delete(run: Run) -> None:
 
 def _gone(run: Run) -> None:
     history.history().delete(run.id)
-    run_state.choose_run(None)
+    run_state.RUN.set(None)
 
 
 def _metrics(run: Run, spent: Cost | None) -> None:
@@ -157,7 +152,7 @@ def facts(run: Run) -> str:
 def _note(run: Run) -> None:
     key = f"{run_state.NOTE}-{run.id}"
 
-    def heard() -> None:
+    def on_change() -> None:
         _tried(lambda: history.history().note(run.id, st.session_state[key].strip()))
 
     st.text_input(
@@ -168,5 +163,5 @@ def _note(run: Run) -> None:
         placeholder="Write a note: it can be searched for.",
         label_visibility="collapsed",
         icon=":material/edit_note:",
-        on_change=heard,
+        on_change=on_change,
     )

@@ -58,7 +58,7 @@ def in_use(found: Comparison) -> Selected | None:
     if len(keys) > 1:
         st.info("Bits and heatmaps are compared within one model: these are two.")
         return None
-    selected = selection.current()
+    selected = selection.CURRENT.get()
     if selected is not None and selected.loaded.key in keys:
         return selected
     st.info(f"Load {found.other.recipe.model} to see its bits, its images and its heatmaps.")

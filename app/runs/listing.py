@@ -26,7 +26,7 @@ def show(runs: Sequence[Run]) -> None:
     """Show the filters and the table; the page runs again when a row is chosen or a run ends."""
     wanted = _filters(runs)
     live = any(run.state == RUNNING for run in runs)
-    drawn = (_states(runs), run_state.run())
+    drawn = (_states(runs), run_state.RUN.get())
     st.fragment(_table, run_every=POLL_SECONDS if live else None)(wanted, drawn)
 
 
@@ -54,7 +54,7 @@ def _select(label: str, key: str, found: Sequence[str]) -> str:
 
 def _table(wanted: Filter, drawn: tuple[object, int | None]) -> None:
     runs = history.history().listed()
-    if (_states(runs), run_state.run()) != drawn:
+    if (_states(runs), run_state.RUN.get()) != drawn:
         st.rerun()
     shown = [run for run in runs if wanted.takes(run)]
     if not shown:
@@ -88,7 +88,7 @@ def cost_of(recipe: Recipe) -> Cost | None:
 
 def cost_of_bits(model_key: str, allocation: Allocation | None) -> Cost | None:
     """Return what an allocation costs, None being float; None for a model that is not in use."""
-    selected = selection.current()
+    selected = selection.CURRENT.get()
     if selected is None or selected.loaded.key != model_key:
         return None
     return models.costs_of(selected.loaded).cost(allocation or {})
@@ -99,11 +99,11 @@ def _rows(shown: Sequence[Run], costs: Costs, called: dict[int, str]) -> None:
     # A selection is kept by place: other rows are another table.
     key = f"{run_state.TABLE}-{zlib.crc32(repr(numbers).encode())}"
 
-    def heard() -> None:
+    def on_select() -> None:
         places = st.session_state[key].selection.rows
-        run_state.choose_run(numbers[places[0]] if places else None)
+        run_state.RUN.set(numbers[places[0]] if places else None)
 
-    chosen = run_state.run()
+    chosen = run_state.RUN.get()
     rows = [numbers.index(chosen)] if chosen in numbers else []
     st.dataframe(
         history.table(shown, costs, called),
@@ -111,7 +111,7 @@ def _rows(shown: Sequence[Run], costs: Costs, called: dict[int, str]) -> None:
         hide_index=True,
         height=ROW * (min(len(shown), MOST_ROWS) + 1) + 3,
         column_config=_columns(),
-        on_select=heard,
+        on_select=on_select,
         selection_mode="single-row",
         selection_default={"selection": {"rows": rows}},
         alt="all runs",

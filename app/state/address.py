@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from app.state import budget, quantizer, runs, selection
+from app.state.entry import Linked
+
+# Ids and widths, never a picture. Some widgets put theirs into the address by themselves.
+ENTRIES: tuple[Linked[Any], ...] = (
+    *(selection.IMAGE, selection.TARGET, selection.RIVAL, selection.DEPTH, selection.LAYER),
+    *(budget.BITS, quantizer.PRESET, quantizer.WEIGHT, quantizer.ACTIVATION),
+    *(budget.OBJECTIVE, budget.UNIT, budget.WIDTHS, budget.TIED, runs.RUN),
+)
 
 
 def show() -> None:
-    """Put what was chosen into the address: ids and widths, never a picture."""
-    average = selection.budget()
-    shown = {
-        selection.IMAGE_PARAMETER: selection.image(),
-        selection.TARGET_PARAMETER: selection.target(),
-        selection.RIVAL_PARAMETER: selection.rival(),
-        selection.DEPTH_PARAMETER: selection.depth(),
-        selection.LAYER_PARAMETER: selection.layer(),
-        selection.BITS_PARAMETER: None if average == selection.DEFAULT_BITS else f"{average:g}",
-        **quantizer.in_address(),
-        **budget.in_address(),
-        **runs.in_address(),
-    }
-    for name, value in shown.items():
-        text = None if value is None else str(value)
-        if text is None and name in st.query_params:
-            del st.query_params[name]
-        elif text is not None and st.query_params.get(name) != text:
-            st.query_params[name] = text
+    """Put what was chosen into the address."""
+    for entry in ENTRIES:
+        text = entry.text()
+        if text is None:
+            st.query_params.pop(entry.parameter, None)
+        elif st.query_params.get(entry.parameter) != text:
+            st.query_params[entry.parameter] = text

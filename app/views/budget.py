@@ -17,7 +17,7 @@ from quant.allocation.budget import Infeasible
 
 def main() -> None:
     st.header("Spend bits where they matter")
-    selected = selection.current()
+    selected = selection.CURRENT.get()
     if selected is None:
         st.info("Choose a model in the sidebar.")
         return
@@ -50,7 +50,7 @@ def _shown(selected: Selected) -> Shown | None:
 
 def _take_over(selected: Selected) -> None:
     """Lock the layers as a run does that was handed over."""
-    recipe = runs.handed_over()
+    recipe = runs.HANDED.pop()
     if recipe is not None and recipe.allocation and recipe.model_key == selected.loaded.key:
         selection.set_locks(selected.loaded.key, recipe.allocation)
 

@@ -15,7 +15,7 @@ from lrp.methods.catalogue import DEFAULT
 
 def main() -> None:
     st.header("Where does the decision come from?")
-    selected = selection.current()
+    selected = selection.CURRENT.get()
     if selected is None:
         st.info("Choose a model in the sidebar.")
         return

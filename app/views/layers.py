@@ -20,7 +20,7 @@ from lrp.engine.interpreter import UnsupportedOperation
 def main() -> None:
     st.header("What does quantization do to a layer?")
     view = _view()
-    selected = selection.current()
+    selected = selection.CURRENT.get()
     if view == LESSON_VIEW:
         panel.show()
     elif selected is None:
@@ -59,7 +59,7 @@ def _guarded(selected: Selected, view: str) -> None:
 def one_layer(selected: Selected) -> None:
     """Take one layer apart."""
     layer, bits = controls.choose(selected)
-    calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.preset())
+    calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.PRESET.get())
     st.caption(f"{controls.facts(layer)} {preset_picker.says()}")
     result(passes_of(calibrating, [bits.activation]))
     found = result(parts_of(calibrating, layer.name, bits))
@@ -74,7 +74,7 @@ def one_layer(selected: Selected) -> None:
 def whole_model(selected: Selected) -> None:
     """Show all layers at all widths."""
     preset_picker.choose()
-    calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.preset())
+    calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.PRESET.get())
     widths.model(models.layers_of(selected.loaded), calibrating)
 
 

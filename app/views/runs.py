@@ -28,7 +28,7 @@ def main() -> None:
         st.info("Nothing yet: let go of the slider on the Budget page, and what it buys is kept.")
         return
     listing.show(runs)
-    chosen = next((run for run in runs if run.id == run_state.run()), None)
+    chosen = next((run for run in runs if run.id == run_state.RUN.get()), None)
     if chosen is not None:
         runs_chosen.show(chosen, runs)
     _compare(runs)

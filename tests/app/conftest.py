@@ -77,8 +77,8 @@ def open_budget(
 
     def opened(begin: Callable[[AppTest], object] | None = None, **link: str) -> AppTest:
         app = open_page(**{"model": on.MODEL} | link)
-        app.session_state[budget.PLAIN] = True
-        app.session_state[budget.AUTO] = False
+        app.session_state[budget.PLAIN.key] = True
+        app.session_state[budget.AUTO.key] = False
         app.session_state[budget.IMAGES] = on.IMAGES
         if begin is not None:
             begin(app)

@@ -74,7 +74,7 @@ def test_moving_the_budget_runs_no_model(page: AppTest, monkeypatch: pytest.Monk
 
 def release(app: AppTest, row: int, run_until: RunUntil) -> None:
     """Let go of the slider with measuring on, and wait for the last image."""
-    app.toggle(key=budget.AUTO).set_value(True).run()
+    app.toggle(key=budget.AUTO.key).set_value(True).run()
     on.move(app, row)
     run_until(app, lambda: "in all" in on.said(app))
 
@@ -106,7 +106,7 @@ def test_moving_again_stops_what_was_started(
     page: AppTest, history: Runs, run_until: RunUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = on.Gate(monkeypatch)
-    page.toggle(key=budget.AUTO).set_value(True).run()
+    page.toggle(key=budget.AUTO.key).set_value(True).run()
     on.move(page, 34)
     run_until(page, lambda: "so far" in on.said(page))
     assert "of 100 images, so far" in on.said(page)
@@ -128,7 +128,7 @@ def test_what_was_stopped_is_kept_and_said(
     page: AppTest, history: Runs, run_until: RunUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on.Gate(monkeypatch)
-    page.toggle(key=budget.AUTO).set_value(True).run()
+    page.toggle(key=budget.AUTO.key).set_value(True).run()
     on.move(page, 36)
     run_until(page, lambda: "so far" in on.said(page))
     on.press(page, "Stop")
@@ -170,7 +170,7 @@ def test_an_error_in_measuring_is_told(
         yield
 
     monkeypatch.setattr("app.work.evaluations.stream", broken)
-    page.toggle(key=budget.AUTO).set_value(True).run()
+    page.toggle(key=budget.AUTO.key).set_value(True).run()
     on.move(page, 38)
     run_until(page, lambda: page.error)
     assert "Measuring sensitivity 3.90 bit failed" in on.errors(page)[0]
@@ -216,7 +216,7 @@ def test_with_all_layers_locked_there_is_one_budget_and_a_way_out(page: AppTest)
     assert on.slider(page) == ["8.00 bit"]
     assert set(on.bits(page).values()) == {(8, 8)}
     for unit in (budget.SIZE, budget.BITOPS):
-        on.choose(page, budget.UNIT_CHOICE, unit)
+        on.choose(page, budget.UNIT.widget, unit)
         assert len(on.slider(page)) == 1
     on.press(page, "Unlock all")
     assert len(on.slider(page)) > 100
@@ -228,7 +228,7 @@ def test_limits_that_cannot_be_met_are_said_and_nothing_is_lost(page: AppTest) -
     page.multiselect(key=selection.LOCK_LAYERS).set_value(names)
     page.selectbox(key=selection.LOCK_BITS).set_value(6)
     on.press(page, "Lock")
-    page.number_input(key=budget.SIZE_LIMIT).set_value(0.3).run()
+    page.number_input(key=budget.SIZE_LIMIT.key).set_value(0.3).run()
     assert "There is no such budget. Size: " in on.errors(page)[0]
     assert "(0.3 MB)" in on.errors(page)[0]
     assert not page.dataframe
@@ -237,9 +237,9 @@ def test_limits_that_cannot_be_met_are_said_and_nothing_is_lost(page: AppTest) -
     left = set(locked(page))
     assert 0 < len(left) < len(names)
     assert all(on.bits(page)[name] == (6, 6) for name in left)
-    page.number_input(key=budget.SIZE_LIMIT).set_value(0.01).run()
+    page.number_input(key=budget.SIZE_LIMIT.key).set_value(0.01).run()
     assert "no unlocking is enough" in on.errors(page)[0]
-    page.number_input(key=budget.SIZE_LIMIT).set_value(None).run()
+    page.number_input(key=budget.SIZE_LIMIT.key).set_value(None).run()
     assert on.errors(page) == []
     assert set(locked(page)) == left
 
@@ -247,21 +247,21 @@ def test_limits_that_cannot_be_met_are_said_and_nothing_is_lost(page: AppTest) -
 def test_other_limits_hold_besides_the_budget(page: AppTest) -> None:
     on.move(page, 120)
     free = on.figures(page)["this budget"]
-    page.number_input(key=budget.SIZE_LIMIT).set_value(0.4).run()
+    page.number_input(key=budget.SIZE_LIMIT.key).set_value(0.4).run()
     held = on.figures(page)["this budget"]
     parameters = sum(layer.parameters for layer in on.layers())
     assert float(held["Weight bits"]) * parameters / 8 <= 0.4e6 * 1.001
     assert float(free["Weight bits"]) == 8
-    page.number_input(key=budget.BITOPS_LIMIT).set_value(0.5).run()
+    page.number_input(key=budget.BITOPS_LIMIT.key).set_value(0.5).run()
     assert on.number(on.figures(page)["this budget"]["BitOps"]) <= 0.5e9 * 1.001
-    on.choose(page, budget.UNIT_CHOICE, budget.SIZE)  # limits the size itself
-    assert not [n for n in page.number_input if n.key == budget.SIZE_LIMIT]
+    on.choose(page, budget.UNIT.widget, budget.SIZE)  # limits the size itself
+    assert not [n for n in page.number_input if n.key == budget.SIZE_LIMIT.key]
     assert on.number(on.figures(page)["this budget"]["BitOps"]) <= 0.5e9 * 1.001
 
 
 @pytest.mark.parametrize(("unit", "suffix"), [(budget.SIZE, " MB"), (budget.BITOPS, " G")])
 def test_budgets_are_counted_in_other_units(page: AppTest, unit: str, suffix: str) -> None:
-    on.choose(page, budget.UNIT_CHOICE, unit)
+    on.choose(page, budget.UNIT.widget, unit)
     told = on.slider(page)
     values = [float(text.removesuffix(suffix)) for text in told]
     assert (np.diff(values) > 0).all()  # no two budgets are called the same
@@ -270,44 +270,44 @@ def test_budgets_are_counted_in_other_units(page: AppTest, unit: str, suffix: st
     ours = on.figures(page)["this budget"]
     if unit == budget.BITOPS:
         assert on.number(ours["BitOps"]) <= values[90] * 1e9 * 1.01
-    on.choose(page, budget.UNIT_CHOICE, budget.AVERAGE)
+    on.choose(page, budget.UNIT.widget, budget.AVERAGE)
     assert page.select_slider(key=budget.PLAIN_BUDGET).value == on.FOUR
-    on.choose(page, budget.UNIT_CHOICE, unit)
+    on.choose(page, budget.UNIT.widget, unit)
     assert page.select_slider(key=budget.PLAIN_BUDGET).value == 90
 
 
 def test_only_the_widths_that_are_offered_are_taken(page: AppTest) -> None:
-    on.choose(page, budget.WIDTHS_CHOICE, [2, 4, 8])
+    on.choose(page, budget.WIDTHS.widget, [2, 4, 8])
     on.move(page, 70)
     assert {b for pair in on.bits(page).values() for b in pair} <= {2, 4, 8}
-    on.choose(page, budget.WIDTHS_CHOICE, [])
-    assert next(g for g in page.get("button_group") if g.key == budget.WIDTHS_CHOICE).value == list(
+    on.choose(page, budget.WIDTHS.widget, [])
+    assert next(g for g in page.get("button_group") if g.key == budget.WIDTHS.widget).value == list(
         MENU
     )
 
 
 def test_weights_and_activations_are_tied_where_asked(page: AppTest) -> None:
     assert any(w != a for w, a in on.bits(page).values())
-    page.toggle(key=budget.APART_CHOICE).set_value(True).run()
+    page.toggle(key=budget.TIED.widget).set_value(True).run()
     assert all(w == a for w, a in on.bits(page).values())
 
 
 def test_each_objective_spends_in_its_own_way(page: AppTest, run_until: RunUntil) -> None:
     spent = [on.bits(page)]
     for objective in ("lrp-x-sensitivity", "lrp"):
-        on.choose(page, budget.OBJECTIVE_CHOICE, objective)
+        on.choose(page, budget.OBJECTIVE.widget, objective)
         run_until(page, lambda name=objective: on.spent_by(page) == name)
         spent.append(on.bits(page))
     assert all(a != b for a, b in combinations(spent, 2))
 
 
 def test_a_view_is_in_its_address_and_comes_back_from_it(page: AppTest, open_budget: Open) -> None:
-    on.choose(page, budget.OBJECTIVE_CHOICE, "lrp")
-    on.choose(page, budget.WIDTHS_CHOICE, [2, 4, 8])
-    page.toggle(key=budget.APART_CHOICE).set_value(True).run()
+    on.choose(page, budget.OBJECTIVE.widget, "lrp")
+    on.choose(page, budget.WIDTHS.widget, [2, 4, 8])
+    page.toggle(key=budget.TIED.widget).set_value(True).run()
     on.move(page, 70)
-    on.choose(page, budget.UNIT_CHOICE, budget.BITOPS)
-    on.choose(page, budget.UNIT_CHOICE, budget.AVERAGE)
+    on.choose(page, budget.UNIT.widget, budget.BITOPS)
+    on.choose(page, budget.UNIT.widget, budget.AVERAGE)
     link = {
         name: value if isinstance(value, str) else value[0]
         for name, value in page.query_params.items()
@@ -341,7 +341,7 @@ def drawn(app: AppTest) -> dict[str, Any]:
 
 def test_the_slider_in_the_browser_gets_every_budget_once(page: AppTest) -> None:
     plain = on.bits(page)
-    page.toggle(key=budget.PLAIN).set_value(False).run()
+    page.toggle(key=budget.PLAIN.key).set_value(False).run()
     assert not page.exception
     told = drawn(page)
     table = told["table"]
@@ -354,7 +354,7 @@ def test_the_slider_in_the_browser_gets_every_budget_once(page: AppTest) -> None
     page.run()
     assert drawn(page)["row"] == 80
     assert drawn(page)["table"]["id"] == table["id"]  # the browser keeps the table it has
-    page.toggle(key=budget.PLAIN).set_value(True).run()
+    page.toggle(key=budget.PLAIN.key).set_value(True).run()
     assert not page.exception
     assert page.select_slider(key=budget.PLAIN_BUDGET).value == 80
 

@@ -63,10 +63,10 @@ def test_a_sweep_fills_the_history_and_the_table_and_predicts(
     right = history.listed()[0].counts.plain
     assert on.figures(page)["float"]["Accuracy (top-1)"] == f"{right}.0 % (measured)"
 
-    page.toggle(key=budget.AUTO).set_value(True).run()
+    page.toggle(key=budget.AUTO.key).set_value(True).run()
     on.move(page, 2)  # 2.1 bits
     run_until(page, lambda: "in all" in on.said(page))
-    page.toggle(key=budget.AUTO).set_value(False).run()
+    page.toggle(key=budget.AUTO.key).set_value(False).run()
     predicted = []
     for row in (0, 40, 120):
         on.move(page, row)
@@ -111,7 +111,7 @@ def test_a_sweep_makes_way_for_the_slider_and_goes_on(
     run_until(
         page, lambda: page.progress and history.listed() and history.listed()[0].counts.images
     )
-    page.toggle(key=budget.AUTO).set_value(True).run()
+    page.toggle(key=budget.AUTO.key).set_value(True).run()
     on.move(page, 50)
     assert "The sweep makes way for the slider" in on.said(page)
     gate.opened.set()
@@ -127,7 +127,7 @@ def test_a_sweep_goes_on_when_the_evaluation_is_stopped_by_hand(
     gate = on.Gate(monkeypatch)
     sweep(page, ["uniform"], [8])
     run_until(page, lambda: seen(history))
-    page.toggle(key=budget.AUTO).set_value(True).run()
+    page.toggle(key=budget.AUTO.key).set_value(True).run()
     on.move(page, 50)
     run_until(page, lambda: "so far" in on.said(page))
     on.press(page, "Stop")
@@ -268,7 +268,7 @@ def test_a_run_that_was_handed_over_locks_its_layers(open_budget: Open) -> None:
     recipe = made.recipe(6)
 
     def hand_over(app: AppTest) -> None:
-        app.session_state[run_state._HANDED] = recipe
+        app.session_state[run_state.HANDED.key] = recipe
 
     app = open_budget(hand_over)
     assert set(on.bits(app).values()) == {(6, 6)}
@@ -279,7 +279,7 @@ def test_a_run_that_was_handed_over_locks_its_layers(open_budget: Open) -> None:
 
 def test_a_run_of_another_model_is_not_taken_over(open_budget: Open) -> None:
     def hand_over(app: AppTest) -> None:
-        app.session_state[run_state._HANDED] = made.recipe(6, model_key="digits-swin-of-old")
+        app.session_state[run_state.HANDED.key] = made.recipe(6, model_key="digits-swin-of-old")
 
     assert len(set(on.bits(open_budget(hand_over)).values())) > 3
 

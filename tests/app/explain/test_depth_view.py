@@ -65,9 +65,9 @@ def test_maps_of_attention_are_not_offered(open_page: Open) -> None:
 def test_the_block_of_the_chosen_layer_is_marked(open_page: Open) -> None:
     app = open_page(model="digits-swin", layer="layers.1.blocks.1.mlp.fc1", **VIEW)
     assert strip(app)["chosen"] == "layers.1.blocks.1"
-    app.selectbox(key=selection.LAYER_CHOICE).set_value("patch_embed.proj").run()
+    app.selectbox(key=selection.LAYER.widget).set_value("patch_embed.proj").run()
     assert strip(app)["chosen"] == "pixels"
-    app.selectbox(key=selection.LAYER_CHOICE).set_value("head.fc").run()
+    app.selectbox(key=selection.LAYER.widget).set_value("head.fc").run()
     assert strip(app)["chosen"] == ""
 
 
@@ -101,8 +101,8 @@ def test_heads_are_shown_in_the_image_and_as_attention(open_page: Open, model: s
     assert sum(caption.startswith("head ") for caption in captions(app)) == heads
     group(app, selection.HEADS).set_value("As attention").run()
     assert sum(caption.startswith("head ") for caption in captions(app)) == heads
-    app.selectbox(key=selection.LAYER_CHOICE).set_value(f"{block}.attn.matmul1").run()
+    app.selectbox(key=selection.LAYER.widget).set_value(f"{block}.attn.matmul1").run()
     assert not app.exception
     assert group(app, selection.HEADS).options == ["In the image"]  # it has no attention of its own
-    app.selectbox(key=selection.LAYER_CHOICE).set_value(f"{block}.mlp.fc1").run()
+    app.selectbox(key=selection.LAYER.widget).set_value(f"{block}.mlp.fc1").run()
     assert not any(caption.startswith("head ") for caption in captions(app))

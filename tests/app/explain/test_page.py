@@ -61,7 +61,7 @@ def test_each_bundled_model_is_explained(open_page: Open, model: str) -> None:
     app = open_page(model=model)
     assert errors(app) == []
     assert app.selectbox(key=selection.MODEL).value == model
-    offered = [int(o.split(":")[0]) for o in app.radio(key=selection.TARGET_CHOICE).options]
+    offered = [int(o.split(":")[0]) for o in app.radio(key=selection.TARGET.widget).options]
     loaded, drawn = load_model(model), digits.pair("validation", EXAMPLE_PAIR)
     top = loaded.model(loaded.transform()(drawn.image)[None]).topk(5).indices[0].tolist()
     assert offered[:5] == top
@@ -73,7 +73,7 @@ def test_each_bundled_model_is_explained(open_page: Open, model: str) -> None:
 def test_every_control_of_the_map_can_be_moved(open_page: Open) -> None:
     app = open_page(model=BUNDLED[-1])
     app.toggle(key=selection.SMOOTH).set_value(False).run()
-    for key in (selection.DEPTH_CHOICE, selection.COMPARE, selection.RULES):
+    for key in (selection.DEPTH.widget, selection.RIVAL.widget, selection.RULES):
         for index in range(len(app.selectbox(key=key).options)):
             app.selectbox(key=key).select_index(index).run()
             assert not app.exception
@@ -86,8 +86,8 @@ def test_every_control_of_the_map_can_be_moved(open_page: Open) -> None:
 
 def test_every_layer_can_be_looked_into(open_page: Open) -> None:
     app = open_page(model=BUNDLED[-1], view="Through depth")
-    for layer in app.selectbox(key=selection.LAYER_CHOICE).options:
-        app.selectbox(key=selection.LAYER_CHOICE).set_value(layer).run()
+    for layer in app.selectbox(key=selection.LAYER.widget).options:
+        app.selectbox(key=selection.LAYER.widget).set_value(layer).run()
         assert not app.exception
         assert errors(app) == []
         assert app.query_params["layer"] == layer
@@ -98,7 +98,7 @@ def test_maps_of_attention_are_for_models_that_attend_to_all(open_page: Open) ->
     app = open_page(model="digits-vit", rules="Transformer attribution")
     assert windowed == ["AttnLRP", "AttnLRP, gamma", "LRP-QViT"]
     assert app.selectbox(key=selection.RULES).value == "transformer-attribution"
-    assert "depth_choice" not in app.session_state  # attention has no depth
+    assert selection.DEPTH.widget not in app.session_state  # attention has no depth
     assert errors(app) == []
     app.selectbox(key=selection.MODEL).set_value("digits-swin").run()
     assert app.selectbox(key=selection.RULES).value == "attn-lrp"
@@ -142,11 +142,11 @@ def test_another_target_needs_no_other_forward_pass(
     monkeypatch.setattr(explanations, "Trace", counted)
     app = open_page(model="digits-swin", image="image-77")
     first = len(runs)
-    for option in app.radio(key=selection.TARGET_CHOICE).options[1:]:
+    for option in app.radio(key=selection.TARGET.widget).options[1:]:
         target = int(option.split(":")[0])
-        app.radio(key=selection.TARGET_CHOICE).set_value(target).run()
+        app.radio(key=selection.TARGET.widget).set_value(target).run()
         assert app.query_params["class"] == str(target)
-        rival = app.selectbox(key=selection.COMPARE).value
+        rival = app.selectbox(key=selection.RIVAL.widget).value
         assert f"**{target}** rather than **{rival}**" in captions_of_images(app)
     assert first == 1
     assert len(runs) == first
@@ -167,26 +167,26 @@ def test_a_model_without_rules_is_said_to_be_the_models_fault(
 def test_a_link_opens_the_same_view(open_page: Open) -> None:
     asked = {"model": "digits-swin", "image": "pair-3", "class": "8", "against": "1"}
     app = open_page(**asked, depth="pixels", show="For only", divide="Class | class")
-    assert app.radio(key=selection.TARGET_CHOICE).value == 8
-    assert app.selectbox(key=selection.COMPARE).value == 1
-    assert app.selectbox(key=selection.DEPTH_CHOICE).value == "pixels"
+    assert app.radio(key=selection.TARGET.widget).value == 8
+    assert app.selectbox(key=selection.RIVAL.widget).value == 1
+    assert app.selectbox(key=selection.DEPTH.widget).value == "pixels"
     assert group(app, selection.SOURCE).value == "Two digits"
     assert [group(app, key).value for key in (selection.SHOWN, selection.DIVIDE)] == [
         "For only",
         "Class | class",
     ]
     app = open_page(**asked, view="Through depth", layer="head.fc", rules="LRP-QViT")
-    assert app.selectbox(key=selection.LAYER_CHOICE).value == "head.fc"
+    assert app.selectbox(key=selection.LAYER.widget).value == "head.fc"
     assert app.selectbox(key=selection.RULES).value == "lrp-qvit"
 
 
 def test_the_chosen_layer_is_chosen_on_every_page(open_page: Open) -> None:
     app = open_page(model="digits-swin", view="Through depth")
-    app.selectbox(key=selection.LAYER_CHOICE).set_value("layers.1.blocks.0.mlp.fc2").run()
+    app.selectbox(key=selection.LAYER.widget).set_value("layers.1.blocks.0.mlp.fc2").run()
     app.switch_page("app/views/budget.py").run()
     assert app.query_params["layer"] == "layers.1.blocks.0.mlp.fc2"
     app.switch_page("app/views/explain.py").run()
-    assert app.selectbox(key=selection.LAYER_CHOICE).value == "layers.1.blocks.0.mlp.fc2"
+    assert app.selectbox(key=selection.LAYER.widget).value == "layers.1.blocks.0.mlp.fc2"
 
 
 def test_what_takes_long_shows_progress_and_can_be_cancelled(
@@ -224,7 +224,7 @@ def test_a_broken_link_still_opens(open_page: Open, nonsense: dict[str, str]) ->
     app = open_page(**nonsense)
     assert len(errors(app)) == 1
     assert "choose one above" in errors(app)[0]
-    assert app.radio(key=selection.TARGET_CHOICE).options
+    assert app.radio(key=selection.TARGET.widget).options
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_an_upload_of_any_kind_is_explained(open_page: Open, name: str, data: by
     assert not app.exception
     assert errors(app) == []
     assert app.query_params["image"].startswith("upload-")
-    assert app.radio(key=selection.TARGET_CHOICE).options
+    assert app.radio(key=selection.TARGET.widget).options
 
 
 @pytest.mark.parametrize(
@@ -264,13 +264,13 @@ def test_a_bad_upload_is_refused_in_words_and_nothing_is_lost(
         monkeypatch.setattr("assets.pictures.uploads.MAX_PIXELS", 0)
         complaint = "million pixels"
     app = open_page(model="digits-swin", image="pair-2")
-    before = list(app.radio(key=selection.TARGET_CHOICE).options)
+    before = list(app.radio(key=selection.TARGET.widget).options)
     group(app, selection.SOURCE).set_value("Your own").run()
     app.file_uploader(key=selection.UPLOAD).upload(name, data).run()
     assert not app.exception
     assert len(errors(app)) == 1
     assert complaint in errors(app)[0]
-    assert list(app.radio(key=selection.TARGET_CHOICE).options) == before
+    assert list(app.radio(key=selection.TARGET.widget).options) == before
 
 
 def test_own_model_that_cannot_be_had_keeps_the_former(open_page: Open) -> None:
@@ -280,7 +280,7 @@ def test_own_model_that_cannot_be_had_keeps_the_former(open_page: Open) -> None:
     assert not app.exception
     assert "vit_tiny_patch16_224" in errors(app)[0]
     assert app.selectbox(key=selection.MODEL).value == "digits-swin"
-    assert app.radio(key=selection.TARGET_CHOICE).options
+    assert app.radio(key=selection.TARGET.widget).options
 
 
 def test_own_folder_that_does_not_fit_keeps_the_former(

@@ -8,12 +8,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.state import quantizer, selection
+from app.state.entry import Entry
 from quant.calibration.presets import PRESETS
 
 Open = Callable[..., AppTest]
 RunUntil = Callable[[AppTest, Callable[[], object]], None]
 LAYER = "layers.1.blocks.0.mlp.fc1"
 QUICK = {"model": "digits-swin", "preset": "repq-vit", "layer": LAYER}
+NOTHING: Entry[None] = Entry("_current", None, clean=lambda selected: None)
 
 
 def said(app: AppTest) -> str:
@@ -28,7 +30,7 @@ def layers(open_page: Open, run_until: RunUntil) -> AppTest:
 
 
 def choose_layer(app: AppTest, name: str, run_until: RunUntil) -> None:
-    app.selectbox(key=selection.LAYER_CHOICE).set_value(name).run()
+    app.selectbox(key=selection.LAYER.widget).set_value(name).run()
     run_until(app, lambda: f"layer={name}" and "goes to other tokens" in said(app))
 
 
@@ -37,7 +39,7 @@ def errors(app: AppTest) -> list[str]:
 
 
 def test_it_opens_at_the_layer_chosen_elsewhere(layers: AppTest) -> None:
-    assert layers.selectbox(key=selection.LAYER_CHOICE).value == LAYER
+    assert layers.selectbox(key=selection.LAYER.widget).value == LAYER
     assert "its output has an SQNR of" in said(layers)
     assert "Input" in said(layers)
     assert "16 levels" in said(layers)
@@ -46,7 +48,7 @@ def test_it_opens_at_the_layer_chosen_elsewhere(layers: AppTest) -> None:
 
 def test_another_width_has_another_error(layers: AppTest, run_until: RunUntil) -> None:
     before = said(layers)
-    layers.selectbox(key=quantizer.WEIGHT_CHOICE).set_value(8).run()
+    layers.selectbox(key=quantizer.WEIGHT.widget).set_value(8).run()
     run_until(layers, lambda: "At 8 bits by 4" in said(layers))
     assert before != said(layers)
     assert layers.query_params["w"] == "8"
@@ -79,7 +81,7 @@ def test_only_what_follows_a_layernorm_has_thresholds(layers: AppTest, run_until
 def test_an_attention_product_has_two_activations(layers: AppTest, run_until: RunUntil) -> None:
     choose_layer(layers, "layers.1.blocks.0.attn.matmul2", run_until)
     run_until(layers, lambda: "Attention probabilities" in said(layers))
-    assert layers.selectbox(key=quantizer.WEIGHT_CHOICE).disabled
+    assert layers.selectbox(key=quantizer.WEIGHT.widget).disabled
     assert "Values" in said(layers)
 
 
@@ -124,11 +126,11 @@ def test_the_sweep_can_be_cancelled_and_started_again(open_page: Open, run_until
 
 
 def test_the_lesson_needs_no_model(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.state.selection.current", lambda: None)
+    monkeypatch.setattr(selection, "CURRENT", NOTHING)
     app = open_page("layers", layers="Lesson")
     assert "8 levels stand" in said(app)
     app.session_state["_lesson_bits"] = 2
-    app.session_state["_lesson_clip"] = 0.5
+    app.session_state["_lesson_clip"] = 50
     app.run()
     assert "4 levels stand" in said(app)
     assert "are clipped" in said(app)
@@ -138,7 +140,7 @@ def test_the_lesson_needs_no_model(open_page: Open, monkeypatch: pytest.MonkeyPa
 def test_without_a_model_or_images_it_says_so(
     open_page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.state.selection.current", lambda: None)
+    monkeypatch.setattr(selection, "CURRENT", NOTHING)
     app = open_page("layers")
     assert "Choose a model" in app.info[0].value
 
@@ -161,7 +163,7 @@ def test_presets_are_offered_with_their_sentences(
 ) -> None:
     app = open_page(page, model="digits-swin", preset="lrp-qvit", by="lrp")
     run_until(app, lambda: not app.progress)
-    box = app.selectbox(key=quantizer.PRESET_CHOICE)
+    box = app.selectbox(key=quantizer.PRESET.widget)
     assert list(box.options) == list(PRESETS)
     assert box.value == "lrp-qvit"
     assert all(preset.says in box.help for preset in PRESETS.values())

@@ -63,7 +63,7 @@ def press(app: AppTest, label: str) -> None:
 
 
 def choose(app: AppTest, run: Run) -> None:
-    app.session_state[run_state._RUN] = str(run.id)
+    app.session_state[run_state.RUN.key] = str(run.id)
     app.run()
     assert not app.exception
 
@@ -219,7 +219,7 @@ def test_changed_images_are_filtered_by_who_is_right_and_chosen(
     assert [item["identifier"] for item in strips(app)] == ["20"]
     group.set_value("all").run()
     key = (three[1].id, False, three[2].id)
-    app.session_state[run_state._IMAGE] = (key, 7)
+    app.session_state[run_state.CHANGED.key] = (key, 7)
     app.run()
     run_until(app, lambda: sides(app))
     assert f"The class of this picture is {made.labels()[7]}" in texts(app)
