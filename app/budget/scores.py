@@ -7,6 +7,7 @@ import streamlit as st
 from app.look import altair_charts, units
 from app.look.appearance import dark
 from app.parts import job_panel
+from app.parts.choice import one_of
 from app.parts.layer_picker import pick_in_chart
 from app.state import selection
 from app.state.selection import Selected
@@ -30,13 +31,12 @@ COUNTS = (8, 16, 32, 64, 128, 256)
 def settings(draw: Draw) -> Scoring:
     """Let the user choose the rules, the statistic and how many images to score on."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        rules = st.segmented_control(
+        rules = one_of(
             "Relevance rules",
             list(RULES),
-            default=next(iter(RULES)),
-            required=True,
-            key=selection.SCORE_RULES,
-            bind="query-params",
+            selection.SCORE_RULES,
+            linked=True,
+            titled=True,
             help="By which rules the layers' relevance is propagated.",
         )
         statistic = st.selectbox(
@@ -55,7 +55,7 @@ def settings(draw: Draw) -> Scoring:
         "In a folder of few images, measure fewer to score more."
     )
     images = draw.scorable.subset(range(count))
-    return Scoring(images, RULES[rules or next(iter(RULES))], statistic or STATISTICS[0])
+    return Scoring(images, RULES[rules], statistic)
 
 
 def _count(scorable: int) -> int:

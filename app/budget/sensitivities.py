@@ -7,6 +7,7 @@ import streamlit as st
 
 from app.look import altair_charts
 from app.look.appearance import dark
+from app.parts.choice import one_of
 from app.parts.numbers import as_numbers, csv_button
 from app.state import budget
 from app.state.selection import Selected
@@ -16,16 +17,15 @@ from quant.analysis.sensitivity import Sensitivity
 
 def show(selected: Selected, found: Sensitivity) -> None:
     """Show every layer's sensitivity at one width, and all widths as a table."""
-    width = st.segmented_control(
+    width = one_of(
         "At",
         found.widths,
+        budget.SENSED_WIDTH,
         default=4,
-        required=True,
+        titled=True,
         format_func=lambda width: f"{width} bit",
-        key=budget.SENSED_WIDTH,
-        persist_state="session",
     )
-    rows = table(found, width or 4)
+    rows = table(found, width)
     most = rows.loc[rows["weights"].add(rows["activations"]).idxmax(), "layer"]
     total = float(rows["weights"].sum() + rows["activations"].sum())
     st.caption(

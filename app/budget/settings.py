@@ -10,6 +10,7 @@ import streamlit as st
 from app.budget import live, locks, scores
 from app.look import units
 from app.parts import job_panel, preset_picker
+from app.parts.choice import one_of
 from app.state import budget, selection
 from app.state import quantizer as quantizer_state
 from app.state.entry import Entry
@@ -117,18 +118,16 @@ def _limit(label: str, key: str) -> None:
 
 
 def _how() -> str:
-    found = st.segmented_control(
+    return one_of(
         "Sensitivities",
         HOW,
+        budget.HOW_CHOICE,
         default=ESTIMATED,
-        required=True,
+        titled=True,
         format_func=WORDS.__getitem__,
-        key=budget.HOW_CHOICE,
-        persist_state="session",
         help="Estimated from one pass and its gradients: seconds. Measured with one layer "
         "quantized at a time: minutes.",
     )
-    return found or ESTIMATED
 
 
 def _measuring(selected: Selected) -> Draw:

@@ -10,6 +10,7 @@ from app.budget.slider import Shown
 from app.look import charts
 from app.look.appearance import dark
 from app.look.charts import CHART_CONFIG
+from app.parts.choice import one_of
 from app.state import budget
 from app.work import models
 
@@ -27,30 +28,13 @@ def show(shown: Shown) -> None:
     views = {BOUGHT: _bought, BY: _spent_by, LAYERS: allocation_files.show}
     if shown.measuring is not None:
         views = {TRADE_OFF: trade_off.show, **views}
-    chosen = st.segmented_control(
-        "View",
-        list(views),
-        default=next(iter(views)),
-        required=True,
-        key=budget.BELOW,
-        label_visibility="collapsed",
-        persist_state="session",
-    )
-    views[chosen or next(iter(views))](shown)
+    views[one_of("View", list(views), budget.BELOW)](shown)
 
 
 def _bought(shown: Shown) -> None:
     """Show in which order layers gained bits along the path, and what each step cost and gave."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        side = st.segmented_control(
-            "Bits of",
-            list(SIDES),
-            default="Weights",
-            required=True,
-            key=budget.BOUGHT,
-            label_visibility="collapsed",
-            persist_state="session",
-        )
+        side = SIDES[one_of("Bits of", list(SIDES), budget.BOUGHT)]
         st.caption(
             "Each line is a layer, from the lowest budget to the highest. Where its colour changes "
             "it was bought another bit; bits never fall as the budget grows. The upright line is "
@@ -58,9 +42,7 @@ def _bought(shown: Shown) -> None:
         )
     layers = models.layers_of(shown.selected.loaded)
     labels = {layer.name: charts.short_block(layer.block) for layer in layers}
-    figure = budget_charts.path(
-        shown.axis, shown.plan, labels, SIDES[side or "Weights"], shown.row, dark()
-    )
+    figure = budget_charts.path(shown.axis, shown.plan, labels, side, shown.row, dark())
     st.plotly_chart(figure, config=CHART_CONFIG, alt="bits of every layer along the budget")
     purchases = table.bought(layers, shown.plan, shown.spending.losses)
     reached = [p for p in purchases if p.row <= shown.row]

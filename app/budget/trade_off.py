@@ -11,6 +11,7 @@ from app.budget.charts import Point
 from app.budget.slider import Shown
 from app.look import charts, units
 from app.look.appearance import dark
+from app.parts.choice import one_of
 from app.parts.numbers import as_numbers
 from app.state import budget, selection
 from app.work import history, models
@@ -23,7 +24,8 @@ def show(shown: Shown) -> None:
     assert shown.measuring is not None
     points = [_point(shown, run) for run in shown.measuring.done() if run.counts.images]
     with st.container(horizontal=True, vertical_alignment="center"):
-        axis = _axis()
+        name = one_of("Cost", list(budget_charts.AXES), budget.AXIS, default="Model size")
+        axis = budget_charts.AXES[name]
         st.caption(_said(shown, points))
     if not points:
         sweep.show(shown)
@@ -39,19 +41,6 @@ def show(shown: Shown) -> None:
     )
     sweep.show(shown)
     as_numbers({"accuracy and cost": table(points)})
-
-
-def _axis() -> str:
-    chosen = st.segmented_control(
-        "Cost",
-        list(budget_charts.AXES),
-        default="Model size",
-        required=True,
-        key=budget.AXIS,
-        label_visibility="collapsed",
-        persist_state="session",
-    )
-    return budget_charts.AXES[chosen or "Model size"]
 
 
 def _said(shown: Shown, points: list[Point]) -> str:

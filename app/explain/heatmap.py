@@ -13,6 +13,7 @@ from app.components.divider import Side
 from app.explain import downloads
 from app.explain.question import Question
 from app.look import heatmaps, units
+from app.parts.choice import one_of
 from app.parts.map_look import Look, divided, ground, look_controls, scale, side
 from app.parts.numbers import as_numbers
 from app.state import selection
@@ -41,7 +42,7 @@ def show(asked: Question, chosen: int, rival: int, place: str) -> None:
     """Show the maps of two classes. Reruns alone when their look changes."""
     maps = Maps(chosen, rival, asked.heatmap(chosen, place), asked.heatmap(rival, place))
     with st.container(horizontal=True, vertical_alignment="center"):
-        sides = _sides()
+        sides = one_of("Divide", [PICTURE, CLASSES], selection.DIVIDE, linked=True)
         look = look_controls()
     left, right = st.columns([1.2, 1], gap="medium")
     with left:
@@ -52,18 +53,6 @@ def show(asked: Question, chosen: int, rival: int, place: str) -> None:
         st.caption(units.unbroken(_sentence(asked, maps)))
         downloads.show(asked, chosen, place, lambda: drawn(asked, maps, look))
     _numbers(asked, maps)
-
-
-def _sides() -> str:
-    return st.segmented_control(
-        "Divide",
-        [PICTURE, CLASSES],
-        default=PICTURE,
-        required=True,
-        key=selection.DIVIDE,
-        bind="query-params",
-        label_visibility="collapsed",
-    )
 
 
 def _divided(asked: Question, maps: Maps, look: Look, sides: str) -> None:

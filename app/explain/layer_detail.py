@@ -10,6 +10,7 @@ from app.explain import charts as relevance_charts
 from app.explain.question import Question
 from app.look import charts, heatmaps, units
 from app.look.appearance import dark
+from app.parts.choice import one_of
 from app.parts.layer_picker import pick
 from app.parts.numbers import as_numbers, csv_button
 from app.state import selection
@@ -113,14 +114,7 @@ def _way(seen: heatmaps.LayerDetail) -> str:
     """Let the user choose how heads are shown, and say what is seen."""
     ways = [w for w, maps in ((IMAGE, seen.heads), (MATRIX, seen.attention)) if maps]
     selection.offer(selection.HEADS, ways)
-    shown = st.segmented_control(
-        "Head by head",
-        ways,
-        default=ways[0],
-        required=True,
-        key=selection.HEADS,
-        bind="query-params",
-    )
+    shown = one_of("Head by head", ways, selection.HEADS, linked=True, titled=True)
     st.caption(
         "A row is the token that looks, a column the token looked at; one square-root scale for "
         "all heads."
@@ -128,7 +122,7 @@ def _way(seen: heatmaps.LayerDetail) -> str:
         else "Where the relevance of each head lies that it hands to its keys or values; one scale "
         "for all heads, so that weak ones are pale. The number is the sum."
     )
-    return shown or ways[0]
+    return shown
 
 
 def _signed(value: float) -> str:

@@ -11,6 +11,7 @@ from app.look import units
 from app.look.appearance import dark
 from app.look.charts import CHART_CONFIG
 from app.parts import job_panel
+from app.parts.choice import one_of
 from app.parts.layer_picker import pick_in_chart
 from app.parts.numbers import as_numbers, csv_button
 from app.state import quantizer, selection
@@ -90,15 +91,7 @@ def model(layers: tuple[Layer, ...], calibrating: Calibrating) -> None:
     found = obtain(calibrating)
     if found is None:
         return
-    label = st.segmented_control(
-        "Quantized",
-        list(KINDS),
-        default="Both",
-        required=True,
-        key=quantizer.STRIP_KIND,
-        persist_state="session",
-    )
-    kind = KINDS[label or "Both"]
+    kind = KINDS[one_of("Quantized", list(KINDS), quantizer.STRIP_KIND, titled=True)]
     st.caption(weakest(found, kind))
     table = width_strip.strip_table(layers, found, kind, selection.LAYER.get())
     st.vega_lite_chart(

@@ -9,6 +9,7 @@ from app.components.live_slider import live_slider
 from app.lesson import charts, levels
 from app.lesson.levels import Lesson
 from app.look.appearance import dark
+from app.parts.choice import one_of
 from app.parts.numbers import as_numbers
 from app.state import quantizer
 
@@ -29,14 +30,7 @@ def show() -> None:
 def _lesson() -> None:
     left, middle, right = st.columns([1.5, 1, 1], gap="medium", vertical_alignment="center")
     with left:
-        chosen = st.segmented_control(
-            "Numbers",
-            list(levels.WEIGHTS),
-            default=next(iter(levels.WEIGHTS)),
-            required=True,
-            key=quantizer.LESSON_WEIGHTS,
-            persist_state="session",
-        )
+        name = one_of("Numbers", list(levels.WEIGHTS), quantizer.LESSON_WEIGHTS, titled=True)
     bits, covered = quantizer.LESSON_BITS, quantizer.LESSON_RANGE
     with middle:
         live_slider("Bits", 2, 8, bits.get(), 1, bits.widget, bits.set, digits=0)
@@ -44,8 +38,7 @@ def _lesson() -> None:
         live_slider(
             "Range covered", 10, 100, covered.get(), 2, covered.widget, covered.set, " %", 0
         )
-    numbers = levels.WEIGHTS[chosen or next(iter(levels.WEIGHTS))]
-    _drawn(numbers, int(bits.get()), covered.get() / 100)
+    _drawn(levels.WEIGHTS[name], int(bits.get()), covered.get() / 100)
 
 
 def _drawn(numbers: tuple[float, ...], bits: int, share: float) -> None:

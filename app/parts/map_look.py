@@ -10,6 +10,7 @@ from PIL.Image import Image
 
 from app.components.divider import Side, divider
 from app.look import heatmaps, pictures
+from app.parts.choice import one_of
 from app.state import selection
 from app.work.explanations import Prepared
 from lrp.maps.pictures import enlarge, legend, veil
@@ -28,15 +29,7 @@ class Look:
 
 def look_controls() -> Look:
     """Let the user choose how maps are drawn; the opacity is chosen under the divider."""
-    shown = st.segmented_control(
-        "Show what speaks",
-        [SIGNED, SUPPORTING],
-        default=SIGNED,
-        required=True,
-        key=selection.SHOWN,
-        bind="query-params",
-        label_visibility="collapsed",
-    )
+    shown = one_of("Show what speaks", [SIGNED, SUPPORTING], selection.SHOWN, linked=True)
     smooth = st.toggle(
         "Smooth",
         value=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app.look import units
+from app.parts.choice import one_of
 from app.state import selection
 from app.state.selection import ModelChoice, Selected
 from app.work import models
@@ -51,15 +52,8 @@ def _device() -> str:
     devices = models.devices()
     if len(devices) == 1:
         return devices[0]
-    return st.segmented_control(
-        "Device",
-        devices,
-        default=devices[0],
-        required=True,
-        key=selection.DEVICE,
-        persist_state="session",
-        help="Where models run. The first is the fastest.",
-    )
+    help = "Where models run. The first is the fastest."
+    return one_of("Device", devices, selection.DEVICE, titled=True, help=help)
 
 
 def _facts(selected: Selected | None) -> None:

@@ -7,6 +7,7 @@ from PIL import Image
 
 from app.components.thumbnails import Thumbnail, thumbnails
 from app.look import pictures, units
+from app.parts.choice import one_of
 from app.runs.pair import NEITHER, ONLY_ONE, ONLY_OTHER, Comparison, kind
 from app.state import runs, selection
 from app.state.selection import Selected
@@ -58,16 +59,12 @@ def _kinds(found: Comparison) -> str:
     counts = {ALL: len(kinds)} | {k: kinds.count(k) for k in (ONLY_ONE, ONLY_OTHER, NEITHER)}
     options = [k for k, count in counts.items() if count]
     selection.offer(runs.CHANGES, options)
-    chosen = st.segmented_control(
+    return one_of(
         "Who is right",
         options,
-        default=ALL,
-        required=True,
-        key=runs.CHANGES,
+        runs.CHANGES,
         format_func=lambda k: f"{k} ({units.count(counts[k])})",
-        label_visibility="collapsed",
     )
-    return chosen or ALL
 
 
 def _chosen(found: Comparison, part: list[Change]) -> Change:

@@ -7,6 +7,7 @@ import streamlit as st
 
 from app.look import units
 from app.look.appearance import dark
+from app.parts.choice import one_of
 from app.parts.figure import figure
 from app.parts.numbers import as_numbers
 from app.runs import charts
@@ -70,16 +71,7 @@ def bits(found: Comparison, layers: tuple[Layer, ...]) -> None:
     """Show the bits of both by layer."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("Bits of each layer")
-        of = st.segmented_control(
-            "Bits of",
-            [WEIGHTS, ACTIVATIONS],
-            default=WEIGHTS,
-            required=True,
-            key=runs.BITS_OF,
-            label_visibility="collapsed",
-            persist_state="session",
-        )
-    of = of or WEIGHTS
+        of = one_of("Bits of", [WEIGHTS, ACTIVATIONS], runs.BITS_OF)
     one, other = (side.allocation for side in found.sides)
     said = spent_differently(one, other, of)
     st.caption(said)

@@ -9,6 +9,7 @@ import streamlit as st
 import torch
 
 from app.look import units
+from app.parts.choice import one_of
 from app.parts.job_panel import result
 from app.parts.map_look import Look, divided, look_controls, scale, side
 from app.runs.pair import Comparison, Contender
@@ -60,16 +61,13 @@ def _target(change: Change, names: tuple[str, ...]) -> int:
     if change.label not in said.values():
         said[TRUE] = change.label
     selection.offer(runs.EXPLAINED, said)
-    chosen = st.segmented_control(
+    whose = one_of(
         "Explain",
         list(said),
-        default=THEIRS,
-        required=True,
-        key=runs.EXPLAINED,
+        runs.EXPLAINED,
         format_func=lambda whose: f"{names[said[whose]]} ({whose})",
-        label_visibility="collapsed",
     )
-    return said[chosen or THEIRS]
+    return said[whose]
 
 
 def _explained(

@@ -6,6 +6,7 @@ import streamlit as st
 
 from app.explain import controls, depth, heatmap, layer_detail, methods, question
 from app.parts import gallery
+from app.parts.choice import one_of
 from app.parts.gallery import Chosen
 from app.state import selection
 from app.state.selection import DEPTH_VIEW, MAP_VIEW, METHODS_VIEW, Selected
@@ -23,25 +24,14 @@ def main() -> None:
     if chosen is None:
         st.info("Upload or paste a picture to see what the model makes of it.")
         return
-    view = _view()
+    views = [MAP_VIEW, METHODS_VIEW, DEPTH_VIEW]
+    view = one_of("View", views, selection.VIEW, linked=True)
     try:
         explain(selected, chosen, view)
     except UnsupportedOperation as error:
         st.error(f"This model cannot be explained: {error}. Use a ViT, DeiT or Swin of timm.")
     except ValueError as error:
         st.error(f"This picture cannot be explained: {error}.")
-
-
-def _view() -> str:
-    return st.segmented_control(
-        "View",
-        [MAP_VIEW, METHODS_VIEW, DEPTH_VIEW],
-        default=MAP_VIEW,
-        required=True,
-        key=selection.VIEW,
-        bind="query-params",
-        label_visibility="collapsed",
-    )
 
 
 def explain(selected: Selected, chosen: Chosen, view: str) -> None:

@@ -7,6 +7,7 @@ import streamlit as st
 from app.layers import attention, clipping, controls, spread, widths
 from app.lesson import panel
 from app.parts import preset_picker
+from app.parts.choice import one_of
 from app.parts.job_panel import result
 from app.state import quantizer as quantizer_state
 from app.state import selection
@@ -19,7 +20,8 @@ from lrp.engine.interpreter import UnsupportedOperation
 
 def main() -> None:
     st.header("What does quantization do to a layer?")
-    view = _view()
+    views = [ONE_VIEW, ALL_VIEW, LESSON_VIEW]
+    view = one_of("View", views, quantizer_state.VIEW, linked=True)
     selected = selection.CURRENT.get()
     if view == LESSON_VIEW:
         panel.show()
@@ -29,18 +31,6 @@ def main() -> None:
         st.info("Quantizers are calibrated on images: give an image folder in the sidebar.")
     else:
         _guarded(selected, view)
-
-
-def _view() -> str:
-    return st.segmented_control(
-        "View",
-        [ONE_VIEW, ALL_VIEW, LESSON_VIEW],
-        default=ONE_VIEW,
-        required=True,
-        key=quantizer_state.VIEW,
-        bind="query-params",
-        label_visibility="collapsed",
-    )
 
 
 def _guarded(selected: Selected, view: str) -> None:
