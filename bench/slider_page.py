@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from app.components.budget_slider import budget_slider
+from app.components.budget_table import Actions
 from app.look.appearance import dark
 from bench.made_up import LIVE, budget_table, keep_busy, spare_the_collector
 
@@ -21,9 +22,6 @@ budget_slider(
     LIVE.locked,
     LIVE.chosen,
     "budget",
-    on_commit=LIVE.commit,
-    on_move=lambda: None,
-    on_lock=LIVE.lock,
-    on_choose=LIVE.choose,
+    Actions(LIVE.commit, lambda: None, LIVE.lock, LIVE.choose),
     dark=dark(),
 )

@@ -9,7 +9,7 @@ import streamlit as st
 from app.budget import live
 from app.budget import table as plans
 from app.components.budget_slider import budget_slider
-from app.components.budget_table import BudgetTable
+from app.components.budget_table import Actions, BudgetTable
 from app.components.plain_budget import plain_budget_slider
 from app.look.appearance import dark
 from app.state import address, budget, selection
@@ -65,24 +65,22 @@ class Shown:
 
 def show(shown: Shown) -> None:
     """Show the slider and, under it, what measuring its budget gives."""
-    locks = selection.locks(shown.selected.loaded.key)
-    plain = budget.PLAIN.get()
-    key = budget.PLAIN_BUDGET if plain else budget.BUDGET
 
-    def committed(row: int) -> None:
+    def commit(row: int) -> None:
         budget.choose_value(shown.axis.unit, shown.axis.values[row])
         if shown.measuring is not None and budget.AUTO.get():
             live.start(shown.measuring, shown.wish(row))
 
-    def locked(name: str) -> None:
+    def change_lock(name: str) -> None:
         lock(shown, name)
         budget.RELOCKED.set(True)
 
-    draw = plain_budget_slider if plain else budget_slider
-    theme = {} if plain else {"dark": dark()}
-    layer = selection.LAYER
-    draw(shown.table, shown.row, locks.keys(), layer.get(), key, committed, live.stop, locked,
-         layer.set, **theme)  # fmt: skip
+    locks, layer = selection.locks(shown.selected.loaded.key), selection.LAYER.get()
+    actions = Actions(commit, live.stop, change_lock, selection.LAYER.set)
+    if budget.PLAIN.get():
+        plain_budget_slider(shown.table, shown.row, locks, layer, budget.PLAIN_BUDGET, actions)
+    else:
+        budget_slider(shown.table, shown.row, locks, layer, budget.BUDGET, actions, dark())
     address.show()
     if budget.RELOCKED.pop():
         st.rerun()  # other locks, another plan

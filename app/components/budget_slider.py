@@ -8,7 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.components.budget_table import BudgetTable
+from app.components.budget_table import Actions, BudgetTable
 from app.look.charts import DARK_BITS, LIGHT_BITS
 from quant.primitives.bits import MENU
 
@@ -31,64 +31,54 @@ def budget_slider(
     locks: Collection[str],
     chosen: str | None,
     key: str,
-    on_commit: Callable[[int], None],
-    on_move: Callable[[], None],
-    on_lock: Callable[[str], None],
-    on_choose: Callable[[str], None],
+    actions: Actions,
     dark: bool,
 ) -> None:
     """Show the budgets of a table at `row`, and let the user move along them.
 
     Args:
         locks: names of the layers whose bits are fixed; their bars are marked.
-        chosen: the layer whose bar is outlined.
-        on_move: hears that the slider is being moved, once a gesture and before its `on_commit`.
-        on_commit: hears the row at which the slider is let go.
-        on_lock: hears a layer's name at a click: it is to be locked, or unlocked.
-        on_choose: hears a layer's name at a click with Shift.
+        chosen: the layer whose bar is outlined; a click with Shift chooses another one.
     """
-
     _mount(
         key=key,
         data={
             "table": table.wire,
             "row": row,
-            "turn": turn_sent(_heard(key).get("row")),
+            "turn": turn_sent(_sent(key).get("row")),
             "locked": [index for index, name in enumerate(table.names) if name in locks],
             "chosen": table.names.index(chosen) if chosen in table.names else None,
             "colours": painted(DARK_BITS if dark else LIGHT_BITS),
         },
-        on_row_change=partial(_committed, key, len(table.values), on_commit, on_move),
-        on_moved_change=partial(_moved, key, on_move),
-        on_lock_change=partial(_pressed, key, "lock", table.names, on_lock),
-        on_chosen_change=partial(_pressed, key, "chosen", table.names, on_choose),
+        on_row_change=partial(_commit, key, len(table.values), actions),
+        on_moved_change=partial(_move, key, actions),
+        on_lock_change=partial(_press, key, "lock", table.names, actions.lock),
+        on_chosen_change=partial(_press, key, "chosen", table.names, actions.choose),
     )
 
 
-def _heard(key: str) -> Mapping[str, object]:
+def _sent(key: str) -> Mapping[str, object]:
     return st.session_state.get(key) or {}
 
 
-def _committed(
-    key: str, rows: int, on_commit: Callable[[int], None], on_move: Callable[[], None]
-) -> None:
-    sent = _heard(key).get("row")
+def _commit(key: str, rows: int, actions: Actions) -> None:
+    sent = _sent(key).get("row")
     row = row_sent(sent, rows)
     if row is None:
         return
-    # What a busy server gets at once, it hears in any order.
-    if turn_sent(sent) == _heard(key).get("moved"):
-        on_move()
-    on_commit(row)
+    # Several state changes in one rerun fire their callbacks in no fixed order.
+    if turn_sent(sent) == _sent(key).get("moved"):
+        actions.move()
+    actions.commit(row)
 
 
-def _moved(key: str, on_move: Callable[[], None]) -> None:
-    if turn_sent(_heard(key).get("row")) != _heard(key).get("moved"):
-        on_move()
+def _move(key: str, actions: Actions) -> None:
+    if turn_sent(_sent(key).get("row")) != _sent(key).get("moved"):
+        actions.move()
 
 
-def _pressed(key: str, event: str, names: Collection[str], on_layer: Callable[[str], None]) -> None:
-    name = _heard(key).get(event)
+def _press(key: str, event: str, names: Collection[str], on_layer: Callable[[str], None]) -> None:
+    name = _sent(key).get(event)
     if isinstance(name, str) and name in names:
         on_layer(name)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -55,6 +55,23 @@ class Plain:
     size: float
     bitops: float
     top1: float | None = None
+
+
+@dataclass(frozen=True)
+class Actions:
+    """What a slider over budgets calls.
+
+    Attributes:
+        commit: takes the row at which the slider is let go.
+        move: comes once a gesture, before its `commit`: the slider is being moved.
+        lock: takes the name of a layer that is to be locked, or unlocked.
+        choose: takes the name of a layer that is to be the chosen one.
+    """
+
+    commit: Callable[[int], None]
+    move: Callable[[], None]
+    lock: Callable[[str], None]
+    choose: Callable[[str], None]
 
 
 class Line(NamedTuple):

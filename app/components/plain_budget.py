@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import pandas as pd
 import streamlit as st
 
-from app.components.budget_table import BudgetTable
+from app.components.budget_table import Actions, BudgetTable
 
 
 def plain_budget_slider(
@@ -16,37 +16,34 @@ def plain_budget_slider(
     locks: Collection[str],
     chosen: str | None,
     key: str,
-    on_commit: Callable[[int], None],
-    on_move: Callable[[], None],
-    on_lock: Callable[[str], None],
-    on_choose: Callable[[str], None],
+    actions: Actions,
 ) -> None:
-    """Show what `budget_slider` shows, as a slider and tables; the callbacks are the same.
+    """Show what `budget_slider` shows, as a slider and tables.
 
-    `on_move` comes right before `on_commit`: this slider is heard when it is let go.
+    `move` comes right before `commit`: this slider tells Python only where it is let go.
     """
 
-    def moved() -> None:
-        on_move()
-        on_commit(st.session_state[key])
+    def commit() -> None:
+        actions.move()
+        actions.commit(st.session_state[key])
 
-    def locked() -> None:
+    def lock() -> None:
         for name in sorted(set(st.session_state[f"{key}-locks"]) ^ set(locks)):
-            on_lock(name)
+            actions.lock(name)
 
-    def picked() -> None:
-        on_choose(st.session_state[f"{key}-layer"])
+    def choose() -> None:
+        actions.choose(st.session_state[f"{key}-layer"])
 
     st.session_state[key] = row
     st.session_state[f"{key}-locks"] = [name for name in table.names if name in locks]
     st.session_state[f"{key}-layer"] = chosen if chosen in table.names else table.names[0]
     rows = range(len(table.values))
-    st.select_slider(table.label, rows, format_func=table.text, key=key, on_change=moved)
+    st.select_slider(table.label, rows, format_func=table.text, key=key, on_change=commit)
     st.dataframe(pd.DataFrame(table.figures(row)), hide_index=True, alt="what the budget buys")
     st.caption(f"Latest bought: {table.steps[row]}")
     st.dataframe(_bits(table, row), hide_index=True, alt="bits of each layer")
-    st.multiselect("Locked layers", table.names, key=f"{key}-locks", on_change=locked)
-    st.selectbox("Chosen layer", table.names, key=f"{key}-layer", on_change=picked)
+    st.multiselect("Locked layers", table.names, key=f"{key}-locks", on_change=lock)
+    st.selectbox("Chosen layer", table.names, key=f"{key}-layer", on_change=choose)
 
 
 def _bits(table: BudgetTable, row: int) -> pd.DataFrame:

@@ -10,7 +10,6 @@ from app.explain import question
 from app.explain.question import Question
 from app.look import units
 from app.state import selection
-from app.state.selection import Selected
 from lrp.maps.heatmap import default_depth, depths
 from lrp.methods.catalogue import METHODS
 
@@ -21,7 +20,7 @@ METHOD_HELP = (
 )
 
 
-def method(selected: Selected, options: Sequence[str]) -> str:
+def method(options: Sequence[str]) -> str:
     """Let the user choose the method that the map is read by."""
     selection.offer(selection.RULES, options)
     return st.selectbox(

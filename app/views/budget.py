@@ -24,8 +24,8 @@ def main() -> None:
     if selected.images is None:
         st.info("Scores need images: give an image folder in the sidebar, under your own model.")
         return
-    # What is above the slider comes and goes; were the slider to move with it, what the browser
-    # says of it meanwhile would be said of a fragment that is no more.
+    # What is above the slider comes and goes. If the slider moved, Streamlit would give its
+    # fragment a new id and drop events the browser sends meanwhile.
     above, below_it = st.container(), st.container()
     with above:
         shown = _shown(selected)

@@ -13,6 +13,8 @@ from app.state.selection import DEPTH_VIEW, MAP_VIEW, METHODS_VIEW, Selected
 from lrp.engine.interpreter import UnsupportedOperation
 from lrp.methods.catalogue import DEFAULT
 
+VIEWS = (MAP_VIEW, METHODS_VIEW, DEPTH_VIEW)
+
 
 def main() -> None:
     st.header("Where does the decision come from?")
@@ -24,8 +26,7 @@ def main() -> None:
     if chosen is None:
         st.info("Upload or paste a picture to see what the model makes of it.")
         return
-    views = [MAP_VIEW, METHODS_VIEW, DEPTH_VIEW]
-    view = one_of("View", views, selection.VIEW, linked=True)
+    view = one_of("View", VIEWS, selection.VIEW, linked=True)
     try:
         explain(selected, chosen, view)
     except UnsupportedOperation as error:
@@ -44,34 +45,33 @@ def explain(selected: Selected, chosen: Chosen, view: str) -> None:
         asked = question.ask(selected, chosen, method)
     with classes:
         target = controls.target(asked)
-    if asked.has_depth and view != METHODS_VIEW:
-        with right:
-            asked.relevance(target)  # a wait is shown here, not among the controls
-    with classes:
-        rival = controls.rival(asked, target) if view == MAP_VIEW else None
     if view == METHODS_VIEW:
         with right:
             methods.show(asked, target)
-    elif view == DEPTH_VIEW:
+        return
+    if asked.has_depth:
+        with right:
+            asked.relevance(target)  # a wait is shown here, not among the controls
+    if view == DEPTH_VIEW:
         above = right.container()
         layer = layer_detail.show(asked, target)  # first: its box says which block is marked
         with above:
             depth.show(asked, target, layer)
-    elif rival is not None:
-        with left:
-            place = controls.depth(asked)
-        with right:
-            st.fragment(heatmap.show)(asked, target, rival, place)
+        return
+    with classes:
+        rival = controls.rival(asked, target)
+    with left:
+        place = controls.depth(asked)
+    with right:
+        st.fragment(heatmap.show)(asked, target, rival, place)
 
 
 def _method(selected: Selected, view: str) -> str:
     """Return the method that the view is read by: of attention maps there is no depth."""
     if view == METHODS_VIEW:
         return DEFAULT
-    options = question.offered(selected)
-    return controls.method(
-        selected, options if view == MAP_VIEW else [m for m in options if m in question.RULES]
-    )
+    offered = question.offered(selected) if view == MAP_VIEW else list(question.RULES)
+    return controls.method(offered)
 
 
 if __name__ == "__main__":

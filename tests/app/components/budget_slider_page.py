@@ -11,7 +11,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from app.components.budget_slider import budget_slider
-from app.components.budget_table import BudgetTable, Figures, Plain
+from app.components.budget_table import Actions, BudgetTable, Figures, Plain
 from app.components.plain_budget import plain_budget_slider
 from app.look.appearance import dark
 
@@ -77,10 +77,11 @@ def board() -> None:
         heard.append(["choose", name])
 
     arguments = (table("separate" in asked), session["row"], session["locked"], session["chosen"])
+    actions = Actions(commit, hear("move"), lock, choose)
     if "plain" in asked:
-        plain_budget_slider(*arguments, "budget", commit, hear("move"), lock, choose)
+        plain_budget_slider(*arguments, "budget", actions)
     else:
-        budget_slider(*arguments, "budget", commit, hear("move"), lock, choose, dark())
+        budget_slider(*arguments, "budget", actions, dark())
     st.button("Back to the second budget", on_click=session.update, args=({"row": 1},))
     st.code(repr(heard))
 

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.components import budget_slider
 from app.components.budget_slider import painted, row_sent, turn_sent
-from app.components.budget_table import BudgetTable, Figures, Plain
+from app.components.budget_table import Actions, BudgetTable, Figures, Plain
 from app.look.charts import DARK_BITS, LIGHT_BITS
 
 PAGE = Path(__file__).parent / "budget_slider_page.py"
@@ -133,8 +133,7 @@ def mounted(monkeypatch: pytest.MonkeyPatch, state: dict[str, object]) -> tuple[
     monkeypatch.setattr(budget_slider.st, "session_state", {"key": state})
     budget_slider.budget_slider(
         drawn_table(rows=7), 3, {"blocks.0.l1": 8}, "blocks.1.l0", "key",
-        on_commit=said.append, on_move=lambda: said.append("moved"),
-        on_lock=said.append, on_choose=said.append, dark=True,
+        Actions(said.append, lambda: said.append("moved"), said.append, said.append), dark=True,
     )  # fmt: skip
     return arguments, said
 
