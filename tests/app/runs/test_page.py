@@ -63,7 +63,7 @@ def press(app: AppTest, label: str) -> None:
 
 
 def choose(app: AppTest, run: Run) -> None:
-    app.session_state[run_state.RUN.key] = str(run.id)
+    app.session_state[run_state.RUN.key] = run.id
     app.run()
     assert not app.exception
 
