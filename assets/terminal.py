@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from assets.errors import InputError
 
@@ -112,14 +112,8 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
-class Reporter(Protocol):
-    """Told what is done of how much, and what there is to say of it."""
-
-    def __call__(self, done: int, total: int, note: str = "") -> None: ...
-
-
-def print_progress(what: str, known: int = 0) -> Reporter:
-    """Return a callback (done, total) that prints progress and time left to stderr.
+def print_progress(title: str, known: int = 0) -> Callable[..., None]:
+    """Return a callback (done, total, what) that prints progress and time left to stderr.
 
     On a terminal one line is written over and over, elsewhere one line for each tenth.
 
@@ -128,7 +122,7 @@ def print_progress(what: str, known: int = 0) -> Reporter:
     """
     started, shown, width = time.monotonic(), -1, 0
 
-    def progress(done: int, total: int, note: str = "") -> None:
+    def progress(done: int, total: int, what: str = "", so_far: object = None) -> None:
         nonlocal shown, width
         steps = 100 if sys.stderr.isatty() else 10
         reached = steps * done // max(total, 1)
@@ -137,7 +131,7 @@ def print_progress(what: str, known: int = 0) -> Reporter:
         shown = reached
         left = (time.monotonic() - started) / max(done - known, 1) * (total - done)
         start, end = ("\r", "" if done < total else "\n") if sys.stderr.isatty() else ("", "\n")
-        text = f"{what}: {done} of {total}{note and ', '}{note}, {_duration(left)} left"
+        text = f"{title}: {done} of {total}{what and ', '}{what}, {_duration(left)} left"
         if start:  # one line of the terminal, that covers the one before
             text = text[: shutil.get_terminal_size().columns - 1]
             width = max(width, len(text))

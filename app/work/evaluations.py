@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from app.work.jobs import Report, Work
+from app.work.jobs import Work
 from app.work.recent import Recent
 from app.work.tasks import Calibrating, device_of
 from assets.sets.image_set import ImageSet
+from lrp.engine.progress import Progress
 from quant.calibration.calibration import Calibration, file_of, needed
 from quant.evaluation.answers import Answers, Evaluation
 from quant.evaluation.float_logits import FloatLogits
@@ -117,11 +117,11 @@ def evaluate(measuring: Measuring, wish: Wish, precision: float | None) -> Work:
         precision: stop once the difference to float is known to +- this share; None: all images.
     """
 
-    def work(report: Report, cancel: threading.Event) -> Live:
-        report(0, len(measuring.images), "image")
+    def work(progress: Progress) -> Live:
+        progress(0, len(measuring.images), "image")
         found = None
-        for found in _streamed(measuring, wish, precision, report, cancel):
-            report(found.evaluation.images, found.wanted, "image", found)
+        for found in _streamed(measuring, wish, precision, progress):
+            progress(found.evaluation.images, found.wanted, "image", found)
         assert found is not None  # there is at least one image
         return found
 
@@ -134,14 +134,14 @@ def warm(measuring: Measuring, wish: Wish) -> Work:
     Reading images and weights, and choosing kernels, would cost the first release a second or two.
     """
 
-    def work(report: Report, cancel: threading.Event) -> bool:
+    def work(progress: Progress) -> bool:
         folder = measuring.calibrating.folder
         widths = needed(wish.allocation or {})
         if not all(file_of(folder, width).exists() for width in widths):
             return False
-        run, _ = _ready(measuring, wish, report, cancel)
+        run, _ = _ready(measuring, wish, progress)
         device = device_of(measuring.calibrating.loaded)
-        next(stream(run, measuring.pictures, measuring.plain, device, cancel=cancel))
+        next(stream(run, measuring.pictures, measuring.plain, device, progress=progress))
         return True
 
     return work
@@ -150,11 +150,11 @@ def warm(measuring: Measuring, wish: Wish) -> Work:
 def sweep(measuring: Measuring, wishes: Sequence[Wish], precision: float | None) -> Work:
     """Make the job that evaluates configurations one after another; what is done is kept."""
 
-    def work(report: Report, cancel: threading.Event) -> int:
+    def work(progress: Progress) -> int:
         count, total = len(measuring.images), len(measuring.images) * len(wishes)
         for index, wish in enumerate(wishes):
-            for found in _streamed(measuring, wish, precision, report, cancel):
-                report(index * count + found.evaluation.images, total, "image", found)
+            for found in _streamed(measuring, wish, precision, progress):
+                progress(index * count + found.evaluation.images, total, "image", found)
         return len(wishes)
 
     return work
@@ -164,11 +164,10 @@ def _streamed(
     measuring: Measuring,
     wish: Wish,
     precision: float | None,
-    report: Report,
-    cancel: threading.Event,
+    progress: Progress,
 ) -> Iterator[Live]:
     """Go on with a wish's run, calibrating first where that was not done yet."""
-    run, path = _ready(measuring, wish, report, cancel)
+    run, path = _ready(measuring, wish, progress)
     device = device_of(measuring.calibrating.loaded)
 
     def steps(known: Answers) -> Iterator[Step]:
@@ -180,7 +179,7 @@ def _streamed(
             name=f"{wish.objective} {wish.budget}",
             known=known,
             precision=precision,
-            cancel=cancel,
+            progress=progress,
         )
 
     for state in record(measuring.history, measuring.recipe(wish), steps):
@@ -188,7 +187,7 @@ def _streamed(
 
 
 def _ready(
-    measuring: Measuring, wish: Wish, report: Report, cancel: threading.Event
+    measuring: Measuring, wish: Wish, progress: Progress
 ) -> tuple[Callable | None, Path | None]:
     """Return what runs a wish, and how."""
     if wish.allocation is None:
@@ -196,8 +195,7 @@ def _ready(
     calibration = measuring.calibrating.obtain(measuring.calibrations)
     calibration.solve_for(
         wish.allocation,
-        lambda done, total: report(done, total, "calibrating, layer"),
-        cancel,
+        progress.of("calibrating, layer"),
     )
     loaded = measuring.calibrating.loaded
     quantized = QuantizedModel(loaded.model, calibration, wish.allocation)

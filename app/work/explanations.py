@@ -6,7 +6,6 @@ All of it is kept by the model's key, the device and the SHA-256 of the picture,
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -17,11 +16,12 @@ from PIL import Image
 from torch import Tensor
 
 from app.work import models, tasks
-from app.work.jobs import Report, Work
+from app.work.jobs import Work
 from app.work.recent import Recent
 from app.work.tasks import Curves, MethodMap
 from app.work.wanted import Wanted
 from assets.models.load import LoadedModel
+from lrp.engine.progress import Progress
 from lrp.maps.pictures import from_model_input
 from lrp.methods.catalogue import METHODS
 from lrp.propagation.relevance import Relevance, relevance
@@ -71,7 +71,7 @@ def trace_of(loaded: LoadedModel, prepared: Prepared, rules: str) -> Wanted[Trac
     """Want the one forward pass that all targets of an image share."""
     device = tasks.device_of(loaded)
 
-    def make(report: Report, cancel: threading.Event) -> Trace:
+    def make(progress: Progress) -> Trace:
         return Trace(loaded.model, prepared.images.to(device), PRESETS[rules])
 
     key = ("trace", prepared.key, str(device), rules)
@@ -82,7 +82,7 @@ def trace_of(loaded: LoadedModel, prepared: Prepared, rules: str) -> Wanted[Trac
 def relevance_of(trace: Trace, prepared: Prepared, target: int) -> Wanted[Relevance]:
     """Want the relevance of a target, propagated back through an image's trace."""
 
-    def make(report: Report, cancel: threading.Event) -> Relevance:
+    def make(progress: Progress) -> Relevance:
         return relevance(trace, target)
 
     key = ("relevance", prepared.key, str(trace.images.device), trace.rules.name, target)
@@ -105,8 +105,8 @@ def curves_of(loaded: LoadedModel, prepared: Prepared, method: str, target: int)
     wanted = map_of(loaded, prepared, method, target)
     key = (CURVES, *wanted.key[1:])
 
-    def make(report: Report, cancel: threading.Event) -> Curves:
-        found = wanted.kept.get(wanted.key, lambda: wanted.make(report, cancel))
+    def make(progress: Progress) -> Curves:
+        found = wanted.kept.get(wanted.key, lambda: wanted.make(progress))
         return tasks.delete(loaded, prepared.images, found.values, target)
 
     title = f"the faithfulness of {METHODS[method].label}"
@@ -116,9 +116,9 @@ def curves_of(loaded: LoadedModel, prepared: Prepared, method: str, target: int)
 def _timed(key: tuple[Hashable, ...], make: Work) -> Work:
     """Remember how long something took, to say how long the like of it will take."""
 
-    def timed(report: Report, cancel: threading.Event) -> Any:
+    def timed(progress: Progress) -> Any:
         started = time.monotonic()
-        made = make(report, cancel)
+        made = make(progress)
         _kept().seconds.put(_like(key), time.monotonic() - started)
         return made
 

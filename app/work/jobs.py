@@ -13,21 +13,11 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-from lrp.engine.progress import Cancelled
+from lrp.engine.progress import Cancelled, Progress
 
-
-class Report(Protocol):
-    """Hears how far work is: `what` names what is counted, where a job has several stages, and
-    `so_far` is what is found already."""
-
-    def __call__(
-        self, done: int, total: int, what: str = "", so_far: object | None = None
-    ) -> None: ...
-
-
-Work = Callable[[Report, threading.Event], Any]
+Work = Callable[[Progress], Any]
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
 LIVE = (WAITING, RUNNING)
@@ -185,7 +175,7 @@ def _stop(job: Job) -> None:
 def _run(job: Job) -> None:
     """Run a job to its end; whatever it raises becomes its state, as the worker must live on."""
     try:
-        job.result = job.work(job.report, job.cancel)
+        job.result = job.work(Progress(job.report, job.cancel.is_set))
         state = DONE
     except Cancelled:
         state = CANCELLED
@@ -199,7 +189,7 @@ def _run(job: Job) -> None:
     job.ended.set()
 
 
-def _nothing(report: Report, cancel: threading.Event) -> None:
+def _nothing(progress: Progress) -> None:
     """Stand in for work that is over."""
 
 

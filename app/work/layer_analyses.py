@@ -5,7 +5,6 @@ Kept by the calibration's key (model, device, images, preset), the layer's name 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -13,10 +12,10 @@ import streamlit as st
 
 from app.work import models, tasks
 from app.work.explanations import Prepared
-from app.work.jobs import Report
 from app.work.recent import Recent
 from app.work.tasks import Calibrating
 from app.work.wanted import Wanted
+from lrp.engine.progress import Progress
 from quant.analysis.anatomy import Anatomy, Attention, anatomy, attention
 from quant.analysis.clipping import Clipping, clipping, is_normed
 from quant.analysis.sqnr_by_width import Sweep, sweep
@@ -53,9 +52,9 @@ def passes_of(chosen: Calibrating, widths: Iterable[int]) -> Wanted[bool]:
     """Want the calibration passes of some widths: seconds each, or half a minute."""
     asked, calibrations = tuple(sorted(set(widths))), models.calibrations()
 
-    def make(report: Report, cancel: threading.Event) -> bool:
+    def make(progress: Progress) -> bool:
         calibration = chosen.obtain(calibrations)
-        calibration.solve(asked, lambda done, total: report(done, total, "layer"), cancel)
+        calibration.solve(asked, progress.of("layer"))
         return True
 
     bits = " and ".join(map(str, asked))
@@ -67,11 +66,11 @@ def parts_of(chosen: Calibrating, name: str, bits: LayerBits) -> Wanted[Parts]:
     """Want one layer taken apart, on passes that are there."""
     calibrations = models.calibrations()
 
-    def make(report: Report, cancel: threading.Event) -> Parts:
+    def make(progress: Progress) -> Parts:
         calibration = chosen.obtain(calibrations)
         seen = look(calibration, calibration.images[:IMAGES], name)
         normed = seen.affine is not None and is_normed(calibration, name)
-        found = clipping(calibration, seen, bits, cancel) if normed else None
+        found = clipping(calibration, seen, bits, progress) if normed else None
         return Parts(anatomy(calibration, seen, bits), found)
 
     key = ("parts", *chosen.key, name, bits.weight, bits.activation)
@@ -84,7 +83,7 @@ def attention_of(
     """Want one attention of a picture, in float and with all layers at `bits`."""
     calibrations, device = models.calibrations(), tasks.device_of(chosen.loaded)
 
-    def make(report: Report, cancel: threading.Event) -> Attention:
+    def make(progress: Progress) -> Attention:
         calibration, image = chosen.obtain(calibrations), prepared.images.to(device)
         return attention(calibration, allocation, image, product)
 
@@ -97,11 +96,11 @@ def sweep_of(chosen: Calibrating) -> Wanted[Sweep]:
     """Want every layer's error at every width."""
     calibrations = models.calibrations()
 
-    def make(report: Report, cancel: threading.Event) -> Sweep:
+    def make(progress: Progress) -> Sweep:
         calibration = chosen.obtain(calibrations)
-        calibration.solve(MENU, lambda d, n: report(d, n, "calibrating, layer"), cancel)
+        calibration.solve(MENU, progress.of("calibrating, layer"))
         images = calibration.images[:IMAGES]
-        return sweep(calibration, images, lambda d, n: report(d, n, "measuring, layer"), cancel)
+        return sweep(calibration, images, progress.of("measuring, layer"))
 
     title = f"Measuring all layers at {MENU[0]} to {MENU[-1]} bits ({chosen.preset.name})"
     return Wanted(("sweep", *chosen.key), title, make, _kept().sweeps, models.jobs())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +11,13 @@ import torch
 
 from app.work import models, tasks
 from app.work.explanations import Prepared
-from app.work.jobs import Report
 from app.work.recent import Recent
 from app.work.tasks import Calibrating
 from app.work.wanted import Wanted
 from assets.errors import InputError
 from assets.models.load import LoadedModel
 from assets.sets.image_set import ImageSet
+from lrp.engine.progress import Progress
 from lrp.maps.heatmap import heatmap_alone
 from lrp.propagation.trace import Trace
 from quant.calibration.presets import preset
@@ -79,7 +78,7 @@ def explained_of(
     """
     calibrations, device = models.calibrations(), tasks.device_of(loaded)
 
-    def make(report: Report, cancel: threading.Event) -> Explained:
+    def make(progress: Progress) -> Explained:
         images = prepared.images.to(device)
         if chosen is None or allocation is None:
             trace = Trace(loaded.model, images)

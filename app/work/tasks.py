@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from app.work.jobs import Report, Work
+from app.work.jobs import Work
 from app.work.recent import Recent
 from assets.home import home
 from assets.models.load import LoadedModel
 from assets.sets.image_set import ImageSet
 from assets.sets.selection import pictures
-from lrp.engine.progress import check
+from lrp.engine.progress import Progress
 from lrp.engine.timing import forward_backward, timed
 from lrp.maps.cells import grid
 from lrp.methods.catalogue import Method
@@ -75,16 +74,16 @@ def device_of(loaded: LoadedModel) -> torch.device:
 
 def explain(
     loaded: LoadedModel, images: Tensor, method: Method, target: int
-) -> Callable[[Report, threading.Event], MethodMap]:
+) -> Callable[[Progress], MethodMap]:
     """Make the job that makes a method's map of one image (1, 3, H, W)."""
 
-    def work(report: Report, cancel: threading.Event) -> MethodMap:
+    def work(progress: Progress) -> MethodMap:
         model, (pictures, classes) = loaded.model, _placed(loaded, images, target)
         forward_backward(model, pictures, classes)  # prepares what later passes find ready
         took: list[float] = []
         own: list[float] = []
         while not took or (len(took) < REPEATS and sum(took) < BRIEF):
-            check(cancel)
+            progress.check()
             maps, seconds = timed(lambda: method.maps(model, pictures, classes), pictures.device)
             took.append(seconds)
             own.append(
@@ -116,8 +115,8 @@ def score(loaded: LoadedModel, scoring: Scoring) -> Work:
     """Make the job that scores every layer."""
     images = scoring.images
 
-    def work(report: Report, cancel: threading.Event) -> ContributionScores:
-        report(0, len(images))
+    def work(progress: Progress) -> ContributionScores:
+        progress(0, len(images))
         return contribution_scores(
             loaded.model,
             pictures(images, BATCH),
@@ -125,8 +124,7 @@ def score(loaded: LoadedModel, scoring: Scoring) -> Work:
             PRESETS[scoring.rules],
             scoring.statistic,
             device=device_of(loaded),
-            progress=report,
-            cancel=cancel,
+            progress=progress,
         )
 
     return work
@@ -166,17 +164,13 @@ class Calibrating:
 
 def sense(
     calibrating: Calibrating, how: str, calibrations: Recent[Calibration]
-) -> Callable[[Report, threading.Event], Sensitivity]:
+) -> Callable[[Progress], Sensitivity]:
     """Make the job that finds each layer's sensitivity at each width, and keeps it in a file."""
 
-    def work(report: Report, cancel: threading.Event) -> Sensitivity:
+    def work(progress: Progress) -> Sensitivity:
         calibration = calibrating.obtain(calibrations)
-        calibration.solve(
-            progress=lambda done, total: report(done, total, "calibrating, layer"), cancel=cancel
-        )
-        found = find(
-            calibration, how, None, lambda done, total: report(done, total, "layer"), cancel
-        )
+        calibration.solve(progress=progress.of("calibrating, layer"))
+        found = find(calibration, how, None, progress.of("layer"))
         found.write(calibrating.sensitivities(how))
         return found
 

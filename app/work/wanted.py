@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from app.work.jobs import DONE, FAILED, Job, JobQueue, Report
+from app.work.jobs import DONE, FAILED, Job, JobQueue
 from app.work.recent import Recent
+from lrp.engine.progress import Progress
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ class Wanted(Generic[T]):
 
     key: tuple[Hashable, ...]
     title: str
-    make: Callable[[Report, threading.Event], T]
+    make: Callable[[Progress], T]
     kept: Recent[T]
     queue: JobQueue
 
@@ -41,8 +41,8 @@ class Wanted(Generic[T]):
         if former is not None and former.state == DONE:  # made once, and no longer kept
             self.queue.forget(former)
 
-        def work(report: Report, cancel: threading.Event) -> None:
-            self.kept.get(self.key, lambda: self.make(report, cancel))
+        def work(progress: Progress) -> None:
+            self.kept.get(self.key, lambda: self.make(progress))
 
         return self.queue.submit(self.key, self.title, work, owner)
 

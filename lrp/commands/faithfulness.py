@@ -17,6 +17,7 @@ from assets.sets.options import add_data_arguments, add_model_arguments
 from assets.sets.selection import pictures, take
 from assets.terminal import add_json, aligned, print_progress, write_json
 from lrp.commands.options import subject
+from lrp.engine.progress import Progress
 from lrp.engine.versions import versions
 from lrp.maps.cells import grid
 from lrp.maps.heatmap import depths
@@ -70,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
         methods,
         device,
         options.steps,
-        print_progress("faithfulness, maps"),
+        Progress(print_progress("faithfulness, maps")),
         on_maps=places,
         seed=options.seed,
     )
@@ -96,7 +97,7 @@ def _shaken(
         len(images),
         methods,
         device,
-        print_progress("captum's measures, maps"),
+        Progress(print_progress("captum's measures, maps")),
         seed=options.seed,
     )
 

@@ -8,6 +8,7 @@ from assets.sets.options import add_data_arguments, add_model_arguments
 from assets.sets.selection import Draw, pictures
 from assets.terminal import add_json, print_progress, write_json
 from lrp.commands.options import add_rules, subject
+from lrp.engine.progress import Progress
 from lrp.propagation.rules import preset
 from lrp.propagation.scores import BATCH, STATISTICS, contribution_scores
 
@@ -35,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         preset(options.rules),
         options.statistic,
         device,
-        print_progress("contribution scores"),
+        Progress(print_progress("contribution scores")),
     )
     by_layer = {name: {"mean": mean, "sd": found.sd[name]} for name, mean in found.mean.items()}
     payload = {

@@ -1,14 +1,13 @@
-"""Walk through batches with progress reported and a way to stop."""
+"""How far long work is, and a way to stop it: one object that goes through all of it."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from torch import Tensor
 
-Progress = Callable[[int, int], None]  # (images done, images in all)
 Batch = TypeVar("Batch", Tensor, tuple[Tensor, Tensor])
 
 
@@ -16,30 +15,82 @@ class Cancelled(Exception):
     """The caller asked a long computation to stop."""
 
 
-def check(cancel: threading.Event | None) -> None:
-    """Raise Cancelled if `cancel` was set."""
-    if cancel is not None and cancel.is_set():
-        raise Cancelled("cancelled")
+class Tell(Protocol):
+    """Hears what is done of how much, of what, and what there is to see so far."""
+
+    def __call__(self, done: int, total: int, what: str = ..., so_far: object = ...) -> None: ...
 
 
-def follow(
-    batches: Iterable[Batch],
-    images: int,
-    progress: Progress | None = None,
-    cancel: threading.Event | None = None,
-) -> Iterator[Batch]:
+def _silent(done: int, total: int, what: str = "", so_far: object = None) -> None:
+    pass
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Progress of a piece of work, and its stop.
+
+    Attributes:
+        tell: hears each report.
+        stopped: returns whether the work is to end.
+    """
+
+    tell: Tell = _silent
+    stopped: Callable[[], bool] = _never
+
+    def __call__(self, done: int, total: int, what: str = "", so_far: object = None) -> None:
+        """Report progress.
+
+        Args:
+            what: is counted, where work has several stages.
+            so_far: what is found already.
+
+        Raises:
+            Cancelled: the work is to stop.
+        """
+        self.check()
+        self.tell(done, total, what, so_far)
+
+    def check(self) -> None:
+        """Raise Cancelled where the work is to stop."""
+        if self.stopped():
+            raise Cancelled("cancelled")
+
+    def of(self, stage: str) -> Progress:
+        """Return the progress of a stage: it says what is counted."""
+
+        def tell(done: int, total: int, what: str = "", so_far: object = None) -> None:
+            self.tell(done, total, stage, so_far)
+
+        return Progress(tell, self.stopped)
+
+    def part(self, index: int, parts: int) -> Progress:
+        """Return the progress of one of several equal parts, reported as that of the whole."""
+
+        def tell(done: int, total: int, what: str = "", so_far: object = None) -> None:
+            self.tell(index * total + done, parts * total, what, so_far)
+
+        return Progress(tell, self.stopped)
+
+
+SILENT = Progress()
+
+
+def follow(batches: Iterable[Batch], images: int, progress: Progress = SILENT) -> Iterator[Batch]:
     """Yield each batch, and report it done when the next one is asked for.
 
     Raises:
-        Cancelled: `cancel` was set when a batch was due.
+        Cancelled: the work was to stop when a batch was due or done.
         ValueError: there was no batch.
     """
     done = 0
     for batch in batches:
-        check(cancel)
+        progress.check()
         yield batch
         done += len(batch) if isinstance(batch, Tensor) else len(batch[0])
-        if progress is not None:
-            progress(done, images)
+        progress(done, images)
     if not done:
         raise ValueError("no images were given: give at least one")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from lrp.engine.progress import Progress, check, follow
+from lrp.engine.progress import SILENT, Progress, follow
 from lrp.engine.timing import forward_backward, timed
 from lrp.maps.cells import grid
 from lrp.methods.catalogue import Method
@@ -108,8 +107,7 @@ def faithfulness(
     methods: Sequence[Method],
     device: str | torch.device = "cpu",
     steps: int = STEPS,
-    progress: Progress | None = None,
-    cancel: threading.Event | None = None,
+    progress: Progress = SILENT,
     on_method: Callable[[Faithfulness], None] | None = None,
     on_maps: Callable[[str, Tensor], None] | None = None,
     seed: int = 0,
@@ -127,14 +125,14 @@ def faithfulness(
 
     Raises:
         ValueError: no images, a map that is not finite, or steps that do not suit the cells.
-        Cancelled: `cancel` was set.
+        Cancelled: the work was to stop.
     """
     runs, found = [_Run(method, steps, seed) for method in methods], {}
     done = 0
-    for batch in follow(batches, images, cancel=cancel):
+    for batch in follow(batches, images):
         shared = _Batch.of(model, batch.to(device))
         for run in runs:
-            check(cancel)
+            progress.check()
             maps = run.explain(model, shared)
             if on_maps is not None:
                 on_maps(run.method.name, maps)
@@ -142,8 +140,7 @@ def faithfulness(
             if on_method is not None:
                 on_method(so_far)
             done += len(batch)
-            if progress is not None:
-                progress(done, len(runs) * images)
+            progress(done, len(runs) * images)
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from captum.metrics import infidelity as captum_infidelity
 from captum.metrics import sensitivity_max as captum_sensitivity
 from torch import Tensor, nn
 
-from lrp.engine.progress import Progress, check, follow
+from lrp.engine.progress import SILENT, Progress, follow
 from lrp.maps.cells import PICTURES, grid
 from lrp.methods.catalogue import Maps, Method
 
@@ -33,8 +32,7 @@ def robustness(
     images: int,
     methods: Sequence[Method],
     device: str | torch.device = "cpu",
-    progress: Progress | None = None,
-    cancel: threading.Event | None = None,
+    progress: Progress = SILENT,
     seed: int = 0,
 ) -> dict[str, Robustness]:
     """Measure methods on `images` images that come in `batches` of (B, 3, H, W).
@@ -46,20 +44,19 @@ def robustness(
 
     Raises:
         ValueError: no images.
-        Cancelled: `cancel` was set.
+        Cancelled: the work was to stop.
     """
     found: dict[str, list[tuple[Tensor, Tensor]]] = {method.name: [] for method in methods}
     done = 0
-    for batch in follow(batches, images, cancel=cancel):
+    for batch in follow(batches, images):
         pictures = batch.to(device)
         with torch.no_grad():
             target = model(pictures).argmax(1)
         for method in methods:
-            check(cancel)
+            progress.check()
             found[method.name].append(_measured(model, pictures, target, method, seed))
             done += len(batch)
-            if progress is not None:
-                progress(done, len(methods) * images)
+            progress(done, len(methods) * images)
     return {
         name: Robustness(*(torch.cat(parts) for parts in zip(*pairs, strict=True)))
         for name, pairs in found.items()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from lrp.engine.progress import Progress, follow
+from lrp.engine.progress import SILENT, Progress, follow
 from lrp.engine.ranks import rank_correlation
 from lrp.propagation.relevance import Relevance, relevance
 from lrp.propagation.rules import LRP_QVIT, Rules
@@ -73,8 +72,7 @@ def contribution_scores(
     rules: Rules = LRP_QVIT,
     statistic: str = STATISTICS[0],
     device: str | torch.device = "cpu",
-    progress: Progress | None = None,
-    cancel: threading.Event | None = None,
+    progress: Progress = SILENT,
 ) -> ContributionScores:
     """Score every layer on `images` images that come in `batches` of (B, 3, H, W).
 
@@ -85,13 +83,13 @@ def contribution_scores(
 
     Raises:
         ValueError: no images, an unknown statistic, or an image whose scores are not finite.
-        Cancelled: `cancel` was set.
+        Cancelled: the work was to stop.
     """
     if statistic not in STATISTICS:
         raise ValueError(f"statistic {statistic!r} is unknown: use one of {', '.join(STATISTICS)}")
     rows: list[Tensor] = []
     layers: tuple[str, ...] = ()
-    for batch in follow(batches, images, progress, cancel):
+    for batch in follow(batches, images, progress):
         layers, scores = _batch_scores(model, batch.to(device), rules, statistic)
         rows.append(scores)
     return ContributionScores(layers, torch.cat(rows), rules, statistic)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lrp.engine.progress import check
+from lrp.engine.progress import SILENT, Progress
 from quant.calibration.calibration import Calibration
 from quant.model.float_layers import Seen
 from quant.primitives.bits import LayerBits
@@ -75,7 +74,7 @@ def is_normed(calibration: Calibration, name: str) -> bool:
 
 
 def clipping(
-    calibration: Calibration, seen: Seen, bits: LayerBits, cancel: threading.Event | None = None
+    calibration: Calibration, seen: Seen, bits: LayerBits, progress: Progress = SILENT
 ) -> Clipping:
     """Try every limit on one layer with weights."""
     (x,), affine = seen.operands, seen.affine
@@ -84,7 +83,7 @@ def clipping(
     channels = fit_percentile(x.T.contiguous(), bits.activation)
 
     def error(transform: Rescaling | None, q: QParams) -> float:
-        check(cancel)
+        progress.check()
         weight, bias = transformed(transform, affine)
         encoded = Uniform(q)(x if transform is None else transform(x))
         return sqnr(wanted, F.linear(encoded, _nearest(weight, encoded, bits.weight), bias))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lrp.engine.progress import Progress, check
+from lrp.engine.progress import SILENT, Progress
 from quant.analysis.layer_errors import drift_of, errors_of
 from quant.calibration.calibration import Calibration
 from quant.calibration.store import Stored
@@ -88,8 +87,7 @@ Losses = Callable[[str, list[Tensor]], list[float]]  # of errors of a layer's ou
 def estimate(
     calibration: Calibration,
     images: Tensor | None = None,
-    progress: Progress | None = None,
-    cancel: threading.Event | None = None,
+    progress: Progress = SILENT,
 ) -> Sensitivity:
     """Estimate Lambda_i(b) of all layers at all widths from one forward pass and its gradients.
 
@@ -102,7 +100,7 @@ def estimate(
         images: (B, 3, H, W); those of the calibration by default.
 
     Raises:
-        Cancelled: `cancel` was set.
+        Cancelled: the work was to stop.
     """
     generator = torch.Generator().manual_seed(0)
 
@@ -121,7 +119,7 @@ def estimate(
 
         return replay, losses
 
-    return _walk(calibration, images, begin, ESTIMATED, progress, cancel)
+    return _walk(calibration, images, begin, ESTIMATED, progress)
 
 
 def _gradients(replay: Replay, generator: torch.Generator) -> list[dict[str, Tensor]]:
@@ -147,8 +145,7 @@ def _gradients(replay: Replay, generator: torch.Generator) -> list[dict[str, Ten
 def measure(
     calibration: Calibration,
     images: Tensor | None = None,
-    progress: Progress | None = None,
-    cancel: threading.Event | None = None,
+    progress: Progress = SILENT,
 ) -> Sensitivity:
     """Measure Lambda_i(b): quantize one operand of one layer at one width, and run the model.
 
@@ -160,7 +157,7 @@ def measure(
         wanted = _log_probabilities(replay.logits)
 
         def loss(name: str, error: Tensor) -> float:
-            check(cancel)
+            progress.check()
             output = replay.outputs[name]
             moved = output + replay.seen[name].form.laid(error, output.shape[2:])
             found = _log_probabilities(replay.changed(name, moved))
@@ -168,7 +165,7 @@ def measure(
 
         return replay, lambda name, errors: [loss(name, error) for error in errors]
 
-    return _walk(calibration, images, begin, MEASURED, progress, cancel)
+    return _walk(calibration, images, begin, MEASURED, progress)
 
 
 def _log_probabilities(logits: Tensor) -> Tensor:
@@ -181,32 +178,30 @@ def _walk(
     images: Tensor | None,
     begin: Callable[[Tensor], tuple[Replay, Losses]],
     how: str,
-    progress: Progress | None,
-    cancel: threading.Event | None,
+    progress: Progress,
 ) -> Sensitivity:
     """Add up losses over batches of images, layers and widths; `progress` counts layers."""
     images = calibration.images if images is None else images
-    calibration.solve(MENU, cancel=cancel)
+    calibration.solve(MENU, Progress(stopped=progress.stopped))
     names, passes = tuple(calibration.plan().layers), {w: calibration.stored(w) for w in MENU}
-    drifts = _drifts(calibration, passes, cancel)
+    drifts = _drifts(calibration, passes, progress)
     sums = np.zeros((len(names), 2, len(MENU)))
     parts = images.split(BATCH)
     for done, part in enumerate(parts):
         replay, losses = begin(part)
         for index, name in enumerate(names):
-            check(cancel)
+            progress.check()
             with torch.no_grad():
                 found = losses(name, _errors(replay.seen[name], passes, drifts))
             sums[index] += np.reshape(found, (2, len(MENU)))
-            if progress is not None:
-                progress(done * len(names) + index + 1, len(parts) * len(names))
+            progress(done * len(names) + index + 1, len(parts) * len(names))
     weight, activation = np.maximum(sums, 0).transpose(1, 0, 2) / len(images)
     return Sensitivity(names, MENU, weight, activation, how, len(images))
 
 
 @torch.no_grad()
 def _drifts(
-    calibration: Calibration, passes: Mapping[int, Stored], cancel: threading.Event | None
+    calibration: Calibration, passes: Mapping[int, Stored], progress: Progress
 ) -> dict[str, Tensor]:
     """Return the mean error (W, K) that an input adds at each width, by layer with a bias for it.
 
@@ -215,7 +210,7 @@ def _drifts(
     images, found = calibration.images, dict[str, Tensor]()
     for part in images.split(BATCH) if calibration.preset.bias else ():
         for name, seen in Replay(calibration.model, calibration.plan(), part).seen.items():
-            check(cancel)
+            progress.check()
             if seen.affine is not None:
                 means = torch.stack([drift_of(seen, passes[width], width) for width in MENU])
                 found[name] = found.get(name, 0) + means * (len(part) / len(images))
@@ -234,8 +229,7 @@ def find(
     calibration: Calibration,
     how: str,
     images: int | None = None,
-    progress: Progress | None = None,
-    cancel: threading.Event | None = None,
+    progress: Progress = SILENT,
 ) -> Sensitivity:
     """Estimate or measure, on the first of the calibration's images.
 
@@ -244,7 +238,7 @@ def find(
     """
     default = MEASURED_IMAGES if how == MEASURED else None
     chosen = calibration.images[: default if images is None else images]
-    return (measure if how == MEASURED else estimate)(calibration, chosen, progress, cancel)
+    return (measure if how == MEASURED else estimate)(calibration, chosen, progress)
 
 
 def file_of(folder: Path, how: str, images: int | None = None) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lrp.engine.progress import Progress, check
+from lrp.engine.progress import SILENT, Progress
 from quant.analysis.layer_errors import errors_of
 from quant.calibration.calibration import Calibration
 from quant.calibration.store import Stored
@@ -38,19 +37,17 @@ class Sweep:
 def sweep(
     calibration: Calibration,
     images: Tensor,
-    progress: Progress | None = None,
-    cancel: threading.Event | None = None,
+    progress: Progress = SILENT,
 ) -> Sweep:
     """Measure all layers at all widths in one walk; passes must be solved, or are here."""
     passes, names = {w: calibration.stored(w) for w in MENU}, calibration.plan().layers
     powers: dict[str, np.ndarray] = {}
 
     def measure(seen: Seen, _output: Tensor) -> None:
-        check(cancel)
+        progress.check()
         found = _noise(seen.drawn(), passes, calibration.preset.bias)
         powers[seen.name] = powers.get(seen.name, 0) + found
-        if progress is not None:
-            progress(len(powers), len(names))
+        progress(len(powers), len(names))
 
     with torch.no_grad():
         FloatLayers(calibration.model, calibration.plan(), measure).run(images)

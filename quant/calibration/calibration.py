@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lrp.engine.layers import list_layers
-from lrp.engine.progress import Progress, check
+from lrp.engine.progress import SILENT, Progress
 from quant.calibration.passes import Plan, Solver
 from quant.calibration.presets import Preset
 from quant.calibration.store import SCHEMA, Stored, save_pass
@@ -70,40 +70,38 @@ class Calibration:
     def solve(
         self,
         widths: Iterable[int] = MENU,
-        progress: Progress | None = None,
-        cancel: threading.Event | None = None,
+        progress: Progress = SILENT,
     ) -> None:
         """Make the passes of `widths` that no file holds yet; `progress` counts layers.
 
         Raises:
             ValueError: a width is not 2 to 8; a layer's input is not finite (it is named).
-            Cancelled: `cancel` was set; passes already made are kept.
+            Cancelled: the work was to stop; passes already made are kept.
         """
         wanted = sorted(set(widths))
         if all(self._have(width) for width in wanted):
             return  # without waiting for whoever solves another width
         while not self._solving.acquire(timeout=0.2):
-            check(cancel)
+            progress.check()
         try:
             missing = [width for width in wanted if not self._have(width)]
             for index, width in enumerate(missing):
-                self._pass(width, _part(progress, index, len(missing)), cancel)
+                self._pass(width, progress.part(index, len(missing)))
         finally:
             self._solving.release()
 
-    def _pass(self, width: int, progress: Progress | None, cancel: threading.Event | None) -> None:
-        solver = Solver(self.model, self.plan(), width, MENU, progress, cancel)
+    def _pass(self, width: int, progress: Progress) -> None:
+        solver = Solver(self.model, self.plan(), width, MENU, progress)
         save_pass(solver.solve(self.images), self._path(width))
         self._passes[width] = Stored(self._path(width), self.images.device)
 
     def solve_for(
         self,
         allocation: Allocation,
-        progress: Progress | None = None,
-        cancel: threading.Event | None = None,
+        progress: Progress = SILENT,
     ) -> None:
         """Make the passes that `allocation` needs; as `solve`."""
-        self.solve(needed(allocation), progress, cancel)
+        self.solve(needed(allocation), progress)
 
     def stored(self, width: int) -> Stored:
         """Return the pass of an activation width, made here if no one made it yet."""
@@ -182,13 +180,6 @@ def needed(allocation: Allocation) -> set[int]:
 
 def _is_product(name: str) -> bool:
     return name.rpartition(".")[2].startswith("matmul")
-
-
-def _part(progress: Progress | None, index: int, parts: int) -> Progress | None:
-    """Report one of several passes as its part of the whole."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(index * total + done, parts * total)
 
 
 def calibrate(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lrp.engine.interpreter import Interpreter, Linear
-from lrp.engine.progress import Progress, check
+from lrp.engine.progress import SILENT, Progress
 from quant.calibration.layer_solver import Rows, SolvedLinear, solve_linear, solve_mix, solve_scores
 from quant.calibration.presets import Preset
 from quant.calibration.survey import Affine
@@ -84,12 +83,11 @@ class Solver(Interpreter):
         plan: Plan,
         bits: int,
         weight_bits: Sequence[int],
-        progress: Progress | None = None,
-        cancel: threading.Event | None = None,
+        progress: Progress = SILENT,
     ) -> None:
         super().__init__(model)
         self.plan, self.bits, self.weight_bits = plan, bits, tuple(weight_bits)
-        self.progress, self.cancel = progress, cancel
+        self.progress = progress
         self.wanted: Collection[str] = set(plan.layers)
         self.generator = torch.Generator().manual_seed(bits)
         self.found = Pass(bits)
@@ -101,7 +99,7 @@ class Solver(Interpreter):
 
         Raises:
             ValueError: a layer's input is not finite (the layer is named).
-            Cancelled: `cancel` was set.
+            Cancelled: the work was to stop.
         """
         self.run(torch.cat([images, images]) if self.plan.preset.sequential else images)
         self._softmaxed = None
@@ -117,7 +115,7 @@ class Solver(Interpreter):
     @contextmanager
     def _solving(self, name: str, **parts: Tensor) -> Iterator[None]:
         """Check what the layer called `name` computes with, and name it where that fails."""
-        check(self.cancel)
+        self.progress.check()
         for part, values in parts.items():
             if not bool(torch.isfinite(values).all()):
                 raise ValueError(f"the {part} of {name} is not finite: check weights and images")

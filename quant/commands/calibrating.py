@@ -10,6 +10,7 @@ from assets.home import home
 from assets.sets.image_set import ImageSet
 from assets.sets.selection import pictures
 from assets.terminal import print_progress
+from lrp.engine.progress import Progress
 from quant.analysis.sensitivity import Sensitivity, file_of, find
 from quant.calibration.calibration import Calibration, calibrate, calibration_folder
 from quant.calibration.presets import Preset
@@ -50,8 +51,8 @@ class Calibrating:
         path = file_of(self.folder, how, images)
         if path.exists():
             return Sensitivity.read(path)
-        self.calibration.solve(progress=print_progress("calibration, layer"))
-        report = print_progress(f"sensitivities, {how}, layer")
+        self.calibration.solve(progress=Progress(print_progress("calibration, layer")))
+        report = Progress(print_progress(f"sensitivities, {how}, layer"))
         found = find(self.calibration, how, images, report)
         found.write(path)
         return found

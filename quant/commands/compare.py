@@ -9,6 +9,7 @@ from dataclasses import asdict
 from assets.sets.image_set import ImageSet
 from assets.sets.selection import batches, pictures
 from assets.terminal import add_json, markdown, print_progress, write_json
+from lrp.engine.progress import Progress
 from quant.calibration.calibration import calibrate
 from quant.calibration.presets import PRESETS, Preset, preset
 from quant.commands.options import Subject, add_images, draw, subject
@@ -47,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         images = draw(options, model.loaded, number)
         measured = images.measured
         runs = _configurations(model, images.calibrating, presets, widths, options.ends)
-        report = print_progress(f"draw {number + 1} of {options.draws}")
+        report = Progress(print_progress(f"draw {number + 1} of {options.draws}"))
         draws.append(
             evaluate(runs, batches(measured), len(measured), model.device, progress=report)
         )

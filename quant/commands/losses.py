@@ -8,6 +8,7 @@ from functools import cached_property
 
 from assets.sets.selection import pictures
 from assets.terminal import print_progress
+from lrp.engine.progress import Progress
 from lrp.propagation.rules import LRP_QVIT, PRESETS, preset
 from lrp.propagation.scores import BATCH, STATISTICS, contribution_scores
 from quant.allocation.objectives import (
@@ -78,7 +79,7 @@ class Scoring:
             preset(self.rules),
             self.statistic,
             subject.device,
-            print_progress("contribution scores"),
+            Progress(print_progress("contribution scores")),
         ).mean
 
     def losses(self, objective: str) -> Losses:

@@ -14,6 +14,7 @@ import torch
 from assets.home import home
 from assets.sets.image_set import ImageSet
 from assets.terminal import print_progress
+from lrp.engine.progress import Progress
 from quant.commands.calibrating import Calibrating
 from quant.commands.text import accuracy, to_float
 from quant.evaluation.answers import Answers
@@ -118,7 +119,7 @@ class Measuring:
     def quantized(self, allocation: Allocation) -> QuantizedModel:
         """Quantize the model, calibrating first where that was not done yet."""
         calibration = self.calibrating.calibration
-        calibration.solve_for(allocation, print_progress("calibration"))
+        calibration.solve_for(allocation, Progress(print_progress("calibration")))
         return QuantizedModel(self.calibrating.subject.loaded.model, calibration, allocation)
 
     def measure(self, recipe: Recipe, run: Run, title: str = "evaluation") -> Recorded:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lrp.engine.progress import Progress, check, follow
+from lrp.engine.progress import SILENT, Progress, follow
 from quant.evaluation.answers import Answers, Evaluation
 from quant.evaluation.batched import Batched, Run
 from quant.evaluation.float_logits import FloatLogits
@@ -43,7 +42,7 @@ def stream(
     precision: float | None = None,
     limit: int | None = None,
     largest: int = LARGEST,
-    cancel: threading.Event | None = None,
+    progress: Progress = SILENT,
 ) -> Iterator[Step]:
     """Evaluate a configuration batch by batch, in the order of the images.
 
@@ -60,7 +59,7 @@ def stream(
     Raises:
         ValueError: no images, more known answers than images, a precision outside 0 to 1, logits
             that are not finite (`name` is given), or no memory for a single image.
-        Cancelled: `cancel` was set when a batch was due.
+        Cancelled: the work was to stop when a batch was due.
     """
     answers = Answers.none() if known is None else known
     _check(len(pictures), len(answers), precision)
@@ -71,7 +70,7 @@ def stream(
         return
     stop = len(pictures) if limit is None else min(limit, len(pictures))
     for images, labels in pictures.batches(len(answers), stop, largest):
-        check(cancel)
+        progress.check()
         start, before = len(answers), 0.0 if batched is None else batched.seconds
         reference = plain.of(start, images)
         logits = reference if batched is None else batched(images)
@@ -111,8 +110,7 @@ def evaluate(
     images: int,
     device: str | torch.device = "cpu",
     reference: str = "float",
-    progress: Progress | None = None,
-    cancel: threading.Event | None = None,
+    progress: Progress = SILENT,
 ) -> dict[str, Evaluation]:
     """Run every configuration on the same `images` images and count.
 
@@ -124,11 +122,11 @@ def evaluate(
     Raises:
         ValueError: no images, logits that are not finite (the configuration is named), or no
             memory for a single image.
-        Cancelled: `cancel` was set.
+        Cancelled: the work was to stop.
     """
     batched = {name: Batched(name, run, device) for name, run in runs.items()}
     parts: dict[str, list[Answers]] = {name: [] for name in runs}
-    for batch, labels in follow(batches, images, progress, cancel):
+    for batch, labels in follow(batches, images, progress):
         logits = {name: run(batch) for name, run in batched.items()}
         for name, found in parts.items():
             found.append(Answers.of(logits[name], labels, logits[reference]))

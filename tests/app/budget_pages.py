@@ -17,7 +17,7 @@ from app.work import models
 from app.work.jobs import JobQueue
 from app.work.tasks import Calibrating
 from lrp.engine.layers import Layer
-from lrp.engine.progress import check
+from lrp.engine.progress import Progress
 from quant.allocation.objectives import LRP, PRODUCT, SENSITIVITY
 from quant.analysis.sensitivity import ESTIMATED, Sensitivity
 from quant.calibration.presets import DEFAULT
@@ -144,8 +144,8 @@ class Gate:
         self.opened = threading.Event()
         monkeypatch.setattr("app.work.evaluations.stream", self)
 
-    def __call__(self, *args: object, cancel: threading.Event, **options: object) -> Iterator[Step]:
-        for step in stream(*args, cancel=cancel, **options):
+    def __call__(self, *args: object, progress: Progress, **options: object) -> Iterator[Step]:
+        for step in stream(*args, progress=progress, **options):
             yield step
             while not self.opened.wait(0.01):
-                check(cancel)
+                progress.check()

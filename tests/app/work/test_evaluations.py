@@ -17,7 +17,7 @@ from app.work.jobs import CANCELLED, DONE, JobQueue
 from app.work.recent import Recent
 from app.work.tasks import Calibrating
 from lrp.engine.layers import list_layers
-from lrp.engine.progress import Cancelled
+from lrp.engine.progress import Cancelled, Progress
 from quant.calibration.presets import preset
 from quant.evaluation.float_logits import FloatLogits
 from quant.evaluation.image_set import Pictures
@@ -79,7 +79,7 @@ class Heard:
             self.cancel.set()
 
     def run(self, work: evaluations.Work) -> object:
-        return work(self, self.cancel)
+        return work(Progress(self, self.cancel.is_set))
 
 
 def kept(measuring: Measuring) -> list[Run]:
@@ -184,14 +184,14 @@ def test_a_job_shows_what_is_found_so_far_and_stops_when_asked(measuring: Measur
     queue, seen, go_on = JobQueue(), threading.Event(), threading.Event()
     work = evaluations.evaluate(measuring, FOUR, None)
 
-    def held(report: evaluations.Report, cancel: threading.Event) -> object:
+    def held(progress: Progress) -> object:
         def heard(done: int, total: int, what: str = "", so_far: object | None = None) -> None:
-            report(done, total, what, so_far)
+            progress.tell(done, total, what, so_far)
             if so_far is not None:
                 seen.set()
                 assert go_on.wait(PATIENCE)
 
-        return work(heard, cancel)
+        return work(Progress(heard, progress.stopped))
 
     job = queue.submit("k", "Measuring", held, "me")
     assert seen.wait(PATIENCE)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 import pytest
 import torch
@@ -13,7 +11,7 @@ from app.state.selection import ModelChoice
 from app.work import explanations, models, tasks
 from app.work.wanted import Wanted
 from assets.models.load import LoadedModel
-from lrp.engine.progress import Cancelled
+from lrp.engine.progress import Cancelled, Progress
 from lrp.methods.catalogue import METHODS
 
 PATIENCE = 60
@@ -126,8 +124,6 @@ def test_what_one_took_tells_how_long_the_like_of_it_will_take(loaded: LoadedMod
 
 
 def test_a_cancelled_map_is_not_made(loaded: LoadedModel) -> None:
-    cancel = threading.Event()
-    cancel.set()
     work = tasks.explain(loaded, torch.zeros(1, 3, 64, 64), METHODS["saliency"], 0)
     with pytest.raises(Cancelled):
-        work(lambda done, total: None, cancel)
+        work(Progress(stopped=lambda: True))

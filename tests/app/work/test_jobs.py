@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from app.work.jobs import CANCELLED, DONE, FAILED, RUNNING, WAITING, Job, JobQueue, sentence
-from lrp.engine.progress import Cancelled
+from lrp.engine.progress import Progress
 
 PATIENCE = 20  # seconds until a test that hangs gives up
 
@@ -26,7 +27,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def test_another_stage_has_a_pace_of_its_own() -> None:
-    job = Job("k", "Measuring", lambda report, cancel: None, state=RUNNING)
+    job = Job("k", "Measuring", lambda progress: None, state=RUNNING)
     job.report(1, 10, "layer")
     job.report(2, 10, "layer")
     assert job.seconds_left() is not None
@@ -41,12 +42,11 @@ class Held:
     def __init__(self, result: object = None) -> None:
         self.started, self.released, self.result = threading.Event(), threading.Event(), result
 
-    def __call__(self, report: Callable[[int, int], None], cancel: threading.Event) -> object:
-        report(1, 4)
+    def __call__(self, progress: Progress) -> object:
+        progress(1, 4)
         self.started.set()
         while not self.released.wait(0.005):
-            if cancel.is_set():
-                raise Cancelled
+            progress.check()
         return self.result
 
 
@@ -56,7 +56,7 @@ def ended(job: Job) -> Job:
 
 
 def test_a_job_runs_in_another_thread_and_leaves_its_result() -> None:
-    job = JobQueue().submit("k", "t", lambda report, cancel: threading.get_ident(), "me")
+    job = JobQueue().submit("k", "t", lambda progress: threading.get_ident(), "me")
     assert ended(job).state == DONE
     assert job.result != threading.get_ident()
 
@@ -85,15 +85,15 @@ def test_the_time_left_follows_the_pace_of_late(monkeypatch: pytest.MonkeyPatch)
 def test_what_is_found_so_far_is_seen_while_it_runs_and_after_it_was_cancelled() -> None:
     found, go_on = threading.Event(), threading.Event()
 
-    def work(report: Callable[..., None], cancel: threading.Event) -> None:
-        report(1, 9, "image", "a first accuracy")
-        report(2, 9, "image")  # without news
+    def work(progress: Progress) -> None:
+        progress(1, 9, "image", "a first accuracy")
+        progress(2, 9, "image")  # without news
         found.set()
         assert go_on.wait(PATIENCE)
-        report(3, 9, "image", "a better one")
-        while not cancel.wait(0.005):
-            pass
-        raise Cancelled
+        progress(3, 9, "image", "a better one")
+        while True:
+            progress.check()
+            time.sleep(0.005)
 
     queue = JobQueue()
     job = queue.submit("k", "t", work, "me")
@@ -110,8 +110,8 @@ def test_what_is_found_so_far_is_seen_while_it_runs_and_after_it_was_cancelled()
 def test_a_job_begun_again_has_found_nothing_yet() -> None:
     queue = JobQueue()
 
-    def fails(report: Callable[..., None], cancel: threading.Event) -> None:
-        report(1, 2, "image", "half")
+    def fails(progress: Progress) -> None:
+        progress(1, 2, "image", "half")
         raise ValueError("no luck")
 
     assert ended(queue.submit("k", "t", fails, "me")).so_far == "half"
@@ -159,7 +159,7 @@ def test_a_waiting_job_that_is_cancelled_never_starts() -> None:
     assert two.state == CANCELLED
     first.released.set()
     ended(one)
-    ended(queue.submit(3, "t", lambda report, cancel: None, "me"))
+    ended(queue.submit(3, "t", lambda progress: None, "me"))
     assert not second.started.is_set()
 
 
@@ -195,7 +195,7 @@ def test_a_session_leaves_the_jobs_it_names() -> None:
 def test_forgotten_work_is_done_again() -> None:
     queue, calls = JobQueue(), []
     for _ in range(2):
-        job = queue.submit("k", "t", lambda report, cancel: calls.append(1), "me")
+        job = queue.submit("k", "t", lambda progress: calls.append(1), "me")
         assert job.ended.wait(PATIENCE)
         queue.forget(job)
     assert len(calls) == 2
@@ -205,7 +205,7 @@ def test_forgotten_work_is_done_again() -> None:
 def test_done_work_is_not_done_again_but_failed_work_is() -> None:
     queue, calls = JobQueue(), []
 
-    def work(report: object, cancel: object) -> int:
+    def work(progress: Progress) -> int:
         calls.append(1)
         if len(calls) == 1:
             raise ValueError("no luck")
@@ -220,23 +220,23 @@ def test_done_work_is_not_done_again_but_failed_work_is() -> None:
 def test_an_error_is_told_in_words_and_the_worker_lives_on() -> None:
     queue = JobQueue()
 
-    def broken(report: object, cancel: object) -> None:
+    def broken(progress: Progress) -> None:
         raise ValueError("5 images asked of 3: use 1 to 3")
 
-    def exotic(report: object, cancel: object) -> None:
+    def exotic(progress: Progress) -> None:
         raise KeyError("blocks.0")
 
     one = ended(queue.submit(1, "t", broken, "me"))
     two = ended(queue.submit(2, "t", exotic, "me"))
     assert (one.state, one.error) == (FAILED, "5 images asked of 3: use 1 to 3")
     assert two.error == "KeyError: 'blocks.0'"
-    assert ended(queue.submit(3, "t", lambda report, cancel: "on", "me")).result == "on"
+    assert ended(queue.submit(3, "t", lambda progress: "on", "me")).result == "on"
 
 
 def test_finished_jobs_are_forgotten_in_the_end() -> None:
     queue = JobQueue()
     for key in range(100):
-        ended(queue.submit(key, "t", lambda report, cancel: None, "me"))
+        ended(queue.submit(key, "t", lambda progress: None, "me"))
     assert queue.find(0) is None
     assert queue.find(99) is not None
 
@@ -252,14 +252,16 @@ def test_a_closed_queue_stops_what_runs_and_what_waits() -> None:
 
 ENDING = """
 import threading
+import time
 from app.work.jobs import JobQueue
 from lrp.engine.progress import Cancelled
 
 started = threading.Event()
 
-def work(report, cancel):
+def work(progress):
     started.set()
-    cancel.wait(60)
+    while not progress.stopped():
+        time.sleep(0.005)
     print("stopped", flush=True)
     raise Cancelled
 

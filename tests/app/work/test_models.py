@@ -85,7 +85,7 @@ def test_scores_are_there_once_a_job_has_made_them(loaded: LoadedModel) -> None:
     )
     assert models.scores_of(loaded, scoring) is None
     job = models.jobs().submit(
-        models.score_key(loaded, scoring), "t", lambda report, cancel: "scores", "me"
+        models.score_key(loaded, scoring), "t", lambda progress: "scores", "me"
     )
     assert job.ended.wait(20)
     assert models.scores_of(loaded, scoring) == "scores"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
 from app.work.jobs import CANCELLED, DONE, JobQueue
 from app.work.recent import Recent
 from app.work.wanted import Wanted
-from lrp.engine.progress import Cancelled
+from lrp.engine.progress import Progress
 
 PATIENCE = 20
 
@@ -20,7 +21,7 @@ class Maker:
     def __init__(self, error: Exception | None = None) -> None:
         self.made, self.error = 0, error
 
-    def __call__(self, report: object, cancel: threading.Event) -> str:
+    def __call__(self, progress: Progress) -> str:
         self.made += 1
         if self.error is not None:
             raise self.error
@@ -86,10 +87,12 @@ def test_a_failure_is_told_once_and_then_tried_again(queue: JobQueue, kept: Rece
 def test_leaving_stops_what_nobody_else_wants(queue: JobQueue, kept: Recent[str]) -> None:
     started = threading.Event()
 
-    def slow(report: object, cancel: threading.Event) -> str:
+    def slow(progress: Progress) -> str:
         started.set()
-        assert cancel.wait(PATIENCE)
-        raise Cancelled
+        for _ in range(round(PATIENCE / 0.01)):
+            progress.check()
+            time.sleep(0.01)
+        raise AssertionError("nobody stopped it")
 
     wanted = Wanted(("a",), "a", slow, kept, queue)
     job = wanted.start("me")

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from lrp.engine.progress import Cancelled
+from lrp.engine.progress import Cancelled, Progress
 from lrp.methods.catalogue import Method, method
 from lrp.metrics import faithfulness as subject
 from lrp.metrics.deletion import curves
@@ -122,7 +122,7 @@ def test_methods_are_told_as_they_finish(vit):
         3,
         [RAMP, FLIPPED],
         steps=4,
-        progress=lambda done, total: told.append((done, total)),
+        progress=Progress(lambda *counts: told.append(counts[:2])),
         on_method=on_method,
         on_maps=on_maps,
     )
@@ -141,13 +141,18 @@ def test_methods_are_told_as_they_finish(vit):
 def test_it_stops_between_methods(vit):
     stop, seen = threading.Event(), []
 
-    def progress(done: int, total: int) -> None:
+    def tell(done: int, total: int, *_: object) -> None:
         seen.append((done, total))
         stop.set()
 
     with pytest.raises(Cancelled):
         faithfulness(
-            vit, [random_images(3)], 3, [RAMP, FLIPPED], steps=4, progress=progress, cancel=stop
+            vit,
+            [random_images(3)],
+            3,
+            [RAMP, FLIPPED],
+            steps=4,
+            progress=Progress(tell, stop.is_set),
         )
     assert seen == [(3, 6)]
 

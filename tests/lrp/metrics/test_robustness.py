@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch
 
-from lrp.engine.progress import Cancelled
+from lrp.engine.progress import Cancelled, Progress
 from lrp.methods.catalogue import method
 from lrp.metrics.robustness import infidelity, max_sensitivity, robustness
 
@@ -30,12 +30,12 @@ def test_it_is_captums_measures_batch_by_batch_with_the_same_draws(model, images
 def test_it_counts_maps_and_stops_when_told(model, images):
     stop, seen = threading.Event(), []
 
-    def progress(done, total):
+    def tell(done, total, *_):
         seen.append((done, total))
         stop.set()
 
     with pytest.raises(Cancelled):
-        robustness(model, images.split(1), 3, METHODS, progress=progress, cancel=stop)
+        robustness(model, images.split(1), 3, METHODS, progress=Progress(tell, stop.is_set))
     assert seen == [(1, 6)]
     with pytest.raises(ValueError, match="no images"):
         robustness(model, [], 0, METHODS)

@@ -4,7 +4,7 @@ import threading
 import pytest
 import torch
 
-from lrp.engine.progress import Cancelled
+from lrp.engine.progress import Cancelled, Progress
 from lrp.propagation.relevance import relevance
 from lrp.propagation.rules import LRP_QVIT
 from lrp.propagation.scores import ContributionScores, contribution_scores
@@ -75,13 +75,13 @@ def test_stability_tells_sure_rankings_from_chance_and_needs_four_images():
 def test_progress_counts_images_and_cancel_stops(model, images):
     seen, stop = [], threading.Event()
 
-    def progress(done, total):
+    def tell(done, total, *_):
         seen.append((done, total))
         if done == 2:
             stop.set()
 
     with pytest.raises(Cancelled):
-        contribution_scores(model, images.split(1), 3, progress=progress, cancel=stop)
+        contribution_scores(model, images.split(1), 3, progress=Progress(tell, stop.is_set))
     assert seen == [(1, 3), (2, 3)]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp.engine.layers import list_layers
-from lrp.engine.progress import Cancelled
+from lrp.engine.progress import Cancelled, Progress
 from quant.analysis import clipping as clipping_module
 from quant.analysis.anatomy import anatomy, attention, side, weight_side
 from quant.analysis.clipping import LIMITS, clipping, is_normed
@@ -210,7 +209,7 @@ def test_an_attention_product_has_two_factors(plain: Calibration) -> None:
 def test_the_sweep_is_every_layers_anatomy() -> None:
     model, images = models.build("swin"), models.random_images()
     kept, reports = calibration(model, "bitlens"), []
-    found = sweep(kept, images, lambda done, total: reports.append((done, total)))
+    found = sweep(kept, images, Progress(lambda *told: reports.append(told[:2])))
     layers = list_layers(model, models.SIZE)
     assert found.names == tuple(layer.name for layer in layers)
     assert found.widths == MENU
@@ -244,11 +243,9 @@ def test_one_side_alone_leaves_the_other_in_float(plain: Calibration) -> None:
 
 
 def test_a_sweep_can_be_cancelled(plain: Calibration) -> None:
-    cancel = threading.Event()
     plain.solve()
-    cancel.set()
     with pytest.raises(Cancelled):
-        sweep(plain, models.random_images(), cancel=cancel)
+        sweep(plain, models.random_images(), progress=Progress(stopped=lambda: True))
 
 
 def test_only_what_a_layernorm_gives_is_normed(plain: Calibration) -> None:

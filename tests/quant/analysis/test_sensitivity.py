@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from torch.distributions import Categorical, kl_divergence
 
-from lrp.engine.progress import Cancelled
+from lrp.engine.progress import Cancelled, Progress
 from quant.analysis import sensitivity as module
 from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity, estimate, find, measure
 from quant.calibration.calibration import Calibration
@@ -199,7 +199,7 @@ def test_an_estimate_is_the_same_again_and_draws_from_a_generator_of_its_own(cal
 @pytest.mark.parametrize("find", [estimate, measure])
 def test_progress_counts_layers_of_all_batches(calibrated, find):
     calibration, told = calibrated("deit", "repq-vit"), []
-    find(calibration, random_images(6), lambda *counts: told.append(counts))
+    find(calibration, random_images(6), Progress(lambda *counts: told.append(counts[:2])))
     total = 2 * len(calibration.plan().layers)  # of 4 images and of 2
     assert told == [(done, total) for done in range(1, total + 1)]
 
@@ -208,17 +208,17 @@ def test_progress_counts_layers_of_all_batches(calibrated, find):
 def test_it_stops_between_layers_and_before_anything_is_solved(calibrated, tmp_path, find):
     cancel, told = threading.Event(), []
 
-    def report(*counts: int) -> None:
+    def tell(*counts: object) -> None:
         told.append(counts)
         if len(told) == 3:
             cancel.set()
 
     with pytest.raises(Cancelled):
-        find(calibrated("vit", "repq-vit"), progress=report, cancel=cancel)
+        find(calibrated("vit", "repq-vit"), progress=Progress(tell, cancel.is_set))
     assert len(told) == 3
     unsolved = Calibration(build("vit"), random_images(), preset("repq-vit"), tmp_path)
     with pytest.raises(Cancelled):
-        find(unsolved, cancel=cancel)
+        find(unsolved, progress=Progress(stopped=cancel.is_set))
     assert not list(tmp_path.iterdir())
 
 
@@ -231,10 +231,10 @@ def test_the_first_images_are_taken_and_as_many_as_the_way_calls_for(calibrated,
     monkeypatch.setattr(module, "measure", heard(MEASURED))
     monkeypatch.setattr(module, "estimate", heard(ESTIMATED))
     monkeypatch.setattr(module, "MEASURED_IMAGES", 2)
-    report, cancel = print, threading.Event()
+    progress = Progress()
     for how, images, expected in (
         *((MEASURED, None, 2), (MEASURED, 3, 3), (ESTIMATED, None, 3), (ESTIMATED, 1, 1)),
     ):
-        find(calibration, how, images, report, cancel)
+        find(calibration, how, images, progress)
         first = calibration.images[:expected].tolist()
-        assert asked.pop() == (how, calibration, first, (report, cancel))
+        assert asked.pop() == (how, calibration, first, (progress,))

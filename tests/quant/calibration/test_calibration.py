@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lrp.engine.layers import list_layers
-from lrp.engine.progress import Cancelled
+from lrp.engine.progress import Cancelled, Progress
 from quant.calibration import calibration as module
 from quant.calibration.calibration import Calibration, calibrate, calibration_folder, needed
 from quant.calibration.passes import Pass, Solver
@@ -104,11 +104,11 @@ def test_a_foreign_file_is_an_error_that_names_it(tmp_path):
 
 def test_progress_counts_every_layer_of_every_pass(tmp_path):
     calibration, seen = fresh(tmp_path, "swin"), []
-    calibration.solve([4, 6, 4], lambda done, total: seen.append((done, total)))
+    calibration.solve([4, 6, 4], Progress(lambda *told: seen.append(told[:2])))
     count = len(list_layers(calibration.model, SIZE))
     assert seen == [(done, 2 * count) for done in range(1, 2 * count + 1)]
     seen.clear()
-    calibration.solve([4, 6], lambda done, total: seen.append((done, total)))
+    calibration.solve([4, 6], Progress(lambda *told: seen.append(told[:2])))
     assert seen == []  # nothing was left to do
 
 
@@ -117,13 +117,13 @@ def test_a_cancelled_calibration_keeps_whole_passes_only(tmp_path, stop_at):
     calibration, stop = fresh(tmp_path), threading.Event()
     count = len(list_layers(calibration.model, SIZE))
 
-    def progress(done: int, total: int) -> None:
+    def tell(done: int, total: int, *_: object) -> None:
         assert total == 2 * count
         if done == stop_at:
             stop.set()
 
     with pytest.raises(Cancelled):
-        calibration.solve([3, 5], progress, stop)
+        calibration.solve([3, 5], Progress(tell, stop.is_set))
     whole = ["a3.safetensors"] if stop_at > count else []
     assert [p.name for p in tmp_path.iterdir()] == whole
     expected = logits(fresh(tmp_path / "other"), 4, 5)
@@ -131,10 +131,8 @@ def test_a_cancelled_calibration_keeps_whole_passes_only(tmp_path, stop_at):
 
 
 def test_cancelled_before_it_starts(tmp_path, passes):
-    stop = threading.Event()
-    stop.set()
     with pytest.raises(Cancelled):
-        fresh(tmp_path).solve([4], cancel=stop)
+        fresh(tmp_path).solve([4], Progress(stopped=lambda: True))
     assert passes == []
     assert list(tmp_path.iterdir()) == []
 

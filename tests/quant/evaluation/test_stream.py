@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from lrp.engine.progress import Cancelled
+from lrp.engine.progress import Cancelled, Progress
 from quant.evaluation.answers import Answers
 from quant.evaluation.float_logits import FloatLogits
 from quant.evaluation.image_set import Pictures
@@ -72,14 +72,17 @@ def test_progress_counts_images_and_cancel_stops(data):
     images, labels, plain, _ = data
     seen, stop = [], threading.Event()
 
-    def progress(done, total):
+    def tell(done, total, *_):
         seen.append((done, total))
         if done >= 12:
             stop.set()
 
     with pytest.raises(Cancelled):
         evaluate(
-            {"float": run_of(plain)}, batches(images, labels), 20, progress=progress, cancel=stop
+            {"float": run_of(plain)},
+            batches(images, labels),
+            20,
+            progress=Progress(tell, stop.is_set),
         )
     assert seen == [(6, 20), (12, 20)]
 
@@ -232,7 +235,7 @@ def test_a_stream_names_what_overflows(data, streamed):
 
 def test_a_stream_is_cancelled_between_batches(streamed):
     stop = threading.Event()
-    steps = streamed(cancel=stop)
+    steps = streamed(progress=Progress(stopped=stop.is_set))
     next(steps)
     stop.set()
     with pytest.raises(Cancelled):
