@@ -14,12 +14,10 @@ from app.parts.choice import one_of
 from app.state import budget
 from app.work import models
 
-TRADE_OFF, BOUGHT, BY, LAYERS = (
-    "Accuracy against cost",
-    "How it was bought",
-    "What bits are spent by",
-    "All layers, import, export",
-)
+TRADE_OFF = "Accuracy against cost"
+BOUGHT = "How it was bought"
+BY = "What bits are spent by"
+LAYERS = "All layers, import, export"
 SIDES = {"Weights": "weight", "Activations": "activation"}
 
 

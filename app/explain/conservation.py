@@ -24,10 +24,14 @@ QUERIES = ("qkv", "q", "k", "v", "kv", "q_proj", "k_proj", "v_proj")
 MLP = ("fc1", "fc1_g", "fc1_x")
 NOTABLE = 0.005  # of the start: less is not worth a word
 # What can take relevance, as it is said in a sentence.
-HEAD, SOFTMAX, INPUTS = "the head's bias", "the softmax", "the biases of queries, keys and values"
+HEAD = "the head's bias"
+SOFTMAX = "the softmax"
+INPUTS = "the biases of queries, keys and values"
 POSITION_BIAS = "the softmax and the position bias in it"
-INNER, REST = "the bias inside the MLP", "the norms' and output layers' biases"
-TOKENS, EMBEDDED = "the class token", "the position embedding and the patch embedding's bias"
+INNER = "the bias inside the MLP"
+REST = "the norms' and output layers' biases"
+TOKENS = "the class token"
+EMBEDDED = "the position embedding and the patch embedding's bias"
 PATCHES = "the patch embedding's bias and norm"
 
 

@@ -10,16 +10,24 @@ from quant.allocation.objectives import LRP, OBJECTIVES, PRODUCT, SENSITIVITY
 from quant.primitives.bits import MENU
 
 # Keys of widgets.
-BUDGET, PLAIN_BUDGET = "budget", "plain_budget"
-IMAGES, HOW_CHOICE, SENSED_WIDTH = "measured_images", "how_choice", "sensed_width"
-TRADE_OFF, AXIS, IMPORT = "trade_off", "cost_axis", "import_allocation"
-BELOW, BOUGHT = "below", "bought"
-SWEEP_OBJECTIVES, SWEEP_BUDGETS = "sweep_objectives", "sweep_budgets"
+BUDGET = "budget"
+PLAIN_BUDGET = "plain_budget"
+IMAGES = "measured_images"
+HOW_CHOICE = "how_choice"
+SENSED_WIDTH = "sensed_width"
+TRADE_OFF = "trade_off"
+AXIS = "cost_axis"
+IMPORT = "import_allocation"
+BELOW = "below"
+BOUGHT = "bought"
+SWEEP_OBJECTIVES = "sweep_objectives"
+SWEEP_BUDGETS = "sweep_budgets"
 
-AVERAGE, SIZE, BITOPS = "average", "size", "bitops"
+AVERAGE = "average"
+SIZE = "size"
+BITOPS = "bitops"
 UNITS = {AVERAGE: "Average bits", SIZE: "Weights (MB)", BITOPS: "BitOps (G)"}
 LABELS = {SENSITIVITY: "Sensitivity", PRODUCT: "LRP × sensitivity", LRP: "LRP"}
-LOWEST_BITS, HIGHEST_BITS, DEFAULT_BITS = 2.0, 8.0, 4.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ def _bits_read(text: str) -> float | None:
         average = round(float(text), 2)
     except ValueError:
         return None
-    return average if LOWEST_BITS <= average <= HIGHEST_BITS else None
+    return average if MENU[0] <= average <= MENU[-1] else None
 
 
 def _widths_read(text: str) -> tuple[int, ...]:
@@ -57,7 +65,7 @@ OBJECTIVE: Linked[str] = Linked("_objective", SENSITIVITY, parameter="by", read=
 UNIT: Linked[str] = Linked("_unit", AVERAGE, parameter="unit", read=among(UNITS))
 BITS: Linked[float] = Linked(
     "_bits",
-    DEFAULT_BITS,
+    4.0,
     clean=lambda average: round(average, 2),
     parameter="bits",
     read=_bits_read,

@@ -9,10 +9,15 @@ from quant.calibration.presets import DEFAULT, PRESETS
 from quant.primitives.bits import MENU
 
 # Keys of widgets.
-HEAD_CHOICE, STRIP, STRIP_KIND = "head_choice", "strip", "strip_kind"
-VIEW, LESSON_WEIGHTS = "layers", "lesson_weights"
+HEAD_CHOICE = "head_choice"
+STRIP = "strip"
+STRIP_KIND = "strip_kind"
+VIEW = "layers"
+LESSON_WEIGHTS = "lesson_weights"
 
-ONE_VIEW, ALL_VIEW, LESSON_VIEW = "One layer", "Whole model", "Lesson"
+ONE_VIEW = "One layer"
+ALL_VIEW = "Whole model"
+LESSON_VIEW = "Lesson"
 DEFAULT_WIDTH = 4
 
 # By which preset models are quantized, on every page.

@@ -14,19 +14,41 @@ from assets.sets.image_set import ImageSet
 from quant.primitives.bits import LayerBits
 
 # Keys of widgets that are bound to the address (ids only), so that a link opens the same view.
-MODEL, VIEW, RULES = "model", "view", "rules"
-METHODS, LEFT, RIGHT, FAITHFUL = "methods", "left", "right", "faithfulness"
-SHOWN, DIVIDE, HEADS = "show", "divide", "heads"
-SCORE_RULES, SCORE_STATISTIC = "score_rules", "score_statistic"
+MODEL = "model"
+VIEW = "view"
+RULES = "rules"
+METHODS = "methods"
+LEFT = "left"
+RIGHT = "right"
+FAITHFUL = "faithfulness"
+SHOWN = "show"
+DIVIDE = "divide"
+HEADS = "heads"
+SCORE_RULES = "score_rules"
+SCORE_STATISTIC = "score_statistic"
 
 # Keys of other widgets.
-DEVICE, OWN_NAME, OWN_CHECKPOINT, OWN_FOLDER = "device", "own_name", "own_checkpoint", "own_folder"
-SOURCE, GALLERY, GALLERY_PAGE, UPLOAD = "source", "gallery", "gallery_page", "upload"
-PASTE, SMOOTH, DIVIDER, METHOD_DIVIDER = "paste", "smooth", "divider", "method_divider"
-BLOCKS, SCORE_IMAGES, SCORE_CHART = "block_strip", "score_images", "score_chart"
-LOCK_LAYERS, LOCK_BITS = "lock_layers", "lock_bits"
+DEVICE = "device"
+OWN_NAME = "own_name"
+OWN_CHECKPOINT = "own_checkpoint"
+OWN_FOLDER = "own_folder"
+SOURCE = "source"
+GALLERY = "gallery"
+GALLERY_PAGE = "gallery_page"
+UPLOAD = "upload"
+PASTE = "paste"
+SMOOTH = "smooth"
+DIVIDER = "divider"
+METHOD_DIVIDER = "method_divider"
+BLOCKS = "block_strip"
+SCORE_IMAGES = "score_images"
+SCORE_CHART = "score_chart"
+LOCK_LAYERS = "lock_layers"
+LOCK_BITS = "lock_bits"
 
-MAP_VIEW, METHODS_VIEW, DEPTH_VIEW = "Map", "Methods side by side", "Through depth"
+MAP_VIEW = "Map"
+METHODS_VIEW = "Methods side by side"
+DEPTH_VIEW = "Through depth"
 MAX_UPLOADS = 8
 
 
