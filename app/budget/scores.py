@@ -55,7 +55,7 @@ def settings(draw: Draw) -> Scoring:
         "In a folder of few images, measure fewer to score more."
     )
     images = draw.scorable.subset(range(count))
-    return Scoring(images, RULES[rules], statistic)
+    return Scoring(images, RULES[rules], statistic or STATISTICS[0])
 
 
 def _count(scorable: int) -> int:

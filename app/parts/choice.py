@@ -21,16 +21,17 @@ def one_of(
     format_func: Callable[[T], str] = str,
     help: str | None = None,
 ) -> T:
-    """Let the user choose one option, at first `default` or else the first; one always is chosen.
+    """Let the user choose one option, at first `default` or else the first.
 
     Args:
         linked: the address names the choice; else the session keeps it across pages.
         titled: the label is shown; else it is for screen readers.
     """
-    return st.segmented_control(
+    first = options[0] if default is None else default
+    chosen: T | None = st.segmented_control(
         label,
         options,
-        default=options[0] if default is None else default,
+        default=first,
         required=True,
         key=key,
         bind="query-params" if linked else None,
@@ -39,3 +40,4 @@ def one_of(
         format_func=format_func,
         help=help,
     )
+    return first if chosen is None else chosen  # None from a link that names it and no option
