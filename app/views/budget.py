@@ -12,7 +12,7 @@ from app.state.selection import Selected
 from app.work import models, spending
 from app.work.evaluations import Measuring
 from app.work.spending import Spending
-from quant.allocation.budget import Infeasible
+from quant.allocation.infeasible import Infeasible
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from app.state.budget import AVERAGE, SIZE
 from lrp.engine.layers import Layer
 from quant.allocation.budget import Choices, Limits, combine, from_average, from_size
+from quant.allocation.infeasible import require_feasible
 from quant.primitives.bits import MENU
 
 ROWS = 121
@@ -40,7 +41,7 @@ def axis_of(layers: Sequence[Layer], choices: Choices, unit: str, other: Limits)
     Raises:
         Infeasible: `other` is below what the lowest widths need.
     """
-    choices.check(other)
+    require_feasible(choices, other)
     least, most = choices.least, _most(choices)
     if unit == AVERAGE:
         values = np.linspace(MENU[0], MENU[-1], ROWS)

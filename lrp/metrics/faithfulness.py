@@ -16,8 +16,6 @@ from lrp.maps.cells import grid
 from lrp.methods.catalogue import Method
 from lrp.metrics.deletion import STEPS, curves, deleted, ends
 
-NORMAL = 1.96  # standard errors to either side of a mean: 95 %
-
 
 @dataclass(frozen=True, eq=False)
 class Faithfulness:
@@ -64,16 +62,6 @@ class Faithfulness:
         """Standard error of that mean; NaN for one image."""
         return float(standard_error(self.gap))
 
-    @property
-    def morf_band(self) -> tuple[Tensor, Tensor]:
-        """Where the mean MoRF curve lies, with 95 % confidence: lower and upper, (S + 1,) each."""
-        return _band(self.morf)
-
-    @property
-    def lerf_band(self) -> tuple[Tensor, Tensor]:
-        """Where the mean LeRF curve lies, with 95 % confidence: lower and upper, (S + 1,) each."""
-        return _band(self.lerf)
-
     def versus(self, other: Faithfulness) -> tuple[float, float]:
         """Return how much larger this gap is than another method's: mean, standard error.
 
@@ -89,15 +77,6 @@ def standard_error(values: Tensor) -> Tensor:
     if len(values) == 1:
         return torch.full_like(values[0], math.nan)
     return values.std(0) / math.sqrt(len(values))
-
-
-def _band(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean -+ 1.96 standard errors, normal over the images, within 0 and 1.
-
-    NaN for one image.
-    """
-    mean, half = values.mean(0), NORMAL * standard_error(values)
-    return (mean - half).clamp(0, 1), (mean + half).clamp(0, 1)
 
 
 def faithfulness(

@@ -8,6 +8,7 @@ the layers' lower convex hulls of loss over mixed cost, their steps sorted by sl
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -44,13 +45,22 @@ def price(knapsack: Knapsack, size: np.ndarray, work: np.ndarray) -> Priced:
     """Find the best prices for limits (T,) of size and of work that can be met."""
     kept = _without_dominated(knapsack)
     # where any mix will do, the first is taken: the middle one keeps the range of the rest narrow
-    tried = sorted([*np.linspace(-WIDEST, WIDEST, COARSE), -np.inf, np.inf], key=abs)
-    coarse = _best(kept, size, work, np.array(tried))
+    logits = np.array(sorted([*np.linspace(-WIDEST, WIDEST, COARSE), -np.inf, np.inf], key=abs))
+    coarse = _relaxed(kept, size, work, logits)
+    best = logits[coarse.bound.argmax(0)]
     step = 2 * WIDEST / (COARSE - 1)
-    low, high = np.clip([coarse[3].min() - step, coarse[3].max() + step], -WIDEST, WIDEST)
-    fine = _best(kept, size, work, np.linspace(low, high, FINE))
-    best = np.where(fine[0] > coarse[0], fine, coarse)
-    return Priced(size, work, *best[:3])
+    low, high = np.clip([best.min() - step, best.max() + step], -WIDEST, WIDEST)
+    fine = _relaxed(kept, size, work, np.linspace(low, high, FINE))
+    return _best(size, work, coarse, fine)
+
+
+def _best(size: np.ndarray, work: np.ndarray, *tried: _Relaxed) -> Priced:
+    """Return the best bound of each budget, with its prices."""
+    bounds = np.concatenate([one.bound for one in tried])
+    size_prices = np.concatenate([one.size_price for one in tried])
+    work_prices = np.concatenate([one.work_price for one in tried])
+    best = bounds.argmax(0), np.arange(len(size))
+    return Priced(size, work, bounds[best], size_prices[best], work_prices[best])
 
 
 def _without_dominated(knapsack: Knapsack) -> Knapsack:
@@ -61,77 +71,111 @@ def _without_dominated(knapsack: Knapsack) -> Knapsack:
     return Knapsack(*(np.take_along_axis(getattr(knapsack, t), columns, 1) for t in tables))
 
 
-def _best(knapsack: Knapsack, size: np.ndarray, work: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Return bound, prices of size and of work, and logit (4, T) of the best of some mixes."""
+@dataclass(frozen=True, eq=False)
+class _Relaxed:
+    """What A mixes of size and work into one cost prove of T budgets: (A, T) each, as `Priced`."""
+
+    bound: np.ndarray
+    size_price: np.ndarray
+    work_price: np.ndarray
+
+
+def _relaxed(
+    knapsack: Knapsack, size: np.ndarray, work: np.ndarray, logits: np.ndarray
+) -> _Relaxed:
+    """Solve the relaxation for mixes whose share of size has these logits (A,)."""
     shares = 1 / (1 + np.exp(-logits))
     # in shares of the most there is, so that a mix means the same for every model
-    units = shares / max(knapsack.size.max(1).sum(), 1.0)
-    others = (1 - shares) / max(knapsack.work.max(1).sum(), 1.0)
-    found = np.empty((2, len(logits), len(size)))
-    for part in np.array_split(np.arange(len(logits)), _chunks(len(logits), knapsack)):
-        for mix, frontier in zip(
-            part, _frontiers(knapsack, units[part], others[part]), strict=True
-        ):
-            found[:, mix] = _along(*frontier, units[mix] * size + others[mix] * work)
-    best, rows = found[0].argmax(0), np.arange(len(size))
-    bound, level = found[:, best, rows]
-    return np.array([bound, level * units[best], level * others[best], logits[best]])
+    per_size = shares / max(knapsack.size.max(1).sum(), 1.0)
+    per_work = (1 - shares) / max(knapsack.work.max(1).sum(), 1.0)
+    chunks = max(1, min(len(logits), len(logits) * knapsack.loss.size // CHUNK))
+    frontiers = (
+        frontier
+        for part in np.array_split(np.arange(len(logits)), chunks)
+        for frontier in _frontiers(knapsack, per_size[part], per_work[part])
+    )
+    budgets = per_size[:, None] * size + per_work[:, None] * work
+    bound, price = np.empty_like(budgets), np.empty_like(budgets)
+    for row, frontier in enumerate(frontiers):
+        bound[row], price[row] = frontier.loss(budgets[row]), frontier.price(budgets[row])
+    return _Relaxed(bound, price * per_size[:, None], price * per_work[:, None])
 
 
-def _chunks(mixes: int, knapsack: Knapsack) -> int:
-    return max(1, min(mixes, mixes * knapsack.loss.size // CHUNK))
+@dataclass(frozen=True, eq=False)
+class _Frontier:
+    """The least loss of all layers together at every mixed cost: convex and falling.
 
-
-Frontier = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
-def _frontiers(knapsack: Knapsack, size: np.ndarray, work: np.ndarray) -> list[Frontier]:
-    """Return for each of A mixes (A,) the least loss at every mixed cost.
-
-    A frontier is corners' costs (N + 1,) and losses (N + 1,), and slopes (N,) between them.
+    Attributes:
+        costs, losses: (N + 1,) of the corners, by cost.
+        slopes: (N,) between them.
     """
-    cost = size[:, None, None] * knapsack.size + work[:, None, None] * knapsack.work  # (A, L, P)
-    start, steps = _hulls(cost, np.broadcast_to(knapsack.loss, cost.shape))
-    least = _taken(cost, start).sum(1)
-    lowest = knapsack.loss.min(1).sum()
-    frontiers = []
-    for base, rise, fall, slope in zip(least, *steps, strict=True):
+
+    costs: np.ndarray
+    losses: np.ndarray
+    slopes: np.ndarray
+
+    def loss(self, budgets: np.ndarray) -> np.ndarray:
+        """Return the least loss at each budget."""
+        return np.interp(budgets, self.costs, self.losses)
+
+    def price(self, budgets: np.ndarray) -> np.ndarray:
+        """Return how much the loss would fall per unit of cost at each budget."""
+        steps = np.clip(np.searchsorted(self.costs, budgets, "right") - 1, 0, len(self.slopes))
+        return -np.append(self.slopes, 0.0)[steps]
+
+
+def _frontiers(
+    knapsack: Knapsack, per_size: np.ndarray, per_work: np.ndarray
+) -> Iterator[_Frontier]:
+    """Yield the frontier of each of A mixes (A,)."""
+    cost = per_size[:, None, None] * knapsack.size + per_work[:, None, None] * knapsack.work
+    start, steps = _hulls(cost, np.broadcast_to(knapsack.loss, cost.shape))  # cost: (A, L, P)
+    cheapest, lowest = _taken(cost, start).sum(1), knapsack.loss.min(1).sum()
+    for base, rise, fall, slope in zip(cheapest, steps.rise, steps.fall, steps.slope, strict=True):
         order = slope.argsort(kind="stable")
         costs = np.concatenate([[base], base + rise[order].cumsum()])
         # summed from the least loss up: the small losses at the end must not drown in large ones
         losses = np.concatenate([lowest - fall[order][::-1].cumsum()[::-1], [lowest]])
-        frontiers.append((costs, losses, slope[order]))
-    return frontiers
+        yield _Frontier(costs, losses, slope[order])
 
 
-def _hulls(cost: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+@dataclass(frozen=True, eq=False)
+class _Steps:
+    """Steps along the lower convex hulls of L layers: (A, L) each, or more, one after another.
+
+    Attributes:
+        rise: of the cost.  fall: of the loss.  slope: fall / rise; 0 where a hull has ended.
+    """
+
+    rise: np.ndarray
+    fall: np.ndarray
+    slope: np.ndarray
+
+
+def _hulls(cost: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, _Steps]:
     """Walk each layer's lower convex hull, from the cheapest choice to the least loss.
 
-    Returns the cheapest choices (A, L), and all steps' costs, losses and slopes (A, L * steps).
+    Args:
+        cost, loss: (A, L, P).
+
+    Returns:
+        The cheapest choices (A, L), and all layers' steps (A, L * steps).
     """
     at = start = np.where(cost <= cost.min(2, keepdims=True), loss, np.inf).argmin(2)
-    steps = [np.zeros((3, *at.shape))]
+    rises, falls, slopes = ([np.zeros(at.shape)] for _ in range(3))
     while True:
         rise, fall = cost - _taken(cost, at)[..., None], loss - _taken(loss, at)[..., None]
         slope = np.divide(fall, rise, out=np.zeros_like(cost), where=(rise > 0) & (fall < 0))
         to = slope.argmin(2)
         steepest = _taken(slope, to)
-        if not (steepest < 0).any():
-            rises, falls, slopes = np.concatenate(steps, 2)
-            return start, (rises, falls, slopes)
-        moves = steepest < 0
-        taken = (_taken(rise, to), _taken(fall, to), steepest)
-        steps.append(np.where(moves, taken, 0.0))
-        at = np.where(moves, to, at)
+        steeper = steepest < 0
+        if not steeper.any():
+            return start, _Steps(*(np.concatenate(steps, 1) for steps in (rises, falls, slopes)))
+        slopes.append(steepest)  # 0 where none is steeper
+        for steps, table in ((rises, rise), (falls, fall)):
+            steps.append(np.where(steeper, _taken(table, to), 0.0))
+        at = np.where(steeper, to, at)
 
 
 def _taken(table: np.ndarray, picks: np.ndarray) -> np.ndarray:
     return np.take_along_axis(table, picks[..., None], 2)[..., 0]
-
-
-def _along(
-    costs: np.ndarray, losses: np.ndarray, slopes: np.ndarray, budgets: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the least loss and the price of cost at each budget."""
-    taken = np.clip(np.searchsorted(costs, budgets, "right") - 1, 0, len(slopes))
-    return np.interp(budgets, costs, losses), -np.append(slopes, 0.0)[taken]

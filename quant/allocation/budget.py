@@ -1,4 +1,4 @@
-"""A bit budget: its limits, the widths each layer may take, and what is in the way of both."""
+"""A bit budget: its limits, and the widths each layer may take."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, product
+from itertools import product
 
 import numpy as np
 
@@ -14,8 +14,6 @@ from lrp.engine.layers import Layer
 from quant.primitives.bits import MENU, LayerBits
 from quant.primitives.qparams import MAX_BITS, MIN_BITS, check_bits
 
-SIZE, BITOPS = "size", "BitOps"
-NAMED = 3  # locks in a message
 ROUNDING = 1e-12  # relative: limits are products of floats, what is spent is a whole number
 
 
@@ -54,29 +52,6 @@ def from_size(weight_bytes: float) -> Limits:
 def combine(first: Limits, second: Limits) -> Limits:
     """Return the tighter of both, limit by limit."""
     return Limits(min(first.weight_bits, second.weight_bits), min(first.bitops, second.bitops))
-
-
-class Infeasible(ValueError):
-    """No allocation is within the limits.
-
-    Attributes:
-        limits: those in the way: "size", "BitOps" or both.
-        locks: the fewest locks to open so that all limits can be met; empty if none are enough.
-        nearest: the limits asked for, each raised to the least that can be met.
-        average: the least average bits that can be met, rounded up to 0.01; above 8 if none can.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        limits: tuple[str, ...],
-        locks: Mapping[str, LayerBits],
-        nearest: Limits,
-        average: float,
-    ) -> None:
-        super().__init__(message)
-        self.limits, self.locks = limits, dict(locks)
-        self.nearest, self.average = nearest, average
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,20 +100,6 @@ class Choices:
         """The least average bits that can be met, rounded up to 0.01."""
         return math.ceil(max(MIN_BITS, *self.averages(self.least)) * 100 - 1e-6) / 100
 
-    def check(self, limits: Limits) -> None:
-        """Check that some allocation is within the limits.
-
-        Raises:
-            Infeasible: none is.
-            ValueError: a limit is not a number.
-        """
-        if math.isnan(limits.weight_bits) or math.isnan(limits.bitops):
-            raise ValueError(f"{limits}: a limit must be a number")
-        if self.least.weight_bits > limits.weight_bits * (1 + ROUNDING) or (
-            self.least.bitops > limits.bitops * (1 + ROUNDING)
-        ):
-            raise _infeasible(self, limits)
-
 
 def offer(
     layers: Sequence[Layer],
@@ -146,7 +107,7 @@ def offer(
     locks: Mapping[str, LayerBits | int] | None = None,
     tied: bool = True,
 ) -> Choices:
-    """Say which bits each layer may take.
+    """Return the bits that each layer may take.
 
     Args:
         menu: the widths offered.
@@ -188,73 +149,3 @@ def _check(layers: Sequence[Layer], menu: Sequence[int], locks: Mapping[str, Lay
         if all(name != layer.name for layer in layers):
             raise ValueError(f"cannot lock {name!r}: this model has no such layer")
         bits.check()
-
-
-def _infeasible(choices: Choices, limits: Limits) -> Infeasible:
-    """Find out what is in the way, limit by limit."""
-    least = choices.least
-    size, work = _saved(choices)
-    excess = {
-        SIZE: (least.weight_bits - limits.weight_bits * (1 + ROUNDING), size),
-        BITOPS: (least.bitops - limits.bitops * (1 + ROUNDING), work),
-    }
-    to_open = {name: _to_open(*found) for name, found in excess.items() if found[0] > 0}
-    names = {name for locks in to_open.values() for name in locks} if all(to_open.values()) else {}
-    return Infeasible(
-        "; ".join(_complaint(choices, limits, name, locks) for name, locks in to_open.items()),
-        tuple(to_open),
-        {name: bits for name, bits in choices.locks.items() if name in names},
-        Limits(max(limits.weight_bits, least.weight_bits), max(limits.bitops, least.bitops)),
-        choices.least_average,
-    )
-
-
-def _saved(choices: Choices) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the weight bits and the bit operations that opening each lock could save."""
-    rows = dict(zip(choices.names, zip(choices.parameters, choices.macs, strict=True), strict=True))
-    low, locks = choices.menu[0], choices.locks.items()
-    return (
-        {name: rows[name][0] * (bits.weight - low) for name, bits in locks},
-        {name: rows[name][1] * (bits.weight * bits.activation - low**2) for name, bits in locks},
-    )
-
-
-def _to_open(excess: float, saved: Mapping[str, float]) -> list[str]:
-    """Return the fewest locks that save `excess` when opened, or [] if all together do not."""
-    ranked = sorted((name for name in saved if saved[name] > 0), key=lambda n: -saved[n])
-    totals = list(accumulate(saved[name] for name in ranked))
-    enough = [count for count, total in enumerate(totals, 1) if total >= excess]
-    return ranked[: enough[0]] if enough else []
-
-
-def _complaint(choices: Choices, limits: Limits, limit: str, to_open: list[str]) -> str:
-    """Say what one limit would need, and what could be done."""
-    needed, given = _amount(choices, choices.least, limit), _amount(choices, limits, limit, -1)
-    names = [f"{name} ({choices.locks[name].in_words()})" for name in to_open[:NAMED]]
-    if len(to_open) > NAMED:
-        names.append(f"{len(to_open) - NAMED} more")
-    if names:
-        remedy = f"unlock {', '.join(names)}, or raise the budget"
-    elif choices.locks:
-        remedy = "raise the budget: no unlocking is enough"
-    else:
-        remedy = "raise the budget, or offer lower widths"
-    lowest = f"{choices.menu[0]} bits in every layer"
-    held = f"the locks, and {choices.menu[0]} bits elsewhere," if choices.locks else lowest
-    return f"{limit}: {held} need {needed}, the budget gives {given}; {remedy}"
-
-
-def _amount(choices: Choices, spent: Limits, limit: str, direction: int = 1) -> str:
-    """Write a size or BitOps, rounded up or down, with the uniform width that takes as much."""
-    size, work = (_rounded(bits, direction) for bits in choices.averages(spent))
-    if limit == SIZE:
-        return f"{size} bits a weight ({_rounded(spent.weight_bits / 8e6, direction)} MB)"
-    return f"{_rounded(spent.bitops / 1e9, direction)} GBitOps (uniform {work} bits)"
-
-
-def _rounded(value: float, direction: int) -> str:
-    """Write three digits of a number, not above it (-1) or not below it (1)."""
-    if not 0 < value < math.inf:
-        return f"{value:g}"
-    step = 10.0 ** (math.floor(math.log10(value)) - 2)
-    return f"{direction * math.ceil(direction * value / step - 1e-9) * step:.4g}"

@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 
 from quant.allocation.bounds import Priced, price
 from quant.allocation.budget import Choices, Limits
+from quant.allocation.infeasible import require_feasible
 from quant.allocation.knapsack import Knapsack
 from quant.allocation.local_search import improve
 from quant.allocation.objectives import Losses
@@ -39,7 +40,7 @@ def exact(choices: Choices, losses: Losses, limits: Limits, time_limit: float = 
     """
     if not time_limit > 0:
         raise ValueError(f"a time limit of {time_limit} seconds: use more than 0")
-    choices.check(limits)
+    require_feasible(choices, limits)
     knapsack = Knapsack.of(choices, losses)
     budget = price(knapsack, *knapsack.room([limits]))
     near = improve(knapsack, budget, knapsack.lowest[None], knapsack.highest[None])[0]

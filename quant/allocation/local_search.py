@@ -31,11 +31,11 @@ def improve(knapsack: Knapsack, budgets: Priced, low: np.ndarray, high: np.ndarr
     inside = _between(knapsack, low, high)
     priced = _priced(knapsack, budgets, inside)
     picks = _affordable(knapsack, budgets, inside, priced.argmin(2), low)
-    rows = np.arange(len(picks))
+    rows = np.arange(len(picks))  # those that may still get better
     for _ in range(ROUNDS):
-        changed, better = _exchange(knapsack, budgets.at(rows), priced[rows], picks[rows])
-        picks[rows] = better
-        rows = rows[changed]
+        before = picks[rows]
+        picks[rows] = _exchange(knapsack, budgets.at(rows), priced[rows], before)
+        rows = rows[(picks[rows] != before).any(1)]
         if not len(rows):
             break
     return picks
@@ -99,25 +99,22 @@ class _Changes:
 
 def _exchange(
     knapsack: Knapsack, budgets: Priced, priced: np.ndarray, picks: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Make the best set of changes in each row: which rows changed (T,), and new picks (T, L)."""
+) -> np.ndarray:
+    """Return picks (T, L) with the set of changes made that lowers each row's loss most, if any."""
     changes = _cheapest(knapsack, priced, picks)
     size, work, _ = knapsack.spent(picks)
-    rows, most = np.arange(len(picks)), min(AT_ONCE, changes.layer.shape[1])
-    least, best = np.zeros(len(picks)), np.full((len(picks), most), -1)
-    for count in range(1, most + 1):
-        sets = _sets(changes.layer.shape[1], count)
+    least, better = np.zeros(len(picks)), picks.copy()
+    tried = changes.layer.shape[1]
+    for count in range(1, min(AT_ONCE, tried) + 1):
+        sets = _sets(tried, count)
         added = _added(changes, sets, budgets.size - size, budgets.work - work)
-        found = added.argmin(1)
-        better = added[rows, found] < least
-        least[better] = added[rows, found][better]
-        best[better, :count] = sets[:, found[better]].T
-    better_picks = picks.copy()
-    for change in best.T:
-        made = rows[change >= 0]
-        at = made, change[made]
-        better_picks[made, changes.layer[at]] = changes.choice[at]
-    return least < 0, better_picks
+        best = added.argmin(1)
+        lowest = np.take_along_axis(added, best[:, None], 1)[:, 0]
+        rows = np.flatnonzero(lowest < least)
+        least[rows], better[rows] = lowest[rows], picks[rows]
+        for change in sets[:, best[rows]]:
+            better[rows, changes.layer[rows, change]] = changes.choice[rows, change]
+    return better
 
 
 def _cheapest(knapsack: Knapsack, priced: np.ndarray, picks: np.ndarray) -> _Changes:

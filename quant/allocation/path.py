@@ -15,6 +15,7 @@ import numpy as np
 
 from quant.allocation.bounds import Priced, price
 from quant.allocation.budget import Choices, Limits
+from quant.allocation.infeasible import require_feasible
 from quant.allocation.knapsack import Knapsack
 from quant.allocation.local_search import improve
 from quant.allocation.objectives import Losses
@@ -88,7 +89,7 @@ def budget_plan(
     if not limits:
         raise ValueError("no budgets: a plan needs at least one")
     for one in limits:
-        choices.check(one)
+        require_feasible(choices, one)
     knapsack = Knapsack.of(choices, losses)
     budgets = price(knapsack, *knapsack.room(limits))
     if nested and ((np.diff(budgets.size) < 0).any() or (np.diff(budgets.work) < 0).any()):

@@ -13,6 +13,7 @@ from lrp.engine.layers import Layer
 from quant.allocation.allocation_file import to_json
 from quant.allocation.budget import Choices, Limits, combine, from_average, from_size
 from quant.allocation.exact import exact
+from quant.allocation.infeasible import require_feasible
 from quant.allocation.objectives import LRP, OBJECTIVES, Losses
 from quant.allocation.path import budget_plan
 from quant.allocation.path_table import to_csv
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     offered = choices(options, model.layers, options.tied)
     limits, other = _limits(options, model.layers), _other(options)
     for one in (limits, other):
-        offered.check(one)  # before any work
+        require_feasible(offered, one)  # before any work
     images = draw(options, model.loaded).calibrating
     calibrating = Calibrating(model, images, preset(options.preset))
     losses = Scoring.of(options, calibrating).losses(options.objective)

@@ -9,6 +9,7 @@ import numpy as np
 
 from assets.terminal import add_json, write_json
 from quant.allocation.budget import Choices, from_average
+from quant.allocation.infeasible import require_feasible
 from quant.allocation.objectives import (
     CONTROLS,
     OBJECTIVES,
@@ -108,7 +109,7 @@ class Wanted:
         model = subject(options)
         offered = choices(options, model.layers, False), choices(options, model.layers, True)
         for budget in options.budgets:
-            offered[0].check(from_average(model.layers, budget))
+            require_feasible(offered[0], from_average(model.layers, budget))
         return cls(options, model, offered, history(options))
 
     def losses(self, scoring: Scoring) -> list[Losses]:

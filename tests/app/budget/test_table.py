@@ -11,8 +11,9 @@ from app.budget import table as plans
 from app.state.budget import AVERAGE, BITOPS, SIZE
 from app.work.budget_axis import ROWS, Axis, axis_of
 from lrp.engine.layers import Layer
-from quant.allocation.budget import Choices, Infeasible, Limits, offer
+from quant.allocation.budget import Choices, Limits, offer
 from quant.allocation.cost import CostModel
+from quant.allocation.infeasible import Infeasible, require_feasible
 from quant.allocation.objectives import Losses
 from quant.allocation.path import BudgetPlan, budget_plan
 from quant.evaluation.prediction import Prediction
@@ -66,7 +67,7 @@ def test_budgets_ascend_and_every_one_is_met(unit: str, tied: bool) -> None:
     assert len(axis.values) == len(axis.limits) == ROWS
     assert (np.diff(axis.values) > 0).all()
     for row, (value, limits) in enumerate(zip(axis.values, axis.limits, strict=True)):
-        choices.check(limits)
+        require_feasible(choices, limits)
         weights, work = spent(plan, row)
         if unit == SIZE:
             assert weights / 8e6 <= value * (1 + 1e-9)

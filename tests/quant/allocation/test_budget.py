@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from lrp.engine.layers import Layer, list_layers
-from quant.allocation.budget import Infeasible, Limits, combine, from_average, from_size, offer
+from quant.allocation.budget import Limits, combine, from_average, from_size, offer
 from quant.allocation.cost import CostModel
+from quant.allocation.infeasible import require_feasible
 from quant.primitives.bits import LayerBits, uniform
 from tests.models import SIZE, build
 from tests.quant.knapsacks import every_total, made_up_layers, made_up_losses
@@ -78,87 +79,8 @@ def test_uniform_bits_meet_their_own_budget():
     layers = list_layers(build("vit"), SIZE)
     for bits in range(2, 9):
         locks = uniform(layers, bits, bits)
-        offer(layers, locks=locks).check(from_average(layers, bits))
+        require_feasible(offer(layers, locks=locks), from_average(layers, bits))
         assert offer(layers, locks=locks).least_average == bits
-
-
-def refused(choices, limits):
-    with pytest.raises(Infeasible) as caught:
-        choices.check(limits)
-    # what it says is nearest can be met, and nothing nearer
-    error = caught.value
-    choices.check(error.nearest)
-    for one in ("weight_bits", "bitops"):
-        assert getattr(error.nearest, one) >= getattr(limits, one)
-    return error
-
-
-def test_a_lock_in_the_way_is_named_with_the_nearest_budget():
-    # 300 * 2 + 100 * 8 = 1400 weight bits: 3.5 a weight
-    choices = offer(PAIR, locks={"head": 8})
-    error = refused(choices, Limits(weight_bits=1200))
-    assert error.limits == ("size",)
-    assert error.locks == {"head": LayerBits(8, 8)}
-    assert error.nearest == Limits(weight_bits=1400)
-    assert error.average == 3.75  # sqrt((4 * 1000 + 64 * 200) / 1200) = 3.742, for the BitOps
-    assert "need 3.5 bits a weight" in str(error)
-    assert "the budget gives 3 bits a weight" in str(error)
-    assert "unlock head (8 bits), or raise the budget" in str(error)
-
-
-def test_both_limits_can_be_in_the_way_of_different_locks():
-    layers = [*PAIR, layer("attention", 0, 4000)]
-    choices = offer(layers, locks={"attention": LayerBits(8, 4), "head": 8, "big": 2})
-    error = refused(choices, Limits(1000, 60_000))
-    assert error.limits == ("size", "BitOps")
-    assert error.locks == {"attention": LayerBits(8, 4), "head": LayerBits(8, 8)}
-    size, work = str(error).split("; BitOps: ")
-    assert size.startswith("size:") and "unlock head (8 bits), or" in size
-    assert "unlock attention (W8A4), or" in work
-    offer(layers, locks={"big": 2}).check(Limits(1000, 60_000))
-
-
-def test_as_few_locks_as_can_be_are_named():
-    layers = [layer(f"l{i}", 100 * (i + 1), 1) for i in range(4)]
-    locks = {la.name: 8 for la in layers}
-    # 8000 weight bits are locked; opening the largest saves 2400, the next 1800
-    assert set(refused(offer(layers, locks=locks), Limits(weight_bits=5600)).locks) == {"l3"}
-    two = refused(offer(layers, locks=locks), Limits(weight_bits=5599))
-    assert set(two.locks) == {"l3", "l2"}
-    four = refused(offer(layers, locks=locks), Limits(weight_bits=2000))
-    assert len(four.locks) == 4
-    assert "l3 (8 bits), l2 (8 bits), l1 (8 bits), 1 more, or" in str(four)
-
-
-def test_no_lock_is_blamed_where_none_would_help():
-    plain = refused(offer(PAIR, (3, 4)), Limits(weight_bits=1000))
-    assert plain.locks == {}
-    assert "3 bits in every layer need 3 bits a weight" in str(plain)
-    assert "offer lower widths" in str(plain)
-    locked = refused(offer(PAIR, (3, 4), {"head": 4}), Limits(weight_bits=1000))
-    assert locked.locks == {}
-    assert "no unlocking is enough" in str(locked)
-
-
-def test_the_nearest_average_can_be_met_and_a_hundredth_less_cannot():
-    for seed in range(5):
-        layers = made_up_layers(seed)
-        choices = offer(layers, locks={"l0": 8, "l3": LayerBits(3, 7)})
-        nearest = refused(choices, from_average(layers, 2)).average
-        choices.check(from_average(layers, nearest))
-        with pytest.raises(Infeasible):
-            choices.check(from_average(layers, nearest - 0.01))
-
-
-def test_what_is_spent_may_equal_the_limit():
-    layers = list_layers(build("vit"), SIZE)
-    choices = offer(layers, locks={"head": 8})
-    spent = CostModel(layers, 0).cost(uniform(layers, 2, 2) | {"head": LayerBits(8, 8)})
-    choices.check(Limits(8 * spent.weight_bytes, spent.bitops))
-    with pytest.raises(Infeasible, match="size"):
-        choices.check(Limits(8 * spent.weight_bytes - 1, spent.bitops))
-    with pytest.raises(Infeasible, match="BitOps"):
-        choices.check(Limits(8 * spent.weight_bytes, spent.bitops - 1))
 
 
 @pytest.mark.parametrize(
@@ -175,11 +97,6 @@ def test_what_is_spent_may_equal_the_limit():
 def test_bad_choices_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         offer(PAIR, **change)
-
-
-def test_a_limit_that_is_no_number_is_refused():
-    with pytest.raises(ValueError, match="must be a number"):
-        offer(PAIR).check(Limits(weight_bits=float("nan")))
 
 
 def test_models_without_weights_have_a_budget_of_work_alone():

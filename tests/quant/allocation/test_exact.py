@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from lrp.engine.layers import Layer, list_layers
-from quant.allocation.budget import Infeasible, Limits, from_average, offer
+from quant.allocation.budget import Limits, from_average, offer
 from quant.allocation.cost import CostModel
 from quant.allocation.exact import exact
+from quant.allocation.infeasible import Infeasible
 from quant.allocation.objectives import Losses
 from quant.primitives.bits import LayerBits
 from tests.models import SIZE, build

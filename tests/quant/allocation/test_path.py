@@ -5,9 +5,10 @@ import pytest
 from scipy.optimize import linprog
 
 from lrp.engine.layers import list_layers
-from quant.allocation.budget import Infeasible, Limits, from_average, offer
+from quant.allocation.budget import Limits, from_average, offer
 from quant.allocation.cost import CostModel
 from quant.allocation.exact import exact
+from quant.allocation.infeasible import Infeasible
 from quant.allocation.path import budget_plan
 from quant.primitives.bits import LayerBits
 from tests.models import SIZE, build

@@ -3,8 +3,9 @@ import statistics
 import numpy as np
 import pytest
 
-from quant.allocation.budget import Infeasible, offer
+from quant.allocation.budget import offer
 from quant.allocation.cost import CostModel
+from quant.allocation.infeasible import Infeasible
 from quant.allocation.objectives import RANDOM, UNIFORM, random_losses, reversed_losses
 from quant.evaluation.clustered import Answered
 from quant.experiments.objective_sweep import CHANCE, Trial, by_chance, configurations, summarise
