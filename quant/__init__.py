@@ -6,17 +6,10 @@ Read `primitives` (arithmetic), `layers` (one quantized layer), `calibration` (a
 """
 
 from quant.allocation.allocation_file import read_allocation
-from quant.allocation.budget import (
-    Choices,
-    Infeasible,
-    Limits,
-    combine,
-    from_average,
-    from_size,
-    offer,
-)
+from quant.allocation.budget import Choices, Limits, combine, from_average, from_size, offer
 from quant.allocation.cost import Cost, CostModel
 from quant.allocation.exact import exact
+from quant.allocation.infeasible import Infeasible
 from quant.allocation.objectives import Losses, by_product, by_scores, by_sensitivity
 from quant.allocation.path import BudgetPlan, budget_plan
 from quant.allocation.solution import Solution

@@ -1,7 +1,7 @@
 """Spend a budget of bits.
 
 Read `objectives` (what each width of a layer is expected to lose), `cost`, `budget` (limits and
-what they leave to choose); `knapsack` and `bounds` (what no allocation can beat), `exact` (one
-budget), `local_search` and `path` (all budgets at once); `solution`, `allocation_file` and
-`path_table` (what comes of it).
+what they leave to choose) and `infeasible` (where they leave nothing); `knapsack` and `bounds`
+(what no allocation can beat), `exact` (one budget), `local_search` and `path` (all budgets at
+once); `solution`, `allocation_file` and `path_table` (what comes of it).
 """

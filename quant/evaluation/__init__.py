@@ -2,5 +2,5 @@
 
 Read `answers` (image by image) and `intervals` (how sure), `image_set`, `batched` and
 `float_logits` (how images are run), `stream` (an evaluation as it comes), `comparison` (of two),
-`clustered` (of several runs on the same images), `prediction` and `left_out` (accuracies foretold).
+`clustered` (of several runs on the same images), `prediction` (of accuracies, from others).
 """
