@@ -7,7 +7,8 @@ from dataclasses import replace
 import streamlit as st
 
 from app.look import units
-from app.parts.job_panel import progress_text
+from app.parts.figure import figure
+from app.parts.job_panel import progress, progress_text
 from app.state import budget
 from app.state.budget import Started
 from app.work import models, spending
@@ -96,31 +97,23 @@ def _panel(was_live: bool) -> None:
         if found is not None:
             _figures(found, job.live)
         if job.live:
-            _running(job)
+            text = progress_text(job, models.jobs())
+            icon = ":material/stop:"
+            progress(job.share, text, "stop-live", _cancel, "Stop", icon, border=False)
 
 
 def _figures(found: Live, live: bool) -> None:
     """State the accuracy so far, with what is known of its error."""
     e = found.evaluation
     columns = st.columns(3, vertical_alignment="top")
-    _figure(columns[0], "Top-1, measured", units.share(e.top1),
+    figure(columns[0], "Top-1, measured", units.share(e.top1),
             units.unbroken(f"95 %: {units.interval(e.top1_low, e.top1_high)}"))  # fmt: skip
-    _figure(columns[1], "Against float, same images", units.points(e.difference),
+    figure(columns[1], "Against float, same images", units.points(e.difference),
             f"95 %: {units.points_between(e.difference_low, e.difference_high)}")  # fmt: skip
-    _figure(columns[2], "Agrees with float", units.share(e.agreement),
+    figure(columns[2], "Agrees with float", units.share(e.agreement),
             f"divergence {e.divergence:.3f} nats")  # fmt: skip
     done = units.count(e.images)
     note = "" if e.images == found.wanted else f" of {units.count(found.wanted)}"
     more = "so far" if live else "in all" if not note else "enough for the precision asked"
     runs = "" if found.path is None else f" Layers run as {found.path}."
     st.caption(f"{found.wish.objective} {found.wish.budget}: {done}{note} images, {more}.{runs}")
-
-
-def _figure(place: st.delta_generator.DeltaGenerator, label: str, value: str, under: str) -> None:
-    place.metric(label, value, under, delta_color="off", delta_arrow="off")
-
-
-def _running(job: Job) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(job.share, text=progress_text(job, models.jobs()))
-        st.button("Stop", key="stop-live", icon=":material/stop:", on_click=_cancel)

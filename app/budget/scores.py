@@ -6,14 +6,13 @@ import streamlit as st
 
 from app.look import altair_charts, units
 from app.look.appearance import dark
-from app.parts import job_panel
 from app.parts.choice import one_of
+from app.parts.job_panel import offered
 from app.parts.layer_picker import pick_in_chart
 from app.state import selection
 from app.state.selection import Selected
-from app.work import models
+from app.work import models, spending
 from app.work.tasks import Scoring
-from assets.models.load import LoadedModel
 from assets.sets.image_set import has_digits
 from assets.sets.selection import Draw
 from lrp.propagation.scores import STATISTICS, ContributionScores
@@ -75,29 +74,9 @@ def _count(scorable: int) -> int:
 
 def obtain(selected: Selected, scoring: Scoring) -> ContributionScores | None:
     """Return the scores, or see to it that they come: with a job, or a button that starts one."""
-    scores = models.scores_of(selected.loaded, scoring)
-    if scores is not None:
-        return scores
-    key = models.score_key(selected.loaded, scoring)
-    job = models.jobs().find(key)
-    if has_digits(selected.loaded) and job_panel.due(key, job):  # seconds: not worth a question
-        job = models.start_scores(selected.loaded, scoring)
-    if job is not None:
-        job_panel.follow(job)
-    if job is None or not job.live:
-        st.button(
-            f"Score the layers on {len(scoring.images)} images",
-            icon=":material/play_arrow:",
-            type="primary",
-            on_click=_start,
-            args=(selected.loaded, scoring),
-        )
-    return None
-
-
-def _start(loaded: LoadedModel, scoring: Scoring) -> None:
-    selection.ask_again([models.score_key(loaded, scoring)])
-    models.start_scores(loaded, scoring)
+    wanted = spending.scores_of(selected.loaded, scoring)
+    label = f"Score the layers on {len(scoring.images)} images"
+    return offered(wanted, label, has_digits(selected.loaded))
 
 
 def show(selected: Selected, scores: ContributionScores) -> None:

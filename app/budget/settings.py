@@ -174,9 +174,9 @@ def _count(most: int) -> int:
 def obtain(selected: Selected, chosen: Chosen) -> Spending | None:
     """Return how bits are spent. What it is made of comes by jobs; until then by LRP, or None."""
     objective = budget.OBJECTIVE.get()
-    sensitivity = spending.sensitivity_of(chosen.calibrating, chosen.how)
+    sensitivity = spending.sensitivity_of(chosen.calibrating, chosen.how).get()
     if objective == SENSITIVITY and sensitivity is not None:
-        found = models.scores_of(selected.loaded, chosen.scoring)  # not waited for: not needed
+        found = spending.scores_of(selected.loaded, chosen.scoring).get()  # not waited for
     else:
         found = scores.obtain(selected, chosen.scoring)
     if sensitivity is None:
@@ -201,7 +201,7 @@ def _parts(
     sensitivity: Sensitivity | None,
 ) -> tuple[Any, ...]:
     """Name the losses, for caches."""
-    scored = () if found is None else models.score_key(selected.loaded, chosen.scoring)
+    scored = () if found is None else spending.scores_of(selected.loaded, chosen.scoring).key
     sensed = () if sensitivity is None else (chosen.how, *chosen.calibrating.key)
     if objective == LRP:
         return objective, scored
@@ -221,27 +221,14 @@ def other_limits() -> Limits:
 
 def _offer_sensitivity(selected: Selected, chosen: Chosen, asked: bool) -> None:
     """See to it that sensitivities come: by themselves where that takes seconds, else on demand."""
-    key = spending.sensitivity_key(chosen.calibrating, chosen.how)
-    job = models.jobs().find(key)
-    quick = has_digits(selected.loaded) and chosen.how == ESTIMATED
-    if asked and quick and job_panel.due(key, job):
-        job = spending.start_sensitivity(chosen.calibrating, chosen.how)
-    if job is not None:
+    wanted = spending.sensitivity_of(chosen.calibrating, chosen.how)
+    job, quick = wanted.job(), has_digits(selected.loaded) and chosen.how == ESTIMATED
+    label = f"Find how sensitive the layers are ({WORDS[chosen.how].lower()})"
+    more = "Calibrates the quantizers at every width first; what is made is kept on disk."
+    if asked:
+        job_panel.offered(wanted, label, quick, help=more)
+    elif job is not None:
         job_panel.follow(job)
-    if asked and (job is None or not job.live):
-        st.button(
-            f"Find how sensitive the layers are ({WORDS[chosen.how].lower()})",
-            icon=":material/play_arrow:",
-            type="primary",
-            on_click=_start,
-            args=(chosen.calibrating, chosen.how),
-            help="Calibrates the quantizers at every width first; what is made is kept on disk.",
-        )
-
-
-def _start(chosen: Calibrating, how: str) -> None:
-    selection.ask_again([spending.sensitivity_key(chosen, how)])
-    spending.start_sensitivity(chosen, how)
 
 
 def said(selected: Selected, found: Spending) -> str:

@@ -43,7 +43,7 @@ class Shown:
     @property
     def scores(self) -> ContributionScores | None:
         """The layers' contribution scores, if they are there."""
-        return models.scores_of(self.selected.loaded, self.scoring)
+        return spending.scores_of(self.selected.loaded, self.scoring).get()
 
     @property
     def row(self) -> int:

@@ -10,12 +10,11 @@ from app.layers.spread import names
 from app.look import units
 from app.look.appearance import dark
 from app.look.charts import CHART_CONFIG
-from app.parts import job_panel
 from app.parts.choice import one_of
+from app.parts.job_panel import offered
 from app.parts.layer_picker import pick_in_chart
 from app.parts.numbers import as_numbers, csv_button
 from app.state import quantizer, selection
-from app.work import models
 from app.work.layer_analyses import sweep_of
 from app.work.tasks import Calibrating
 from assets.sets.image_set import has_digits
@@ -27,36 +26,13 @@ KINDS = {"Both": BOTH, "Weights alone": WEIGHTS, "Activations alone": ACTIVATION
 
 def obtain(calibrating: Calibrating) -> Sweep | None:
     """Return the sweep, or see to it that it comes: with a job, or a button that starts one."""
-    wanted = sweep_of(calibrating)
-    found, failed = wanted.get(), wanted.failure()
-    if found is not None:
-        return found
-    if failed is not None:
-        raise failed
-    job = wanted.job()
-    if has_digits(calibrating.loaded) and job_panel.due(wanted.key, job):  # seconds
-        job = wanted.start(models.owner().name)
-    if job is not None:
-        job_panel.follow(job)
-    if job is None or not job.live:
-        st.caption(
-            "This needs a calibration at every width, once, in the background: minutes for a model "
-            "of DeiT-Tiny's size. All layers are measured together."
-        )
-        st.button(
-            "Measure all layers at all widths",
-            icon=":material/play_arrow:",
-            type="primary",
-            on_click=_start,
-            args=(calibrating,),
-        )
-    return None
-
-
-def _start(calibrating: Calibrating) -> None:
-    wanted = sweep_of(calibrating)
-    selection.ask_again([wanted.key])
-    wanted.start(models.owner().name)
+    return offered(
+        sweep_of(calibrating),
+        "Measure all layers at all widths",
+        has_digits(calibrating.loaded),
+        "This needs a calibration at every width, once, in the background: minutes for a model "
+        "of DeiT-Tiny's size. All layers are measured together.",
+    )
 
 
 def curve(layer: Layer, calibrating: Calibrating) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import streamlit as st
 
 from app.look import units
 from app.state import selection
 from app.work import models
-from app.work.jobs import CANCELLED, DONE, FAILED, WAITING, Job, JobQueue
+from app.work.jobs import CANCELLED, FAILED, WAITING, Job, JobQueue
 from app.work.wanted import Wanted
 
 T = TypeVar("T")
@@ -23,10 +23,35 @@ def follow(job: Job) -> None:
     st.fragment(_panel, run_every=POLL_SECONDS if job.live else None)(job, job.live)
 
 
-def due(key: Hashable, job: Job | None) -> bool:
-    """Say whether work that starts by itself is to start, or to be joined, as others may leave it:
-    its job has not ended, and this session did not cancel it."""
-    return (job is None or job.state not in (DONE, FAILED)) and not selection.declined(key)
+def offered(
+    wanted: Wanted[T], label: str, by_itself: bool, why: str = "", help: str | None = None
+) -> T | None:
+    """Return what is wanted; or follow the job that makes it, or offer a button that starts one.
+
+    Args:
+        by_itself: start the job unasked, as it takes seconds: not worth a question.
+        why: said above the button.
+    """
+    found = wanted.get()
+    if found is not None:
+        return found
+    job = wanted.job()
+    # A job that goes on is joined, as others may leave it.
+    if by_itself and (job is None or job.state != FAILED) and not selection.declined(wanted.key):
+        job = wanted.start(models.owner().name)
+    if job is not None:
+        follow(job)
+    if job is None or not job.live:
+        if why:
+            st.caption(why)
+        st.button(label, icon=":material/play_arrow:", type="primary", on_click=_start,
+                  args=(wanted,), help=help)  # fmt: skip
+    return None
+
+
+def _start(wanted: Wanted[Any]) -> None:
+    selection.ask_again([wanted.key])
+    wanted.start(models.owner().name)
 
 
 def _panel(job: Job, was_live: bool) -> None:
@@ -89,9 +114,22 @@ def _offer_again(wanted: Wanted[T]) -> None:
 
 
 def _progress(job: Job, queue: JobQueue, cancel: Callable[[], None]) -> None:
-    with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        st.progress(job.share, text=progress_text(job, queue))
-        st.button("Cancel", key=f"cancel-{id(job)}", icon=":material/close:", on_click=cancel)
+    progress(job.share, progress_text(job, queue), f"cancel-{id(job)}", cancel)
+
+
+def progress(
+    share: float,
+    text: str,
+    key: str,
+    stop: Callable[[], None],
+    label: str = "Cancel",
+    icon: str = ":material/close:",
+    border: bool = True,
+) -> None:
+    """Show how far work is, with a button that stops it."""
+    with st.container(border=border, horizontal=True, vertical_alignment="center"):
+        st.progress(share, text=text)
+        st.button(label, key=key, icon=icon, on_click=stop)
 
 
 def progress_text(job: Job, queue: JobQueue) -> str:

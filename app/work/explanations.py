@@ -8,16 +8,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import streamlit as st
 from PIL import Image
 from torch import Tensor
 
 from app.work import models, tasks
 from app.work.jobs import Work
-from app.work.recent import Recent
 from app.work.tasks import Curves, MethodMap
 from app.work.wanted import Wanted
 from assets.models.load import LoadedModel
@@ -42,22 +40,6 @@ class Prepared:
     seen: Image.Image
 
 
-@dataclass(frozen=True, eq=False)
-class _Kept:
-    """This process's bounded memory of explanations; a trace holds every layer's operands."""
-
-    traces: Recent[Trace] = field(default_factory=lambda: Recent(max_entries=4))
-    relevances: Recent[Relevance] = field(default_factory=lambda: Recent(max_entries=6))
-    maps: Recent[MethodMap] = field(default_factory=lambda: Recent(max_entries=128))
-    curves: Recent[Curves] = field(default_factory=lambda: Recent(max_entries=256))
-    seconds: Recent[float] = field(default_factory=lambda: Recent(max_entries=256))
-
-
-@st.cache_resource(show_spinner=False)
-def _kept() -> _Kept:
-    return _Kept()
-
-
 def prepare(loaded: LoadedModel, picture: Image.Image) -> Prepared:
     """Prepare a picture as the model was trained to see it."""
     digest = hashlib.sha256(picture.tobytes() + repr(picture.size).encode()).hexdigest()
@@ -74,9 +56,10 @@ def trace_of(loaded: LoadedModel, prepared: Prepared, rules: str) -> Wanted[Trac
     def make(progress: Progress) -> Trace:
         return Trace(loaded.model, prepared.images.to(device), PRESETS[rules])
 
+    # Few are kept: a trace holds every layer's operands.
     key = ("trace", prepared.key, str(device), rules)
     title = f"Running {loaded.name}"
-    return Wanted(key, title, make, _kept().traces, models.quick_jobs())
+    return Wanted(key, title, make, models.memory("traces", 4), models.quick_jobs())
 
 
 def relevance_of(trace: Trace, prepared: Prepared, target: int) -> Wanted[Relevance]:
@@ -87,7 +70,7 @@ def relevance_of(trace: Trace, prepared: Prepared, target: int) -> Wanted[Releva
 
     key = ("relevance", prepared.key, str(trace.images.device), trace.rules.name, target)
     title = "Propagating relevance"
-    return Wanted(key, title, make, _kept().relevances, models.quick_jobs())
+    return Wanted(key, title, make, models.memory("relevances", 6), models.quick_jobs())
 
 
 def map_of(
@@ -97,7 +80,7 @@ def map_of(
     work = tasks.explain(loaded, prepared.images, METHODS[method], target)
     key = (MAP, prepared.key, str(tasks.device_of(loaded)), loaded.key, method, target)
     queue = models.quick_jobs() if at_once else models.jobs()
-    return Wanted(key, METHODS[method].label, _timed(key, work), _kept().maps, queue)
+    return Wanted(key, METHODS[method].label, _timed(key, work), models.memory("maps", 128), queue)
 
 
 def curves_of(loaded: LoadedModel, prepared: Prepared, method: str, target: int) -> Wanted[Curves]:
@@ -110,7 +93,7 @@ def curves_of(loaded: LoadedModel, prepared: Prepared, method: str, target: int)
         return tasks.delete(loaded, prepared.images, found.values, target)
 
     title = f"the faithfulness of {METHODS[method].label}"
-    return Wanted(key, title, _timed(key, make), _kept().curves, models.jobs())
+    return Wanted(key, title, _timed(key, make), models.memory("curves", 256), models.jobs())
 
 
 def _timed(key: tuple[Hashable, ...], make: Work) -> Work:
@@ -119,7 +102,7 @@ def _timed(key: tuple[Hashable, ...], make: Work) -> Work:
     def timed(progress: Progress) -> Any:
         started = time.monotonic()
         made = make(progress)
-        _kept().seconds.put(_like(key), time.monotonic() - started)
+        models.memory("seconds", 256).put(_like(key), time.monotonic() - started)
         return made
 
     return timed
@@ -127,7 +110,7 @@ def _timed(key: tuple[Hashable, ...], make: Work) -> Work:
 
 def seconds_of(key: tuple[Hashable, ...]) -> float | None:
     """Return how long the like of something took: the same of another picture, or None."""
-    return _kept().seconds.peek(_like(key))
+    return models.memory("seconds", 256).peek(_like(key))
 
 
 def rough_cost(key: tuple[Hashable, ...]) -> float:

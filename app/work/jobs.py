@@ -90,11 +90,15 @@ class JobQueue:
         self._lock = threading.Lock()
         self._worker: threading.Thread | None = None
 
-    def submit(self, key: Hashable, title: str, work: Work, owner: str) -> Job:
-        """Queue work, or join the job of this key that is waiting, running or done."""
+    def submit(self, key: Hashable, title: str, work: Work, owner: str, again: bool = False) -> Job:
+        """Queue work, or join the job of this key that is waiting, running or done.
+
+        Args:
+            again: do anew what is done: its result is kept elsewhere, and may be gone.
+        """
         with self._lock:
             job = self._jobs.get(key)
-            if job is None or (job.state != DONE and (not job.live or job.cancel.is_set())):
+            if job is None or not _joinable(job, again):
                 job = self._jobs[key] = Job(key, title, work)
                 self._waiting.put(job)
             job.owners.add(owner)
@@ -163,6 +167,10 @@ class JobQueue:
                     continue
                 job.state, job.started = RUNNING, time.monotonic()
             _run(job)
+
+
+def _joinable(job: Job, again: bool) -> bool:
+    return not again if job.state == DONE else job.live and not job.cancel.is_set()
 
 
 def _stop(job: Job) -> None:

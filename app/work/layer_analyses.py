@@ -6,13 +6,10 @@ Kept by the calibration's key (model, device, images, preset), the layer's name 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-
-import streamlit as st
+from dataclasses import dataclass
 
 from app.work import models, tasks
 from app.work.explanations import Prepared
-from app.work.recent import Recent
 from app.work.tasks import Calibrating
 from app.work.wanted import Wanted
 from lrp.engine.progress import Progress
@@ -33,21 +30,6 @@ class Parts:
     clipping: Clipping | None
 
 
-@dataclass(frozen=True, eq=False)
-class _Kept:
-    """This process's bounded memory of what was found; tensors are not kept."""
-
-    passes: Recent[bool] = field(default_factory=lambda: Recent(max_entries=64))
-    parts: Recent[Parts] = field(default_factory=lambda: Recent(max_entries=64))
-    attentions: Recent[Attention] = field(default_factory=lambda: Recent(max_entries=16))
-    sweeps: Recent[Sweep] = field(default_factory=lambda: Recent(max_entries=16))
-
-
-@st.cache_resource(show_spinner=False)
-def _kept() -> _Kept:
-    return _Kept()
-
-
 def passes_of(chosen: Calibrating, widths: Iterable[int]) -> Wanted[bool]:
     """Want the calibration passes of some widths: seconds each, or half a minute."""
     asked, calibrations = tuple(sorted(set(widths))), models.calibrations()
@@ -59,7 +41,9 @@ def passes_of(chosen: Calibrating, widths: Iterable[int]) -> Wanted[bool]:
 
     bits = " and ".join(map(str, asked))
     title = f"Calibrating {chosen.loaded.name} at {bits} bits ({chosen.preset.name})"
-    return Wanted(("pass", *chosen.key, *asked), title, make, _kept().passes, models.jobs())
+    return Wanted(
+        ("pass", *chosen.key, *asked), title, make, models.memory("passes", 64), models.jobs()
+    )
 
 
 def parts_of(chosen: Calibrating, name: str, bits: LayerBits) -> Wanted[Parts]:
@@ -74,7 +58,9 @@ def parts_of(chosen: Calibrating, name: str, bits: LayerBits) -> Wanted[Parts]:
         return Parts(anatomy(calibration, seen, bits), found)
 
     key = ("parts", *chosen.key, name, bits.weight, bits.activation)
-    return Wanted(key, f"Taking {name} apart", make, _kept().parts, models.quick_jobs())
+    return Wanted(
+        key, f"Taking {name} apart", make, models.memory("parts", 64), models.quick_jobs()
+    )
 
 
 def attention_of(
@@ -89,7 +75,7 @@ def attention_of(
 
     key = ("attention", *chosen.key, bits.weight, bits.activation, prepared.key, product)
     title = "Running the model in float and quantized"
-    return Wanted(key, title, make, _kept().attentions, models.quick_jobs())
+    return Wanted(key, title, make, models.memory("attentions", 16), models.quick_jobs())
 
 
 def sweep_of(chosen: Calibrating) -> Wanted[Sweep]:
@@ -103,4 +89,4 @@ def sweep_of(chosen: Calibrating) -> Wanted[Sweep]:
         return sweep(calibration, images, progress.of("measuring, layer"))
 
     title = f"Measuring all layers at {MENU[0]} to {MENU[-1]} bits ({chosen.preset.name})"
-    return Wanted(("sweep", *chosen.key), title, make, _kept().sweeps, models.jobs())
+    return Wanted(("sweep", *chosen.key), title, make, models.memory("sweeps", 16), models.jobs())

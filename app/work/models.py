@@ -1,4 +1,4 @@
-"""What all pages share: sessions, job queues, models, images, scores, calibrations.
+"""What all pages share: sessions, job queues, models, images, calibrations.
 
 Pages hold nothing themselves; `explanations` beside this file keeps what belongs to one picture,
 `spending` what belongs to a budget. All caches are bounded.
@@ -9,22 +9,21 @@ from __future__ import annotations
 import atexit
 import gc
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
 import streamlit as st
 import torch
 
 from app.state.selection import ModelChoice
-from app.work import tasks
 from app.work.jobs import Job, JobQueue
 from app.work.recent import Recent
-from app.work.tasks import Calibrating, Scoring
+from app.work.tasks import Calibrating
 from assets.models.load import LoadedModel, load_model
 from assets.sets.image_set import ImageSet, load_images
 from assets.sets.selection import Draw
 from lrp.engine.device import resolve_device
 from lrp.engine.layers import Layer, list_layers
-from lrp.propagation.scores import ContributionScores
 from quant.allocation.cost import CostModel
 from quant.calibration.calibration import Calibration
 from quant.calibration.presets import preset
@@ -59,9 +58,14 @@ def quick_jobs() -> JobQueue:
 
 
 @st.cache_resource(show_spinner=False)
+def memory(what: str, max_entries: int) -> Recent[Any]:
+    """Return this process's bounded memory of one kind of result, shared by all sessions."""
+    return Recent(max_entries)
+
+
 def calibrations() -> Recent[Calibration]:
-    """Return this process's calibrations, shared by all sessions."""
-    return Recent(max_entries=3)
+    """Return this process's calibrations."""
+    return memory("calibrations", 3)
 
 
 @st.cache_resource(scope="session", show_spinner=False, on_release=Owner.close)
@@ -132,25 +136,6 @@ def draw_again(loaded: LoadedModel, recipe: Recipe) -> Draw:
 
 def _images_of(folder: str | None, loaded: LoadedModel, split: str) -> ImageSet:
     return images_of(loaded, folder, split)
-
-
-def score_key(loaded: LoadedModel, scoring: Scoring) -> tuple[str, ...]:
-    """Name the scores of a model on some images under some rules, by some statistic."""
-    device = str(tasks.device_of(loaded))
-    return "scores", loaded.key, device, scoring.images.key, scoring.rules, scoring.statistic
-
-
-def start_scores(loaded: LoadedModel, scoring: Scoring) -> Job:
-    """Score the layers in the background."""
-    title = f"Scoring the layers of {loaded.name} on {len(scoring.images)} images"
-    work = tasks.score(loaded, scoring)
-    return jobs().submit(score_key(loaded, scoring), title, work, owner().name)
-
-
-def scores_of(loaded: LoadedModel, scoring: Scoring) -> ContributionScores | None:
-    """Return the scores if a job has made them."""
-    job = jobs().find(score_key(loaded, scoring))
-    return job.result if job is not None and job.state == "done" else None
 
 
 def calibrating(loaded: LoadedModel, folder: str | None, preset_name: str) -> Calibrating:

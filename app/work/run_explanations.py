@@ -6,12 +6,10 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
-import streamlit as st
 import torch
 
 from app.work import models, tasks
 from app.work.explanations import Prepared
-from app.work.recent import Recent
 from app.work.tasks import Calibrating
 from app.work.wanted import Wanted
 from assets.errors import InputError
@@ -60,11 +58,6 @@ def _checked(images: ImageSet, key: str, done: str) -> ImageSet:
     return images
 
 
-@st.cache_resource(show_spinner=False)
-def _kept() -> Recent[Explained]:
-    return Recent(max_entries=64)
-
-
 def explained_of(
     loaded: LoadedModel,
     prepared: Prepared,
@@ -95,4 +88,4 @@ def explained_of(
     key = ("run map", prepared.key, str(device), *named, target)
     how = "in float" if allocation is None else "through its integers"
     title = f"Explaining the image {how}"
-    return Wanted(key, title, make, _kept(), models.quick_jobs())
+    return Wanted(key, title, make, models.memory("runs' maps", 64), models.quick_jobs())

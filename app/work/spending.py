@@ -1,4 +1,7 @@
-"""How bits are spent and what that gives: losses, plans, evaluations. Cached for all sessions."""
+"""How bits are spent and what that gives: scores, sensitivities, plans, evaluations.
+
+Cached for all sessions.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,14 @@ from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-import streamlit as st
-
 from app.state.selection import Selected
 from app.work import evaluations, history, models, tasks
 from app.work.budget_axis import Axis, axis_of
 from app.work.evaluations import Measuring, Wish
-from app.work.jobs import DONE, Job, Work
+from app.work.jobs import Job
 from app.work.recent import Recent
-from app.work.tasks import Calibrating
+from app.work.tasks import Calibrating, Scoring
+from app.work.wanted import Wanted
 from assets.models.load import LoadedModel
 from assets.sets.image_set import ImageSet
 from lrp.propagation.scores import ContributionScores
@@ -37,23 +39,6 @@ from quant.history.runs import Run
 from quant.primitives.bits import LayerBits
 
 RANDOM_SEEDS = 3
-
-
-@dataclass(frozen=True, eq=False)
-class _Kept:
-    """This process's bounded memory of budgets."""
-
-    sensitivities: Recent[Sensitivity]
-    plans: Recent[tuple[Axis, BudgetPlan]]
-    shared: Recent[tuple[Pictures, FloatLogits]]
-    predictions: Recent[Prediction | None]
-
-
-@st.cache_resource(show_spinner=False)
-def _kept() -> _Kept:
-    return _Kept(
-        Recent(max_entries=8), Recent(max_entries=32), Recent(max_entries=2), Recent(max_entries=8)
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,27 +79,25 @@ def losses_of(
     return None if scores is None else by_product(sensitivity, scores.mean)
 
 
-def sensitivity_key(chosen: Calibrating, how: str) -> tuple[str, ...]:
-    """Name the sensitivities of a model, as they are found."""
-    return "sensitivity", how, *chosen.key
+def scores_of(loaded: LoadedModel, scoring: Scoring) -> Wanted[ContributionScores]:
+    """Return how the layers' contribution scores are had."""
+    device = str(tasks.device_of(loaded))
+    key = "scores", loaded.key, device, scoring.images.key, scoring.rules, scoring.statistic
+    title = f"Scoring the layers of {loaded.name} on {len(scoring.images)} images"
+    kept = models.memory("scores", 32)
+    return Wanted(key, title, tasks.score(loaded, scoring), kept, models.jobs())
 
 
-def sensitivity_of(chosen: Calibrating, how: str) -> Sensitivity | None:
-    """Return the sensitivities if they were found before, in this process or another."""
-    key, path = sensitivity_key(chosen, how), chosen.sensitivities(how)
-    found = _kept().sensitivities.peek(key)
-    if found is None and path.exists():
+def sensitivity_of(calibrating: Calibrating, how: str) -> Wanted[Sensitivity]:
+    """Return how the layers' sensitivities are had: also from a file that is there already."""
+    key, path = ("sensitivity", how, *calibrating.key), calibrating.sensitivities(how)
+    kept: Recent[Sensitivity] = models.memory("sensitivities", 8)
+    if kept.peek(key) is None and path.exists():
         with suppress(ValueError):  # damaged or of another version: to be found anew
-            found = _kept().sensitivities.get(key, lambda: Sensitivity.read(path))
-    return found
-
-
-def start_sensitivity(chosen: Calibrating, how: str) -> Job:
-    """Find sensitivities in the background."""
-    title = f"Finding how sensitive the layers of {chosen.loaded.name} are"
-    work = tasks.sense(chosen, how, models.calibrations())
-    key = sensitivity_key(chosen, how)
-    return models.jobs().submit(key, title, work, models.owner().name)
+            kept.get(key, lambda: Sensitivity.read(path))
+    title = f"Finding how sensitive the layers of {calibrating.loaded.name} are"
+    work = tasks.sense(calibrating, how, models.calibrations())
+    return Wanted(key, title, work, kept, models.jobs())
 
 
 def choices_of(loaded: LoadedModel, spending: Spending, locks: dict[str, LayerBits]) -> Choices:
@@ -141,13 +124,14 @@ def plan_of(
         axis = axis_of(layers, choices, spending.unit, spending.other)
         return axis, budget_plan(choices, spending.losses, axis.limits)
 
-    return _kept().plans.get(key, make)
+    plans: Recent[tuple[Axis, BudgetPlan]] = models.memory("plans", 32)
+    return plans.get(key, make)
 
 
 def measuring(selected: Selected, chosen: Calibrating, images: ImageSet) -> Measuring:
     """Say what configurations are measured with; the history's ValueError where it is damaged."""
     loaded, device = selected.loaded, tasks.device_of(selected.loaded)
-    pictures, plain = _kept().shared.get(
+    pictures, plain = models.memory("pictures and float logits", 2).get(
         (loaded.key, str(device), images.key),
         lambda: (Pictures(images), FloatLogits(loaded.model, device)),
     )
@@ -167,7 +151,8 @@ def start_evaluation(measuring: Measuring, wish: Wish, precision: float | None) 
     """Evaluate a configuration in the background."""
     key = ("evaluation", measuring.recipe(wish).key, precision)
     title = f"Measuring {wish.objective} {wish.budget}"
-    return _submit(key, title, evaluations.evaluate(measuring, wish, precision))
+    work = evaluations.evaluate(measuring, wish, precision)
+    return models.jobs().submit(key, title, work, models.owner().name, again=True)
 
 
 def warm(measuring: Measuring, wish: Wish) -> None:
@@ -183,15 +168,8 @@ def start_sweep(measuring: Measuring, wishes: Sequence[Wish], precision: float |
     named = repr([measuring.recipe(wish).key for wish in wishes])
     key = ("sweep", hashlib.sha256(named.encode()).hexdigest(), precision)
     title = f"Sweep over {len(wishes)} configurations"
-    return _submit(key, title, evaluations.sweep(measuring, wishes, precision))
-
-
-def _submit(key: Hashable, title: str, work: Work) -> Job:
-    """Queue an evaluation anew where it was done: what the history has of it comes at once."""
-    done = models.jobs().find(key)
-    if done is not None and done.state == DONE:
-        models.jobs().forget(done)
-    return models.jobs().submit(key, title, work, models.owner().name)
+    work = evaluations.sweep(measuring, wishes, precision)
+    return models.jobs().submit(key, title, work, models.owner().name, again=True)
 
 
 def float_top1(runs: Sequence[Run]) -> float | None:
@@ -207,4 +185,5 @@ def prediction_of(runs: Sequence[Run], expected: Losses | None) -> Prediction | 
     found = [(run, run.recipe.allocation) for run in runs[::-1]]
     points = [point(run.counts, expected.of(bits)) for run, bits in found if bits is not None]
     known = tuple(one for one in points if one is not None)
-    return _kept().predictions.get(known, lambda: predict(known))
+    predictions: Recent[Prediction | None] = models.memory("predictions", 8)
+    return predictions.get(known, lambda: predict(known))

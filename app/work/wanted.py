@@ -37,14 +37,11 @@ class Wanted(Generic[T]):
 
     def start(self, owner: str) -> Job:
         """Have it made by a job, or join the one that is on it."""
-        former = self.queue.find(self.key)
-        if former is not None and former.state == DONE:  # made once, and no longer kept
-            self.queue.forget(former)
 
         def work(progress: Progress) -> None:
             self.kept.get(self.key, lambda: self.make(progress))
 
-        return self.queue.submit(self.key, self.title, work, owner)
+        return self.queue.submit(self.key, self.title, work, owner, again=True)
 
     def leave(self, owner: str) -> None:
         """Withdraw an owner from the job; it stops unless another one wants it."""

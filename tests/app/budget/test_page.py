@@ -398,7 +398,7 @@ def test_no_image_of_a_folder_that_scores_or_calibrates_is_measured(
     pictures: int, scored: int, open_budget: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: dict[str, ImageSet] = {}
-    scores_of, measuring = models.scores_of, spending.measuring
+    scores_of, measuring = spending.scores_of, spending.measuring
 
     def scores(loaded: LoadedModel, scoring: Scoring) -> object:
         asked["scored"] = scoring.images
@@ -412,7 +412,7 @@ def test_no_image_of_a_folder_that_scores_or_calibrates_is_measured(
     folder = tmp_path / "digits"
     on.write_pictures(folder, pictures)
     on.know_sensitivities("digits-swin", str(folder))
-    monkeypatch.setattr(models, "scores_of", scores)
+    monkeypatch.setattr(spending, "scores_of", scores)
     monkeypatch.setattr(spending, "measuring", measured)
     app.text_input(key=selection.OWN_FOLDER).set_value(str(folder))
     on.press(app, "Load")

@@ -304,7 +304,9 @@ def sensed(app: AppTest) -> pd.DataFrame:
 
 def test_scores_are_shown_with_their_spread(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr("app.look.charts.score_table", lambda *a: seen.append(a) or pd.DataFrame())
+    monkeypatch.setattr(
+        "app.look.altair_charts.score_table", lambda *a: seen.append(a) or pd.DataFrame()
+    )
     show(page, tabs.BY)
     layers, mean, deviation, _ = seen[-1]
     assert sum(mean.values()) == pytest.approx(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import streamlit as st
 from PIL import Image
 
 from app.state.selection import ModelChoice
-from app.work import models, tasks
+from app.work import models, spending, tasks
 from app.work.jobs import JobQueue
 from app.work.tasks import Scoring
 from assets.errors import InputError
@@ -83,19 +84,26 @@ def test_scores_are_there_once_a_job_has_made_them(loaded: LoadedModel) -> None:
     scoring = Scoring(
         models.draw(loaded, None).scorable.subset(range(9)), "LRP_QVIT", "positive-sum"
     )
-    assert models.scores_of(loaded, scoring) is None
-    job = models.jobs().submit(
-        models.score_key(loaded, scoring), "t", lambda progress: "scores", "me"
-    )
-    assert job.ended.wait(20)
-    assert models.scores_of(loaded, scoring) == "scores"
-    models.jobs().forget(job)
+    assert spending.scores_of(loaded, scoring).get() is None
+    wanted = replace(spending.scores_of(loaded, scoring), make=lambda progress: "scores")
+    assert wanted.start("me").ended.wait(20)
+    assert spending.scores_of(loaded, scoring).get() == "scores"
+    models.memory.clear()
 
 
 def test_scores_by_another_statistic_are_other_scores(loaded: LoadedModel) -> None:
     images = models.draw(loaded, None).scorable.subset(range(9))
     scorings = [Scoring(images, "LRP_QVIT", s) for s in ("positive-sum", "absolute-sum")]
-    assert len({models.score_key(loaded, scoring) for scoring in scorings}) == 2
+    assert len({spending.scores_of(loaded, scoring).key for scoring in scorings}) == 2
+
+
+def test_each_kind_of_result_has_one_bounded_memory() -> None:
+    ones, others = models.memory("ones", 2), models.memory("others", 2)
+    for number in range(3):
+        ones.put(number, number)
+    assert models.memory("ones", 2) is ones
+    assert [ones.peek(number) for number in range(3)] == [None, 1, 2]
+    assert others.peek(2) is None
 
 
 def test_devices_end_with_the_cpu() -> None:
