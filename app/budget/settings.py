@@ -28,8 +28,8 @@ from quant.primitives.bits import MENU
 
 HELP = (
     "**Sensitivity**: by how much the model's answer moves when a layer's weights, or its input, "
-    "have so many bits; the default, as it measured best. **LRP**: by contribution scores alone, "
-    "the paper's. **LRP × sensitivity**: their product."
+    "have so many bits; the default, as it measured best on DeiT-Tiny. **LRP**: by contribution "
+    "scores alone, the paper's. **LRP × sensitivity**: their product."
 )
 UNIT_HELP = "Average bits limit size and BitOps together, to those of uniform bits."
 COUNTS = (100, 250, 500, 1000, 2000, 5000)

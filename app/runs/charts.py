@@ -28,7 +28,7 @@ WEIGHTS, ACTIVATIONS = "Weights", "Activations"
 TALL = 9.5  # where the axis of bits ends on either side
 MOST_CLASSES = 20  # in the chart; the table has all
 FAINT = 0.4  # opacity of layers with the same bits on both sides
-# Heights are of all there is, with axes and legends.
+# Heights include axes and legends.
 OUTCOME_HEIGHT, BITS_HEIGHT, CLASS_HEIGHT, CLASS_MARGIN = 92, 300, 25, 84
 
 

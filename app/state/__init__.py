@@ -1,5 +1,5 @@
 """What a session chose, and the address that says so: the only spellers of session keys.
 
-Read `selection` (model, image, class, device), then `quantizer`, `budget` and `runs` (what pages
-add to it), and `address` (links).
+Read `entry` (a key, its default, its place in links), `selection` (model, image, class, layer),
+then `quantizer`, `budget` and `runs` (what pages add to it), and `address` (links).
 """

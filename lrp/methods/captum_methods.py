@@ -1,4 +1,4 @@
-"""What others attribute: captum's methods, on our models.
+"""Methods of others, from captum, on our models.
 
 Each method takes (model, images (B, 3, H, W), target (B,)) and returns one map an image, (B, h, w).
 Models are frozen, so a gradient is of the image alone. Baselines are 0, the data set's mean colour.

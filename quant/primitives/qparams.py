@@ -15,7 +15,7 @@ class QParams:
     """Uniform affine quantization parameters: x ~ scale * (q - zero_point), 0 <= q <= 2^bits - 1.
 
     Attributes:
-        scale: () per tensor, or (C,) per channel; positive.
+        scale: () per tensor, (C,) per channel, or (h, 1, 1) per head; positive.
         zero_point: shaped as `scale`; whole numbers, held as floats. May lie outside [0, 2^bits),
             where a range does not reach zero.
         bits: 2 to 8.
