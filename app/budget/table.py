@@ -35,13 +35,11 @@ def table_of(
     Args:
         expected: what allocations are expected to lose, in nats; None predicts nothing.
     """
-    known = prediction is not None and expected is not None and float_top1 is not None
     plain = costs.cost({})
     mixed = _figures(costs, plan.weight, plan.activation)
     widths = np.clip(np.floor(np.array(plan.average_bits) + 1e-9), MENU[0], MENU[-1]).astype(int)
     even = _uniform(costs, widths)
-    if known:
-        assert prediction is not None and expected is not None and float_top1 is not None
+    if prediction is not None and expected is not None and float_top1 is not None:
         losses = expected.at(plan.weight, plan.activation).sum(1).tolist()
         by_width = {w: expected.of(uniform(costs.layers, w, w)) for w in set(widths.tolist())}
         mixed = _with(mixed, _bands(prediction, losses, float_top1))

@@ -14,7 +14,7 @@ from app.components.divider import Side
 from app.explain import faithfulness, question
 from app.explain.question import Question
 from app.look import heatmaps, pictures, units
-from app.parts.job_panel import POLL_SECONDS
+from app.parts.job_panel import POLL_SECONDS, progress
 from app.parts.map_look import Look, divided, ground, look_controls, scale, side
 from app.state import selection
 from app.work import explanations, models
@@ -37,10 +37,6 @@ class Compared:
     map: Wanted[MethodMap]
     curves: Wanted[Curves] | None
 
-    @property
-    def wanted(self) -> list[Wanted[Any]]:
-        return [self.map] if self.curves is None else [self.map, self.curves]
-
 
 def show(asked: Question, chosen: int) -> None:
     """Let the user choose methods; show what is made of them and have the rest made."""
@@ -55,13 +51,12 @@ def show(asked: Question, chosen: int) -> None:
     cards, below = st.container(), st.container()
     measured = _measured()
     compared = [_compared(asked, name, chosen, measured) for name in names]
-    keep = {wanted.key for one in compared for wanted in one.wanted}
-    _withdraw(keep)
-    _start(compared)
-    waiting = any(_waits(wanted) for one in compared for wanted in one.wanted)
+    everything: list[Wanted[Any]] = [one.map for one in compared]
+    everything += [one.curves for one in compared if one.curves is not None]
+    waiting = _start(everything)
     with cards:
         every = POLL_SECONDS if waiting else None
-        st.fragment(_cards, run_every=every)(asked, compared, look, waiting)
+        st.fragment(_cards, run_every=every)(asked, compared, everything, look, waiting)
     if len(compared) > 1:
         with below:
             _divided(asked, compared, look)
@@ -99,46 +94,42 @@ def _compared(asked: Question, name: str, chosen: int, measured: bool) -> Compar
     return Compared(name, explanations.map_of(loaded, prepared, name, chosen), curves)
 
 
-def _withdraw(keep: set[Any]) -> None:
-    """Leave the jobs of another picture, class or choice of methods: nobody waits for them."""
-    models.jobs().leave_all(
-        models.owner().name, lambda key: key[0] in (MAP, CURVES) and key not in keep
-    )
+def _start(everything: Sequence[Wanted[Any]]) -> bool:
+    """Have everything made in its order; return whether some of it is still to come.
 
-
-def _start(compared: Sequence[Compared]) -> None:
-    """Have all maps made, then all curves."""
-    for wanted in sorted(
-        (w for one in compared for w in one.wanted), key=lambda w: w.key[0] != MAP
-    ):
-        if _waits(wanted):
-            wanted.start(models.owner().name)
+    The jobs of another picture, class or choice of methods are left: nobody waits for them.
+    """
+    owner, keys = models.owner().name, {wanted.key for wanted in everything}
+    models.jobs().leave_all(owner, lambda key: key[0] in (MAP, CURVES) and key not in keys)
+    for wanted in filter(_waits, everything):
+        wanted.start(owner)
+    return any(map(_waits, everything))
 
 
 def _waits(wanted: Wanted[Any]) -> bool:
-    """Say whether something is neither made, nor failed, nor cancelled."""
+    """Return whether something is neither made, nor failed, nor cancelled."""
     job = wanted.job()
     failed = job is not None and bool(job.error)
     return wanted.get() is None and not failed and not selection.declined(wanted.key)
 
 
-def _cards(asked: Question, compared: Sequence[Compared], look: Look, waited: bool) -> None:
+def _cards(
+    asked: Question,
+    compared: Sequence[Compared],
+    everything: Sequence[Wanted[Any]],
+    look: Look,
+    waited: bool,
+) -> None:
     """Show each method's map, or why it is not there; the whole page runs again when all are."""
-    waiting = [w for one in compared for w in one.wanted if _waits(w)]
+    waiting = list(filter(_waits, everything))
     if waited and not waiting:
         st.rerun()
     if waiting:
-        _progress(compared, waiting)
-    declined = [
-        w for one in compared for w in one.wanted if selection.declined(w.key) and not w.get()
-    ]
+        _progress(everything, waiting)
+    declined = [w.key for w in everything if selection.declined(w.key) and not w.get()]
     if declined:
-        st.button(
-            "Make the rest",
-            icon=":material/replay:",
-            on_click=selection.ask_again,
-            args=([w.key for w in declined],),
-        )
+        again = selection.ask_again
+        st.button("Make the rest", icon=":material/replay:", on_click=again, args=(declined,))
     st.caption(
         "Each map has its own scale. The factor is the time it takes; the model's own forward and "
         "backward pass is 1×."
@@ -148,34 +139,30 @@ def _cards(asked: Question, compared: Sequence[Compared], look: Look, waited: bo
             _card(asked, one, look)
 
 
-def _progress(compared: Sequence[Compared], waiting: list[Wanted[Any]]) -> None:
-    everything = [w for one in compared for w in one.wanted]
-    done = len(everything) - len(waiting)
+def _progress(everything: Sequence[Wanted[Any]], waiting: Sequence[Wanted[Any]]) -> None:
+    done, total = len(everything) - len(waiting), len(everything)
+    jobs = [job for wanted in waiting if (job := wanted.job()) is not None]
+    now = next((job for job in jobs if job.state == RUNNING), None)
+    left = _seconds_left(everything, waiting, now)
+    doing = ", waiting for other jobs" if now is None else f", now {now.title}"
+    pace = "" if left is None else f"; about {units.duration(left)} left"
 
     def cancel() -> None:
         selection.decline([w.key for w in waiting])
         for wanted in waiting:
             wanted.leave(models.owner().name)
 
-    with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        st.progress(done / len(everything), text=_text(compared, done, len(everything)))
-        st.button("Cancel", key="cancel-methods", icon=":material/close:", on_click=cancel)
+    progress(done / total, f"{done} of {total} done{doing}{pace}", "cancel-methods", cancel)
 
 
-def _text(compared: Sequence[Compared], done: int, total: int) -> str:
-    jobs = [job for one in compared for w in one.wanted if (job := w.job()) is not None]
-    now = next((job for job in jobs if job.state == RUNNING), None)
-    said = f"{done} of {total} done"
-    said += f", now {now.title}" if now is not None else ", waiting for other jobs"
-    left = _seconds_left(compared, now)
-    return said if left is None else f"{said}; about {units.duration(left)} left"
-
-
-def _seconds_left(compared: Sequence[Compared], now: Job | None) -> float | None:
+def _seconds_left(
+    everything: Sequence[Wanted[Any]], waiting: Sequence[Wanted[Any]], now: Job | None
+) -> float | None:
     """Estimate the time left from what the like took before, or from rough costs; None: unknown."""
-    passes = [made.seconds / made.cost for one in compared if (made := one.map.get()) is not None]
+    maps = [made for wanted in everything if isinstance(made := wanted.get(), MethodMap)]
+    passes = [made.seconds / made.cost for made in maps]
     left = -now.elapsed() if now is not None else 0.0
-    for wanted in (w for one in compared for w in one.wanted if _waits(w)):
+    for wanted in waiting:
         took = explanations.seconds_of(wanted.key)
         if took is None and not passes:
             return None
