@@ -7,7 +7,6 @@ model answers for a part of what it was added to, and what it answers for goes n
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -54,14 +53,6 @@ class Conservation:
 
     left: dict[str, float]
     steps: tuple[Step, ...]
-
-    @property
-    def takers(self) -> dict[str, float]:
-        """What took which share of the start on the whole way, the greatest first."""
-        total: Counter[str] = Counter()
-        for step in self.steps:
-            total.update(step.parts)
-        return dict(sorted(total.items(), key=lambda item: -abs(item[1])))
 
 
 def conservation(trace: Trace, found: Relevance) -> Conservation:
