@@ -20,7 +20,7 @@ from quant.primitives.bits import MENU
 
 
 @dataclass(frozen=True)
-class Look:
+class Marker:
     """How one kind of configuration is drawn: a symbol, and a colour by theme."""
 
     symbol: str
@@ -28,21 +28,21 @@ class Look:
     dark: str
 
 
-LOOKS = {
-    "float": Look("diamond", "#5c6673", "#9aa5b1"),
-    "uniform": Look("square", "#b87a00", "#e69f00"),
-    "sensitivity": Look("circle", "#0072b2", "#56b4e9"),
-    "lrp-x-sensitivity": Look("triangle-up", "#009e73", "#2bbf93"),
-    "lrp": Look("triangle-down", "#d55e00", "#e8743b"),
-    "random": Look("x", "#b8609a", "#cc79a7"),
-    "reversed": Look("cross", "#3596d4", "#f0e442"),
+MARKERS = {
+    "float": Marker("diamond", "#5c6673", "#9aa5b1"),
+    "uniform": Marker("square", "#b87a00", "#e69f00"),
+    "sensitivity": Marker("circle", "#0072b2", "#56b4e9"),
+    "lrp-x-sensitivity": Marker("triangle-up", "#009e73", "#2bbf93"),
+    "lrp": Marker("triangle-down", "#d55e00", "#e8743b"),
+    "random": Marker("x", "#b8609a", "#cc79a7"),
+    "reversed": Marker("cross", "#3596d4", "#f0e442"),
 }
-OTHER = Look("star", "#1b2430", "#e6ebf2")
+OTHER = Marker("star", "#1b2430", "#e6ebf2")
 AXES = {"Model size": "size", "BitOps": "BitOps"}
 
 
 @dataclass(frozen=True, eq=False)
-class Point:
+class Configuration:
     """A measured configuration: what it is called, what kind it is, what it costs."""
 
     run: Run
@@ -52,7 +52,7 @@ class Point:
 
 
 def trade_off(
-    points: Sequence[Point], table: BudgetTable | None, row: int, axis: str, dark: bool
+    points: Sequence[Configuration], table: BudgetTable | None, row: int, axis: str, dark: bool
 ) -> go.Figure:
     """Plot top-1 with its 95 % interval against "size" (MB) or "BitOps" (G).
 
@@ -64,7 +64,7 @@ def trade_off(
     if table is not None and table.mixed.predicted is not None:
         _predicted(figure, table, row, axis, dark)
     for kind in sorted(
-        {point.kind for point in points}, key=lambda kind: (kind not in LOOKS, kind)
+        {point.kind for point in points}, key=lambda kind: (kind not in MARKERS, kind)
     ):
         found = [point for point in points if point.kind == kind]
         figure.add_trace(_measured(kind, found, axis, dark))
@@ -79,8 +79,8 @@ def _cost(cost: Cost, axis: str) -> float:
     return cost.size_bytes / 1e6 if axis == "size" else cost.bitops / 1e9
 
 
-def _measured(kind: str, points: Sequence[Point], axis: str, dark: bool) -> go.Scatter:
-    look = LOOKS.get(kind, OTHER)
+def _measured(kind: str, points: Sequence[Configuration], axis: str, dark: bool) -> go.Scatter:
+    drawn = MARKERS.get(kind, OTHER)
     found = [p.run.counts.evaluation(0) for p in points]
     texts = [
         f"{p.name} {p.run.recipe.preset if p.run.recipe.allocation else ''}, "
@@ -99,7 +99,7 @@ def _measured(kind: str, points: Sequence[Point], axis: str, dark: bool) -> go.S
             "width": 4,
         },
         mode="markers",
-        marker={"size": 11, "symbol": look.symbol, "color": look.dark if dark else look.light},
+        marker={"size": 11, "symbol": drawn.symbol, "color": drawn.dark if dark else drawn.light},
         customdata=[p.run.id for p in points],
         text=texts,
         hovertemplate="%{text}<br>top-1 %{y:.1f} %, measured<extra></extra>",

@@ -37,7 +37,7 @@ WORDS = {ESTIMATED: "Estimated", MEASURED: "Measured"}
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen:
+class Settings:
     """What the controls say: on which images, calibrated, scored and sensed how."""
 
     draw: Draw
@@ -46,7 +46,7 @@ class Chosen:
     how: str
 
 
-def settings(selected: Selected) -> Chosen:
+def settings(selected: Selected) -> Settings:
     """Let the user choose the objective, the unit, the quantizer and, on demand, the rest."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         _segments("Spend by", budget.LABELS, budget.OBJECTIVE, HELP)
@@ -62,7 +62,7 @@ def settings(selected: Selected) -> Chosen:
             scoring = scores.settings(draw)
         locks.show(selected)
     calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.PRESET.get())
-    return Chosen(draw, calibrating, scoring, how)
+    return Settings(draw, calibrating, scoring, how)
 
 
 def _segments(label: str, options: dict[str, str], entry: Entry[str], help: str) -> None:
@@ -171,7 +171,7 @@ def _count(most: int) -> int:
     )
 
 
-def obtain(selected: Selected, chosen: Chosen) -> Spending | None:
+def obtain(selected: Selected, chosen: Settings) -> Spending | None:
     """Return how bits are spent. What it is made of comes by jobs; until then by LRP, or None."""
     objective = budget.OBJECTIVE.get()
     sensitivity = spending.sensitivity_of(chosen.calibrating, chosen.how).get()
@@ -196,7 +196,7 @@ def obtain(selected: Selected, chosen: Chosen) -> Spending | None:
 def _parts(
     objective: str,
     selected: Selected,
-    chosen: Chosen,
+    chosen: Settings,
     found: ContributionScores | None,
     sensitivity: Sensitivity | None,
 ) -> tuple[Any, ...]:
@@ -219,7 +219,7 @@ def other_limits() -> Limits:
     )
 
 
-def _offer_sensitivity(selected: Selected, chosen: Chosen, asked: bool) -> None:
+def _offer_sensitivity(selected: Selected, chosen: Settings, asked: bool) -> None:
     """See to it that sensitivities come: by themselves where that takes seconds, else on demand."""
     wanted = spending.sensitivity_of(chosen.calibrating, chosen.how)
     job, quick = wanted.job(), has_digits(selected.loaded) and chosen.how == ESTIMATED

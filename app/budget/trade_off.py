@@ -7,7 +7,7 @@ import streamlit as st
 
 from app.budget import charts as budget_charts
 from app.budget import sweep
-from app.budget.charts import Point
+from app.budget.charts import Configuration
 from app.budget.slider import Shown
 from app.look import charts, units
 from app.look.appearance import dark
@@ -43,7 +43,7 @@ def show(shown: Shown) -> None:
     as_numbers({"accuracy and cost": table(points)})
 
 
-def _said(shown: Shown, points: list[Point]) -> str:
+def _said(shown: Shown, points: list[Configuration]) -> str:
     images = units.count(len(shown.measuring.images)) if shown.measuring else "0"
     many = "1 configuration" if len(points) == 1 else f"{len(points)} configurations"
     told = (
@@ -55,11 +55,11 @@ def _said(shown: Shown, points: list[Point]) -> str:
     return told + "The dotted curve is predicted, with a 95 % band from how far runs lay from it."
 
 
-def _point(shown: Shown, run: Run) -> Point:
+def _point(shown: Shown, run: Run) -> Configuration:
     spent = models.costs_of(shown.selected.loaded).cost(run.recipe.allocation or {})
     objective = history.objective(run.recipe)
     kind = RANDOM if objective.startswith(RANDOM) else objective
-    return Point(run, history.name(run.recipe), kind, spent)
+    return Configuration(run, history.name(run.recipe), kind, spent)
 
 
 def _clicked(shown: Shown) -> None:
@@ -79,7 +79,7 @@ def _clicked(shown: Shown) -> None:
         budget.RELOCKED.set(True)
 
 
-def table(points: list[Point]) -> pd.DataFrame:
+def table(points: list[Configuration]) -> pd.DataFrame:
     """Return one row a run; percentages and decimal units."""
     rows = []
     for point in points:

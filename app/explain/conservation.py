@@ -35,7 +35,7 @@ PATCHES = "the patch embedding's bias and norm"
 
 
 @dataclass(frozen=True)
-class Step:
+class DepthStep:
     """From one depth down to the next: what share of the start is lost, and what took it.
 
     Negative is gained: a constant that speaks against the class leaves more to the others.
@@ -52,7 +52,7 @@ class Conservation:
     """The share of the start that is left at each depth, from the class to the pixels."""
 
     left: dict[str, float]
-    steps: tuple[Step, ...]
+    steps: tuple[DepthStep, ...]
 
 
 def conservation(trace: Trace, found: Relevance) -> Conservation:
@@ -86,7 +86,7 @@ def _step(
     lower: str,
     left: Mapping[str, float],
     sums: Mapping[str, tuple[float, ...]],
-) -> Step:
+) -> DepthStep:
     """Account for what the block `lower` takes, and for what stands between it and `upper`."""
     lost = left[upper] - left[lower]
     inside = {n.rpartition(".")[2]: s for n, s in sums.items() if n.startswith(f"{lower}.")}
@@ -103,12 +103,12 @@ def _step(
     if upper == CLASS:
         heads = [sum(s) for name, s in sums.items() if name.startswith("head")]
         parts |= {HEAD: 1 - sum(heads)} if heads else {}
-    return Step(upper, lower, lost, {**parts, REST: lost - sum(parts.values())})
+    return DepthStep(upper, lower, lost, {**parts, REST: lost - sum(parts.values())})
 
 
 def _embedding(
     trace: Trace, found: Relevance, first: str, left: Mapping[str, float], start: float
-) -> Step:
+) -> DepthStep:
     """Account for what stays with the constants that tokens begin with."""
     lost = left[first] - left[PIXELS]
     parts: dict[str, float] = {}
@@ -116,7 +116,7 @@ def _embedding(
     if placed is not None and placed[0].numel() < found.blocks[first][0, ..., 0].numel():
         parts[TOKENS] = left[first] - float(placed[0].sum()) / start
     rest = PATCHES if getattr(trace.model, "pos_embed", None) is None else EMBEDDED
-    return Step(first, PIXELS, lost, {**parts, rest: lost - sum(parts.values())})
+    return DepthStep(first, PIXELS, lost, {**parts, rest: lost - sum(parts.values())})
 
 
 def _has_position_bias(trace: Trace) -> bool:
@@ -138,7 +138,7 @@ def sentence(found: Conservation) -> str:
     return " ".join([arrives, *said]) if said else f"{arrives} Nothing is lost on the way."
 
 
-def _told(step: Step, verb: str, sign: int) -> str:
+def _told(step: DepthStep, verb: str, sign: int) -> str:
     """Say one step: "Most is lost in blocks.3 (12 points), most of it to the softmax."."""
     where = f"in {step.lower}"
     if step.lower == PIXELS:

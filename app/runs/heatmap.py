@@ -28,7 +28,7 @@ ALIKE, RATHER = 0.9, 0.6  # rank correlations from which maps are called so
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class MapPair:
     """A changed image, and a class's maps of it in both configurations."""
 
     change: Change
@@ -46,7 +46,7 @@ def show(found: Comparison, change: Change, selected: Selected) -> None:
         target = _target(change, images.classes)
         look = look_controls()
     one, other = (_explained(s, selected, prepared, target) for s in found.sides)
-    seen = Seen(change, target, images.classes, (one, other))
+    seen = MapPair(change, target, images.classes, (one, other))
     left, right = st.columns([1.2, 1], gap="medium")
     with left:
         _divided(found, seen, prepared, look)
@@ -83,7 +83,7 @@ def _explained(
     )
 
 
-def _divided(found: Comparison, seen: Seen, prepared: Prepared, look: Look) -> None:
+def _divided(found: Comparison, seen: MapPair, prepared: Prepared, look: Look) -> None:
     before, after = (
         side(prepared, made.values, f"{contender.mark}: {contender.name}", look)
         for contender, made in zip(found.sides, seen.maps, strict=True)
@@ -91,7 +91,7 @@ def _divided(found: Comparison, seen: Seen, prepared: Prepared, look: Look) -> N
     divided(prepared, before, after, look, runs.DIVIDER)
 
 
-def _told(found: Comparison, seen: Seen) -> None:
+def _told(found: Comparison, seen: MapPair) -> None:
     """Say what both answer, and how alike their maps are."""
     alike = likeness(*(torch.from_numpy(made.values) for made in seen.maps))
     name = seen.names[seen.target]

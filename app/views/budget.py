@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app.budget import settings, slider, tabs
-from app.budget.settings import Chosen
+from app.budget.settings import Settings
 from app.budget.slider import Shown
 from app.state import runs, selection
 from app.state.selection import Selected
@@ -55,7 +55,7 @@ def _take_over(selected: Selected) -> None:
         selection.set_locks(selected.loaded.key, recipe.allocation)
 
 
-def _prepared(selected: Selected, chosen: Chosen, found: Spending) -> Shown | None:
+def _prepared(selected: Selected, chosen: Settings, found: Spending) -> Shown | None:
     """Plan every budget; where there is no way, say what is in it and how to get it out."""
     measuring = _measuring(selected, chosen)
     try:
@@ -73,7 +73,7 @@ def _prepared(selected: Selected, chosen: Chosen, found: Spending) -> Shown | No
     return None
 
 
-def _measuring(selected: Selected, chosen: Chosen) -> Measuring | None:
+def _measuring(selected: Selected, chosen: Settings) -> Measuring | None:
     """Return what budgets are measured with; None, said why, where that cannot be."""
     if not chosen.draw.most:
         st.warning(

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import pytest
 
 from app.budget import charts
-from app.budget.charts import LOOKS, OTHER, Point
+from app.budget.charts import MARKERS, OTHER, Configuration
 from app.components.budget_table import BudgetTable, Figures, Plain
 from app.look.charts import DARK_BITS, LIGHT_BITS
 from app.state.budget import AVERAGE, BITOPS
@@ -32,8 +32,10 @@ def run(tmp_path: Path) -> Run:
     return made.keep(Runs(tmp_path / FILE), made.recipe(4), made.answers(set(range(14))))
 
 
-def point(run: Run, kind: str, megabytes: float = 2.0) -> Point:
-    return Point(run, f"{kind} 4 bits", kind, Cost(megabytes * 1e6, 1e6, megabytes * 3e9, 4))
+def point(run: Run, kind: str, megabytes: float = 2.0) -> Configuration:
+    return Configuration(
+        run, f"{kind} 4 bits", kind, Cost(megabytes * 1e6, 1e6, megabytes * 3e9, 4)
+    )
 
 
 def table(predicted: list[tuple[float, float, float]] | None) -> BudgetTable:
@@ -68,18 +70,18 @@ def test_each_run_is_a_point_with_its_interval(run: Run, axis: str, factor: int)
 
 
 def test_kinds_differ_in_symbol_as_well_as_colour(run: Run) -> None:
-    looks = [*LOOKS.values(), OTHER]
+    markers = [*MARKERS.values(), OTHER]
     for field in ("symbol", "light", "dark"):
-        assert len({getattr(look, field) for look in looks}) == len(looks)
+        assert len({getattr(marker, field) for marker in markers}) == len(markers)
     for dark in (False, True):
         found = traces(
             charts.trade_off(
-                [point(run, kind) for kind in (*LOOKS, "from a file")], None, 0, "size", dark
+                [point(run, kind) for kind in (*MARKERS, "from a file")], None, 0, "size", dark
             )
         )
-        assert len(found) == len(looks)
+        assert len(found) == len(markers)
         assert found["from a file"].marker.symbol == OTHER.symbol
-        assert found["lrp"].marker.color == (LOOKS["lrp"].dark if dark else LOOKS["lrp"].light)
+        assert found["lrp"].marker.color == (MARKERS["lrp"].dark if dark else MARKERS["lrp"].light)
 
 
 @pytest.mark.parametrize(("axis", "costs"), [("size", [1, 2, 3]), ("BitOps", [10, 20, 30])])

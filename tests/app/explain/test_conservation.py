@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from app.explain import conservation
-from app.explain.conservation import CLASS, EMBEDDED, INNER, INPUTS, SOFTMAX, Conservation, Step
+from app.explain.conservation import (
+    CLASS,
+    EMBEDDED,
+    INNER,
+    INPUTS,
+    SOFTMAX,
+    Conservation,
+    DepthStep,
+)
 from lrp.propagation.relevance import relevance
 from lrp.propagation.rules import ATTN_LRP, LRP_QVIT
 from lrp.propagation.trace import Trace
@@ -99,7 +107,7 @@ def made(**lost: float) -> Conservation:
     left, steps = {CLASS: 1.0}, []
     for upper, lower, (part, share) in zip(places, places[1:], lost.items(), strict=False):
         left[lower] = left[upper] - share
-        steps.append(Step(upper, lower, share, {part: share, "nothing": 0.0}))
+        steps.append(DepthStep(upper, lower, share, {part: share, "nothing": 0.0}))
     return Conservation(left, tuple(steps))
 
 
