@@ -1,4 +1,13 @@
-"""Scale and zero point of a uniform affine quantizer, and the arithmetic on them."""
+"""Scale and zero point of a uniform affine quantizer, and the arithmetic on them.
+
+The granularity is the shape of both, which broadcast to the tensor:
+
+    ()          one range for the whole tensor
+    (C,)        one a channel of an input (..., C)
+    (K, 1)      one a row of a weight (K, C)
+    (h, 1, 1)   one a head of an attention product's operand (B, h, N, d)
+    (g,)        one a row of a sample (g, n), while ranges are searched
+"""
 
 from __future__ import annotations
 
@@ -15,7 +24,7 @@ class QParams:
     """Uniform affine quantization parameters: x ~ scale * (q - zero_point), 0 <= q <= 2^bits - 1.
 
     Attributes:
-        scale: () per tensor, (C,) per channel, or (h, 1, 1) per head; positive.
+        scale: of one of the granularities above; positive.
         zero_point: shaped as `scale`; whole numbers, held as floats. May lie outside [0, 2^bits),
             where a range does not reach zero.
         bits: 2 to 8.
@@ -42,7 +51,7 @@ def check_bits(bits: int) -> None:
 
 
 def choose_qparams(low: Tensor, high: Tensor, bits: int) -> QParams:
-    """Choose the parameters that cover [low, high]; both () or (C,).
+    """Choose the parameters that cover [low, high], both of the granularity wanted.
 
     scale = (high - low) / (2^b - 1);  zero_point = round(-low / scale).
     A range of no width is stretched to reach zero, so that a constant is kept exactly.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import reduce
 from typing import TypeVar
 
 import numpy as np
@@ -21,7 +22,8 @@ BASES = range(10, 139, 6)  # k of AdaLog's base 2^(k / 37)
 TOPS = (1.0, 0.8, 0.6, 0.45, 0.35, 0.25, 0.15)  # a codebook's highest value, of the sample's
 
 Loss = Callable[[Quantizer], Tensor]  # () of a whole tensor, or one value a group
-Found = TypeVar("Found", bound=Quantizer)
+Scored = tuple[Tensor, Tensor, Tensor]  # losses (g,), and the two numbers of each that gave them
+Candidate = TypeVar("Candidate", bound=Quantizer)
 
 
 def percentiles(sample: Tensor, share: float) -> tuple[Tensor, Tensor]:
@@ -36,25 +38,15 @@ def _ends(ordered: Tensor, share: float) -> tuple[Tensor, Tensor]:
 
 def fit_percentile(sample: Tensor, bits: int) -> QParams:
     """Choose for each row of a sample (g, n) the percentile range of least squared error: (g,)."""
-    found: QParams | None = None
     ordered = sample.sort(dim=-1).values
-    least = sample.new_full(sample.shape[:1], torch.inf)
-    for share in PERCENTILES:
+
+    def scored(share: float) -> Scored:
         q = choose_qparams(*_ends(ordered, share), bits)
         rows = QParams(q.scale[:, None], q.zero_point[:, None], bits)
-        error = (fake_quantize(sample, rows) - sample).square().sum(1)
-        found = q if found is None else _merge(error < least, q, found)
-        least = torch.minimum(error, least)
-    assert found is not None
-    return found
+        return (fake_quantize(sample, rows) - sample).square().sum(1), q.scale, q.zero_point
 
-
-def _merge(better: Tensor, new: QParams, old: QParams) -> QParams:
-    return QParams(
-        torch.where(better, new.scale, old.scale),
-        torch.where(better, new.zero_point, old.zero_point),
-        new.bits,
-    )
+    _, scale, zero_point = reduce(_better, map(scored, PERCENTILES))
+    return QParams(scale, zero_point, bits)
 
 
 def search_range(low: Tensor, high: Tensor, bits: int, loss: Loss) -> QParams:
@@ -66,29 +58,31 @@ def search_range(low: Tensor, high: Tensor, bits: int, loss: Loss) -> QParams:
         low, high: () or with one entry a group, shaped to broadcast to the operand.
         loss: of a quantizer, shaped as `low`.
     """
-    factors = (torch.ones_like(low), torch.ones_like(high))
-    best = (torch.full_like(low, torch.inf), *factors)
 
-    def look(a: Tensor, b: Tensor) -> None:
-        nonlocal best
-        found = loss(Uniform(choose_qparams(low * a, high * b, bits)))
-        better = found < best[0]
-        best = (
-            torch.where(better, found, best[0]),
-            torch.where(better, a, best[1]),
-            torch.where(better, b, best[2]),
-        )
+    def scored(a: Tensor, b: Tensor) -> Scored:
+        return loss(Uniform(choose_qparams(low * a, high * b, bits))), a, b
 
+    whole = torch.ones_like(low), torch.ones_like(high)
+    best: Scored = (torch.full_like(low, torch.inf), *whole)
     for factor in SHRINK.tolist():
-        look(factors[0] * factor, factors[1] * factor)
+        best = _better(best, scored(whole[0] * factor, whole[1] * factor))
     for step in STEPS:
         _, a, b = best
         for up, down in NEIGHBOURS:
-            look((a + up * step).clamp_min(0.02), (b + down * step).clamp_min(0.02))
-    return choose_qparams(low * best[1], high * best[2], bits)
+            ends = (a + up * step).clamp_min(0.02), (b + down * step).clamp_min(0.02)
+            best = _better(best, scored(*ends))
+    _, a, b = best
+    return choose_qparams(low * a, high * b, bits)
 
 
-def least(candidates: Iterable[Found], loss: Loss) -> Found:
+def _better(old: Scored, new: Scored) -> Scored:
+    """Return what has less loss, group by group; of equals the old one."""
+    less = new[0] < old[0]
+    first, second, third = (torch.where(less, n, o) for n, o in zip(new, old, strict=True))
+    return first, second, third
+
+
+def least(candidates: Iterable[Candidate], loss: Loss) -> Candidate:
     """Return the candidate of least total loss, the first among equals."""
     return min(candidates, key=lambda quantizer: float(loss(quantizer).sum()))
 
@@ -105,7 +99,7 @@ def halves(low: float, high: float, bits: int) -> list[Codebook]:
     PTQ4ViT's twin uniform quantization (arXiv:2111.12293), with the share of levels below zero
     searched. The step above is a whole multiple of the step below, so integers hold both.
     """
-    found = []
+    candidates = []
     for below in range(1, 2 ** (bits - 1) + 1):
         above = 2**bits - 1 - below
         step = -low / below
@@ -113,8 +107,9 @@ def halves(low: float, high: float, bits: int) -> list[Codebook]:
             multiple = max(1, round(high * top / above / step)) if step > 0 else 1
             if above * multiple + below <= GRID:
                 levels = [*range(below), *(below + multiple * i for i in range(above + 1))]
-                found.append(codebook(torch.tensor(levels, dtype=torch.float32), step, below, bits))
-    return found
+                grid = torch.tensor(levels, dtype=torch.float32)
+                candidates.append(codebook(grid, step, below, bits))
+    return candidates
 
 
 def codebooks(sample: Tensor, weights: Tensor, bits: int, low: float) -> list[Codebook]:
@@ -124,7 +119,7 @@ def codebooks(sample: Tensor, weights: Tensor, bits: int, low: float) -> list[Co
         sample: (n,), with `weights` (n,) of its squared errors.
     """
     high = float(sample.max())
-    found = []
+    candidates = []
     for top in TOPS:
         step = (high * top - low) / GRID
         if step > 0:
@@ -132,8 +127,8 @@ def codebooks(sample: Tensor, weights: Tensor, bits: int, low: float) -> list[Co
             cells = (sample / step + zero).round().clamp(0, GRID).long()
             mass = torch.bincount(cells, weights.double(), minlength=GRID + 1).cpu().numpy()
             levels = torch.tensor(cluster(mass, 2**bits), dtype=torch.float32)
-            found.append(codebook(levels.to(sample.device), step, zero, bits))
-    return found
+            candidates.append(codebook(levels.to(sample.device), step, zero, bits))
+    return candidates
 
 
 def cluster(mass: np.ndarray, count: int) -> np.ndarray:
