@@ -13,7 +13,8 @@ from quant.allocation.infeasible import Infeasible
 from quant.allocation.objectives import Losses, by_product, by_scores, by_sensitivity
 from quant.allocation.path import BudgetPlan, budget_plan
 from quant.allocation.solution import Solution
-from quant.analysis.sensitivity import Sensitivity, estimate, measure
+from quant.analysis.sensitivity import Sensitivity
+from quant.analysis.sensitivity_estimation import estimate, measure
 from quant.calibration.calibration import Calibration, calibrate
 from quant.calibration.presets import PRESETS, Preset, preset
 from quant.evaluation.answers import Answers, Evaluation

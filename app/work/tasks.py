@@ -23,7 +23,8 @@ from lrp.methods.catalogue import Method
 from lrp.metrics.deletion import STEPS, curves, deleted
 from lrp.propagation.rules import PRESETS
 from lrp.propagation.scores import BATCH, ContributionScores, contribution_scores
-from quant.analysis.sensitivity import Sensitivity, file_of, find
+from quant.analysis.sensitivity import Sensitivity, sensitivity_path
+from quant.analysis.sensitivity_estimation import find
 from quant.calibration.calibration import Calibration, calibrate, calibration_folder
 from quant.calibration.presets import Preset
 
@@ -151,7 +152,7 @@ class Calibrating:
 
     def sensitivities(self, how: str) -> pathlib.Path:
         """Where its layers' sensitivities are kept."""
-        return file_of(self.folder, how)
+        return sensitivity_path(self.folder, how)
 
     def obtain(self, kept: Recent[Calibration]) -> Calibration:
         """Return the calibration, whose passes may still have to be solved."""

@@ -11,7 +11,8 @@ from assets.sets.image_set import ImageSet
 from assets.sets.selection import pictures
 from assets.terminal import print_progress
 from lrp.engine.progress import Progress
-from quant.analysis.sensitivity import Sensitivity, file_of, find
+from quant.analysis.sensitivity import Sensitivity, sensitivity_path
+from quant.analysis.sensitivity_estimation import find
 from quant.calibration.calibration import Calibration, calibrate, calibration_folder
 from quant.calibration.presets import Preset
 from quant.commands.options import Subject
@@ -48,7 +49,7 @@ class Calibrating:
         """
         if images is not None:
             self.first(images)
-        path = file_of(self.folder, how, images)
+        path = sensitivity_path(self.folder, how, images)
         if path.exists():
             return Sensitivity.read(path)
         self.calibration.solve(progress=Progress(print_progress("calibration, layer")))

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from assets.terminal import add_json, aligned, write_json
-from quant.analysis.rank_correlation import by_width
-from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity
+from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity, rank_correlations
 from quant.calibration.presets import preset
 from quant.commands.calibrating import Calibrating
 from quant.commands.losses import add_how
@@ -62,7 +61,7 @@ def _check(calibrating: Calibrating, images: int | None) -> dict[str, Any]:
     """Compare estimates with what is measured of single layers."""
     estimated, measured = (calibrating.sensitivity(how, images) for how in (ESTIMATED, MEASURED))
     counts = {ESTIMATED: estimated.images, MEASURED: measured.images}
-    return {"images": counts, **by_width(estimated, measured)}
+    return {"images": counts, **rank_correlations(estimated, measured)}
 
 
 def _table(found: Sensitivity) -> str:

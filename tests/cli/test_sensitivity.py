@@ -7,7 +7,7 @@ from scipy.stats import spearmanr
 
 from assets.terminal import run
 from quant.__main__ import main
-from quant.analysis import sensitivity
+from quant.analysis import sensitivity_estimation as estimation
 
 LAYERS = 40  # of digits-swin
 
@@ -22,13 +22,13 @@ def found(monkeypatch):
     """How many images sensitivities were found on, each time they were."""
     counts = []
     for name in ("estimate", "measure"):
-        real = getattr(sensitivity, name)
+        real = getattr(estimation, name)
 
         def counted(calibration, images, *others, real=real):
             counts.append(len(images))
             return real(calibration, images, *others)
 
-        monkeypatch.setattr(sensitivity, name, counted)
+        monkeypatch.setattr(estimation, name, counted)
     return counts
 
 
@@ -49,7 +49,7 @@ def test_sensitivities_are_kept_and_read_back(capsys, small, sensed, found):
 
 
 def test_a_check_compares_estimates_with_measurements(capsys, small, sensed, found, monkeypatch):
-    monkeypatch.setattr(sensitivity, "MEASURED_IMAGES", 2)
+    monkeypatch.setattr(estimation, "MEASURED_IMAGES", 2)
     payload = asked(capsys, small, "--check")
     assert found == [2]
     check = payload["check"]

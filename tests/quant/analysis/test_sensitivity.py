@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from quant.analysis import sensitivity as module
-from quant.analysis.sensitivity import HOW, Sensitivity, file_of
+from quant.analysis.sensitivity import HOW, Sensitivity, rank_correlations, sensitivity_path
 
 SIDES = ("weight", "activation")
 
 
 def test_files_are_told_apart_by_how_and_by_how_many_images(tmp_path):
     kinds = [(how, images) for how in HOW for images in (None, 3, 16)]
-    paths = [file_of(tmp_path, *kind) for kind in kinds]
+    paths = [sensitivity_path(tmp_path, *kind) for kind in kinds]
     assert len(set(paths)) == len(kinds)
     assert {path.parent for path in paths} == {tmp_path}
 
@@ -98,3 +98,16 @@ def test_a_file_that_is_no_json_object_is_named(tmp_path, text):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"nowhere\.json"):
         Sensitivity.read(tmp_path / "nowhere.json")
+
+
+def test_sensitivities_are_compared_width_by_width_and_all_together():
+    rising = np.array([[4.0, 1.0], [5.0, 2.0], [6.0, 3.0]])
+    turned = np.array([[4.0, 3.0], [5.0, 2.0], [6.0, 1.0]])
+    names = ("a", "b", "c")
+    one = Sensitivity(names, (2, 3), rising, rising, "estimated", 4)
+    other = Sensitivity(names, (2, 3), turned, rising, "measured", 4)
+    found = rank_correlations(one, other)
+    assert found["activation"] == pytest.approx({"2": 1, "3": 1, "pooled": 1})
+    assert (found["weight"]["2"], found["weight"]["3"]) == pytest.approx((1, -1))
+    # ranks 1 2 3 4 5 6 against 3 2 1 4 5 6
+    assert found["weight"]["pooled"] == pytest.approx(1 - 6 * 8 / (6 * 35))

@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.distributions import Categorical, kl_divergence
 
 from lrp.engine.progress import Cancelled, Progress
-from quant.analysis import sensitivity as module
-from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity, estimate, find, measure
+from quant.analysis import sensitivity_estimation as module
+from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity
+from quant.analysis.sensitivity_estimation import estimate, find, measure
 from quant.calibration.calibration import Calibration
 from quant.calibration.presets import preset
 from tests.models import build, random_images

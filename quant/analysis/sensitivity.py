@@ -1,0 +1,96 @@
+"""How far each width of each layer moves the model's answer, as data and as a file: Lambda_i(b)."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lrp.engine.ranks import rank_correlation
+
+ESTIMATED, MEASURED = "estimated", "measured"
+HOW = (ESTIMATED, MEASURED)
+SCHEMA = 1  # of the file
+
+
+@dataclass(frozen=True, eq=False)
+class Sensitivity:
+    """Lambda_i(b): the divergence in nats when one layer's weights, or its input, have b bits.
+
+    Mean Kullback-Leibler divergence of the model's probabilities from float's, all else in float.
+
+    Attributes:
+        names: the L layers, in order.
+        widths: the W widths.
+        weight, activation: (L, W); of an attention product, of its second and its first factor.
+        how: "estimated" or "measured".
+        images: on how many images.
+    """
+
+    names: tuple[str, ...]
+    widths: tuple[int, ...]
+    weight: np.ndarray
+    activation: np.ndarray
+    how: str
+    images: int
+
+    def write(self, path: Path) -> None:
+        """Write a JSON file, in one step; ValueError where it cannot be written."""
+        part = path.with_suffix(f".{os.getpid()}.part")
+        facts = {"schema": SCHEMA, "how": self.how, "images": self.images, "widths": self.widths}
+        rows = zip(self.names, self.weight.tolist(), self.activation.tolist(), strict=True)
+        layers = {name: {"weight": w, "activation": a} for name, w, a in rows}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps({**facts, "layers": layers}), encoding="utf-8")
+            part.replace(path)
+        except OSError as error:
+            raise ValueError(f"{path} cannot be written: make room or rights for it") from error
+
+    @classmethod
+    def read(cls, path: Path) -> Sensitivity:
+        """Read what `write` wrote; ValueError for a file that is none, or of another version."""
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            layers = facts["layers"]
+            weight, activation = (
+                np.array([layer[side] for layer in layers.values()], dtype=float)
+                for side in ("weight", "activation")
+            )
+            version, names, widths = facts["schema"], tuple(layers), tuple(facts["widths"])
+            read = cls(names, widths, weight, activation, facts["how"], facts["images"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} holds no sensitivities: delete it ({error})") from None
+        shape = len(names), len(widths)
+        if version != SCHEMA or not weight.shape == activation.shape == shape:
+            raise ValueError(f"{path} holds sensitivities of another version: delete it")
+        return read
+
+
+def sensitivity_path(folder: Path, how: str, images: int | None = None) -> Path:
+    """Return where sensitivities are kept beside a calibration's passes."""
+    return folder / f"sensitivity-{how}{'' if images is None else f'-{images}'}.json"
+
+
+def rank_correlations(one: Sensitivity, other: Sensitivity) -> dict[str, dict[str, float | None]]:
+    """Compare how two sensitivities rank layers: at each width, and layers and widths together.
+
+    Returns:
+        Rank correlations by "weight" and "activation", then by width ("2" to "8") or "pooled".
+    """
+    return {
+        side: {
+            **{
+                str(width): rank_correlation(first[:, column], second[:, column])
+                for column, width in enumerate(one.widths)
+            },
+            "pooled": rank_correlation(first, second),
+        }
+        for side, first, second in (
+            ("weight", one.weight, other.weight),
+            ("activation", one.activation, other.activation),
+        )
+    }
