@@ -58,8 +58,8 @@ def curves(
     least = rank[:, None] >= rank.shape[1] - counts
     gone = torch.cat([most, least], 1)
     inner = _probabilities(model, images, target, gone, size)
-    chosen = (ends(model, images) if known is None else known)[:, target]  # (B + 1, B)
-    first, last = chosen[:-1].diagonal(), chosen[-1]
+    outer = (ends(model, images) if known is None else known)[:, target]  # (B + 1, B)
+    first, last = outer[:-1].diagonal(), outer[-1]
     morf, lerf = (torch.cat([first[:, None], part, last[:, None]], 1) for part in inner.chunk(2, 1))
     return morf, lerf
 
@@ -82,14 +82,14 @@ def _probabilities(
     model: nn.Module, images: Tensor, target: Tensor, gone: Tensor, size: tuple[int, int]
 ) -> Tensor:
     """Return the target's probability with the cells `gone` (B, n, cells): (B, n)."""
-    places, found = _places(size, images), []
+    places, probabilities = _places(size, images), []
     numbers = torch.arange(len(images), device=images.device).repeat_interleave(gone.shape[1])
     parts = zip(numbers.split(PICTURES), gone.flatten(0, 1).split(PICTURES), strict=True)
     with torch.inference_mode():
-        for chosen, cells in parts:
-            pictures = images[chosen].masked_fill(cells[:, places][:, None], 0)
-            found.append(model(pictures).softmax(1).gather(1, target[chosen, None]))
-        return torch.cat(found).reshape(gone.shape[:2])
+        for image, cells in parts:
+            pictures = images[image].masked_fill(cells[:, places][:, None], 0)
+            probabilities.append(model(pictures).softmax(1).gather(1, target[image, None]))
+        return torch.cat(probabilities).reshape(gone.shape[:2])
 
 
 def _places(size: tuple[int, int], images: Tensor) -> Tensor:

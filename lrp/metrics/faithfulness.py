@@ -106,7 +106,7 @@ def faithfulness(
         ValueError: no images, a map that is not finite, or steps that do not suit the cells.
         Cancelled: the work was to stop.
     """
-    runs, found = [_Run(method, steps, seed) for method in methods], {}
+    runs, results = [_Run(method, steps, seed) for method in methods], {}
     done = 0
     for batch in follow(batches, images):
         shared = _Batch.of(model, batch.to(device))
@@ -115,12 +115,12 @@ def faithfulness(
             maps = run.explain(model, shared)
             if on_maps is not None:
                 on_maps(run.method.name, maps)
-            so_far = found[run.method.name] = run.delete(model, shared, maps)
+            so_far = results[run.method.name] = run.delete(model, shared, maps)
             if on_method is not None:
                 on_method(so_far)
             done += len(batch)
             progress(done, len(runs) * images)
-    return found
+    return results
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,8 +133,8 @@ class _Batch:
 
     @classmethod
     def of(cls, model: nn.Module, images: Tensor) -> _Batch:
-        found = ends(model, images)
-        return cls(images, found[:-1].argmax(1), found)
+        probabilities = ends(model, images)
+        return cls(images, probabilities[:-1].argmax(1), probabilities)
 
 
 class _Run:

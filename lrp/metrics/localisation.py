@@ -27,7 +27,7 @@ def mass(maps: Tensor, masks: Tensor) -> Tensor:
 
 
 def hits(maps: Tensor, masks: Tensor) -> Tensor:
-    """Say of each map whether its strongest point is on its mask: (B,), bool.
+    """Return whether the strongest point of each map is on its mask: (B,), bool.
 
     The pointing game of Zhang et al. (arXiv:1608.00507). The point is the middle of the strongest
     pixel or patch; as there, it may miss the mask by 15/224 of the picture's longer side.

@@ -27,7 +27,7 @@ predicts for random deletions. Sensitivity: how far a little noise moves the map
 
 
 def figures(
-    found: dict[str, Faithfulness],
+    results: dict[str, Faithfulness],
     default: str,
     places: Localiser | None = None,
     shaken: Mapping[str, Robustness] | None = None,
@@ -35,11 +35,11 @@ def figures(
     """Return each method's figures, ready for JSON; None is a standard error of one image.
 
     Args:
-        default: the method that the others are compared to, one of `found`.
+        default: the method that the others are compared to, one of `results`.
         places: where the methods' maps lie, where masks are known.
         shaken: captum's measures of the methods, where they were taken.
     """
-    made = {name: _figures(result, found[default]) for name, result in found.items()}
+    made = {name: _figures(result, results[default]) for name, result in results.items()}
     for name, entry in made.items():
         if places is not None:
             entry["localisation"] = _localisation(places, name)

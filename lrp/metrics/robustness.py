@@ -46,7 +46,7 @@ def robustness(
         ValueError: no images.
         Cancelled: the work was to stop.
     """
-    found: dict[str, list[tuple[Tensor, Tensor]]] = {method.name: [] for method in methods}
+    measures: dict[str, list[tuple[Tensor, Tensor]]] = {method.name: [] for method in methods}
     done = 0
     for batch in follow(batches, images):
         pictures = batch.to(device)
@@ -54,12 +54,12 @@ def robustness(
             target = model(pictures).argmax(1)
         for method in methods:
             progress.check()
-            found[method.name].append(_measured(model, pictures, target, method, seed))
+            measures[method.name].append(_measured(model, pictures, target, method, seed))
             done += len(batch)
             progress(done, len(methods) * images)
     return {
         name: Robustness(*(torch.cat(parts) for parts in zip(*pairs, strict=True)))
-        for name, pairs in found.items()
+        for name, pairs in measures.items()
     }
 
 

@@ -59,6 +59,6 @@ def _count(places: int) -> int:
 
 def _strongest(values: Tensor) -> Tensor:
     """Mark the strongest tenth of values (n,), at least one; of equal ones the first."""
-    chosen = torch.zeros(len(values), dtype=torch.bool)
-    chosen[values.argsort(descending=True, stable=True)[: _count(len(values))]] = True
-    return chosen
+    marks = torch.zeros(len(values), dtype=torch.bool)
+    marks[values.argsort(descending=True, stable=True)[: _count(len(values))]] = True
+    return marks

@@ -43,14 +43,15 @@ class Priced:
 
 def price(knapsack: Knapsack, size: np.ndarray, work: np.ndarray) -> Priced:
     """Find the best prices for limits (T,) of size and of work that can be met."""
-    kept = _without_dominated(knapsack)
-    # where any mix will do, the first is taken: the middle one keeps the range of the rest narrow
+    undominated = _without_dominated(knapsack)
+    # Where several mixes are best the first is taken. The middle ones stand first, so that the
+    # fine mixes, which span the best ones, lie close together.
     logits = np.array(sorted([*np.linspace(-WIDEST, WIDEST, COARSE), -np.inf, np.inf], key=abs))
-    coarse = _relaxed(kept, size, work, logits)
+    coarse = _relaxed(undominated, size, work, logits)
     best = logits[coarse.bound.argmax(0)]
     step = 2 * WIDEST / (COARSE - 1)
     low, high = np.clip([best.min() - step, best.max() + step], -WIDEST, WIDEST)
-    fine = _relaxed(kept, size, work, np.linspace(low, high, FINE))
+    fine = _relaxed(undominated, size, work, np.linspace(low, high, FINE))
     return _best(size, work, coarse, fine)
 
 

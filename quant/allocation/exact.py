@@ -70,10 +70,10 @@ def _search(
             bound = max(bound, proven)
         if picks is None:
             return near, bound
-        size, work, found = knapsack.spent(picks)
+        size, work, lost = knapsack.spent(picks)
         over = np.array([size, work]) - room
         if (over <= 0).all():
-            return (picks if found < loss else near), bound
+            return (picks if lost < loss else near), bound
         allowed = allowed - np.maximum(over, 0)
     return near, bound
 
@@ -110,9 +110,9 @@ def _solve(
     proven = -math.inf if bound is None else least + float(bound) * unit
     if result.x is None:
         return None, proven
-    chosen = np.zeros(kept.shape)
-    chosen[layer, choice] = result.x
-    return chosen.argmax(1), proven
+    shares = np.zeros(kept.shape)
+    shares[layer, choice] = result.x
+    return shares.argmax(1), proven
 
 
 def _above_least(table: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, float]:

@@ -87,16 +87,16 @@ def by_sensitivity(sensitivity: Sensitivity) -> Losses:
     """Take the divergence, in nats, that each width of each layer costs.
 
     A few images leave each loss uncertain by a quarter, and an optimum seeks out what chance made
-    too low. So losses are drawn to the mean of their kind (all `attn.qkv`, say), half the way on a
-    logarithmic scale: our choice, after empirical Bayes.
+    too low. So losses are shrunk towards the mean of their kind (all `attn.qkv`, say), half the way
+    on a logarithmic scale: our choice, after empirical Bayes.
     """
     s = sensitivity
-    weight, activation = (_drawn(s.names, loss) for loss in (s.weight, s.activation))
+    weight, activation = (_shrunk(s.names, loss) for loss in (s.weight, s.activation))
     return Losses(s.names, s.widths, weight, activation, SENSITIVITY)
 
 
-def _drawn(names: Sequence[str], loss: np.ndarray) -> np.ndarray:
-    """Draw each layer's losses (L, W) to the mean of the layers of its kind."""
+def _shrunk(names: Sequence[str], loss: np.ndarray) -> np.ndarray:
+    """Shrink each layer's losses (L, W) towards the mean of the layers of its kind."""
     kinds = np.array([_kind(name) for name in names])
     floor = np.finfo(float).tiny
     logs = np.log(np.maximum(loss, floor))
@@ -108,7 +108,7 @@ def _drawn(names: Sequence[str], loss: np.ndarray) -> np.ndarray:
 
 
 def _kind(name: str) -> str:
-    """Say what a layer is wherever it stands: "blocks.3.attn.qkv" -> "attn.qkv"."""
+    """Return a layer's name within its block: "attn.qkv" for "blocks.3.attn.qkv"."""
     return ".".join(part for part in name.split(".")[-2:] if not part.isdigit())
 
 
@@ -134,7 +134,7 @@ def by_product(sensitivity: Sensitivity, scores: Mapping[str, float]) -> Losses:
 
 
 def reversed_losses(losses: Losses) -> Losses:
-    """Hand each layer the losses of the one that ranks as far from the other end: a control."""
+    """Give each layer the losses of the one that ranks as far from the other end: a control."""
     order = (losses.weight + losses.activation).mean(1).argsort()
     weight, activation = np.empty_like(losses.weight), np.empty_like(losses.activation)
     weight[order], activation[order] = losses.weight[order[::-1]], losses.activation[order[::-1]]
@@ -143,5 +143,5 @@ def reversed_losses(losses: Losses) -> Losses:
 
 def random_losses(names: tuple[str, ...], seed: int) -> Losses:
     """Score layers by chance: a control, whose spread over seeds says what luck is worth."""
-    drawn = np.random.default_rng(seed).random(len(names))
-    return by_scores(dict(zip(names, drawn.tolist(), strict=True)), f"{RANDOM}-{seed}")
+    scores = np.random.default_rng(seed).random(len(names))
+    return by_scores(dict(zip(names, scores.tolist(), strict=True)), f"{RANDOM}-{seed}")

@@ -65,7 +65,7 @@ class _Grid:
 
 
 def side(x: Tensor, quantizer: Quantizer) -> Side:
-    """Look at an operand (...) through its quantizer."""
+    """Return what its quantizer does to an operand (...)."""
     encoded = quantizer(x)
     if isinstance(quantizer, Uniform) and quantizer.qparams.scale.numel() > 1:
         q = quantizer.qparams
@@ -79,7 +79,7 @@ def side(x: Tensor, quantizer: Quantizer) -> Side:
 
 
 def weight_side(solved: SolvedLinear, width: int, affine: Affine) -> Side:
-    """Look at the weight that the layer multiplies with, in steps of each output channel."""
+    """Return what rounding does to the weight that is multiplied, in steps of each channel."""
     transform, rounded = solved.transform, solved.weights[width]
     weight = affine[0] if transform is None else transform.weight(affine[0])
     codes = rounded.codes.to(weight.dtype)
@@ -144,9 +144,9 @@ def anatomy(calibration: Calibration, seen: Seen, bits: LayerBits) -> Anatomy:
     if seen.affine is None:
         second = calibration.stored(bits.weight).operand(seen.name, 1)
         product = QuantizedProduct(stored.operand(seen.name, 0), second)
-        wanted, found = seen.operands[0] @ seen.operands[1], product(*seen.operands)
+        wanted, output = seen.operands[0] @ seen.operands[1], product(*seen.operands)
         sides = side(seen.operands[0], product.first), side(seen.operands[1], product.second)
-        return Anatomy(seen.name, bits, "", sides, sqnr(wanted, found))
+        return Anatomy(seen.name, bits, "", sides, sqnr(wanted, output))
     solved = stored.solved(seen.name, bits.weight)
     x, turned = seen.operands[0], solved.transform
     sides = (
@@ -179,9 +179,9 @@ class _Watched(QuantizedModel):
         self.seen: dict[str, Tensor] = {}
 
     def softmax(self, input: Tensor, dim: int, *args: Any, **kwargs: Any) -> Tensor:
-        found = super().softmax(input, dim)
-        self.seen[self.scope.current] = found
-        return found
+        output = super().softmax(input, dim)
+        self.seen[self.scope.current] = output
+        return output
 
 
 def attention(
@@ -196,14 +196,14 @@ def attention(
     Raises:
         ValueError: no softmax runs in the product's module.
     """
-    module, found = product.rpartition(".")[0], []
+    module, attentions = product.rpartition(".")[0], []
     for model in (_Watched(calibration, {}), _Watched(calibration, allocation)):
         model.run(image)
         inside = [x for name, x in model.seen.items() if f"{name}.".startswith(f"{module}.")]
         if not inside:
             raise ValueError(f"{product} reads no softmax: choose the product of an attention")
-        found.append(inside[0])
+        attentions.append(inside[0])
     stored = calibration.stored(allocation[product].activation)
-    plain, quantized = found[0], stored.operand(product, 0)(found[1])
+    plain, quantized = attentions[0], stored.operand(product, 0)(attentions[1])
     means = [x.mean(0).cpu().numpy() for x in (plain, quantized)]
     return Attention(means[0], means[1], len(plain))

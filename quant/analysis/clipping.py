@@ -69,7 +69,7 @@ class Clipping:
 
 
 def is_normed(calibration: Calibration, name: str) -> bool:
-    """Say whether a layer's input comes straight out of a LayerNorm."""
+    """Return whether a layer's input comes straight out of a LayerNorm."""
     return name in calibration.plan().gains
 
 
@@ -88,8 +88,8 @@ def clipping(
         encoded = Uniform(q)(x if transform is None else transform(x))
         return sqnr(wanted, F.linear(encoded, _nearest(weight, encoded, bits.weight), bias))
 
-    def scaled(found: Reparameterised) -> float:
-        return error(found.transform, found.tensor)
+    def scaled(scales: Reparameterised) -> float:
+        return error(scales.transform, scales.tensor)
 
     tried = [reparameterise(channels, limit) for limit in LIMITS]
     one = fit_percentile(x.flatten()[None], bits.activation)
@@ -99,8 +99,8 @@ def clipping(
         low=low,
         high=high,
         channels=QParams(channels.scale.cpu(), channels.zero_point.cpu(), bits.activation),
-        touched=tuple(found.clipped for found in tried),
-        errors=tuple(scaled(found) for found in tried),
+        touched=tuple(scales.clipped for scales in tried),
+        errors=tuple(scaled(scales) for scales in tried),
         off=error(None, QParams(one.scale[0], one.zero_point[0], bits.activation)),
         plain=scaled(reparameterise(channels, None)),
         own=sqnr(wanted, own(x)),

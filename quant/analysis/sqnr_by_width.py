@@ -45,8 +45,8 @@ def sweep(
 
     def measure(seen: Seen, _output: Tensor) -> None:
         progress.check()
-        found = _noise(seen.drawn(), passes, calibration.preset.bias)
-        powers[seen.name] = powers.get(seen.name, 0) + found
+        noise = _noise(seen.drawn(), passes, calibration.preset.bias)
+        powers[seen.name] = powers.get(seen.name, 0) + noise
         progress(len(powers), len(names))
 
     with torch.no_grad():
@@ -60,6 +60,6 @@ def _noise(seen: Seen, passes: Mapping[int, Stored], corrected: bool) -> np.ndar
     rows = []
     for width in passes:
         errors = errors_of(seen, passes, width, corrected)
-        found = errors.weights(), errors.input(), errors.both()
-        rows.append([(power(errors.wanted), power(error)) for error in found])
+        parts = errors.weights(), errors.input(), errors.both()
+        rows.append([(power(errors.wanted), power(error)) for error in parts])
     return np.array(rows).transpose(1, 0, 2)

@@ -52,8 +52,8 @@ class Answered:
 def accuracy(runs: Sequence[Answered]) -> Estimate:
     """Return the mean top-1 of runs; of a single one with Wilson's interval."""
     if len(runs) == 1:
-        found = runs[0].answers.evaluation(0)
-        return Estimate(found.top1, found.top1_low, found.top1_high, None)
+        one = runs[0].answers.evaluation(0)
+        return Estimate(one.top1, one.top1_low, one.top1_high, None)
     mean = clustered([(run.answers.correct, run.images[: len(run.answers)]) for run in runs])
     return Estimate(mean.value, max(0.0, mean.low), min(1.0, mean.high), mean.error)
 
@@ -61,8 +61,8 @@ def accuracy(runs: Sequence[Answered]) -> Estimate:
 def to_float(runs: Sequence[Answered]) -> Estimate:
     """Return how much better than float runs are; of a single one with Tango's interval."""
     if len(runs) == 1:
-        found = runs[0].answers.evaluation(0)
-        return Estimate(found.difference, found.difference_low, found.difference_high, None)
+        one = runs[0].answers.evaluation(0)
+        return Estimate(one.difference, one.difference_low, one.difference_high, None)
     return clustered([(_gain(run.answers), run.images[: len(run.answers)]) for run in runs])
 
 

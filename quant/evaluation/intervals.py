@@ -40,7 +40,7 @@ def paired_interval(
         ValueError: no trials.
     """
     _check(trials)
-    found = (only_one - only_other) / trials
+    difference = (only_one - only_other) / trials
 
     def rejected(d: float) -> bool:
         b = (2 * trials - only_one + only_other) * d - only_one - only_other
@@ -49,7 +49,7 @@ def paired_interval(
         variance = trials * (2 * q + d * (1 - d))
         return (only_one - only_other - trials * d) ** 2 > z * z * variance
 
-    return _edge(rejected, found, -1.0), _edge(rejected, found, 1.0)
+    return _edge(rejected, difference, -1.0), _edge(rejected, difference, 1.0)
 
 
 def _edge(rejected: Callable[[float], bool], inside: float, outside: float) -> float:

@@ -49,15 +49,15 @@ def choose_grid(weight: Tensor, bits: int, importance: Tensor) -> Grid:
     best, error = _grid(low, high, bits), torch.full_like(low, torch.inf)
     for factor in FACTORS.tolist():
         grid = _grid(low * factor, high * factor, bits)
-        missed = grid.codes(weight).mul_(grid.scale).sub_(weight).square_()
-        found = (missed @ importance)[:, None]
-        better = found < error
+        squared = grid.codes(weight).mul_(grid.scale).sub_(weight).square_()
+        weighted = (squared @ importance)[:, None]
+        better = weighted < error
         best = Grid(
             torch.where(better, grid.scale, best.scale),
             torch.where(better, grid.low, best.low),
             torch.where(better, grid.high, best.high),
         )
-        error = torch.minimum(error, found)
+        error = torch.minimum(error, weighted)
     return best
 
 

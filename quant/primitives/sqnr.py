@@ -19,6 +19,6 @@ def power(x: Tensor) -> float:
     return float(x.double().square().sum())
 
 
-def sqnr(wanted: Tensor, found: Tensor) -> float:
+def sqnr(wanted: Tensor, quantized: Tensor) -> float:
     """Return the ratio of signal to noise in dB."""
-    return decibels(power(wanted), power(found - wanted))
+    return decibels(power(wanted), power(quantized - wanted))
