@@ -52,16 +52,10 @@ def price(knapsack: Knapsack, size: np.ndarray, work: np.ndarray) -> Priced:
     step = 2 * WIDEST / (COARSE - 1)
     low, high = np.clip([best.min() - step, best.max() + step], -WIDEST, WIDEST)
     fine = _relaxed(undominated, size, work, np.linspace(low, high, FINE))
-    return _best(size, work, coarse, fine)
-
-
-def _best(size: np.ndarray, work: np.ndarray, *tried: _Relaxed) -> Priced:
-    """Return the best bound of each budget, with its prices."""
-    bounds = np.concatenate([one.bound for one in tried])
-    size_prices = np.concatenate([one.size_price for one in tried])
-    work_prices = np.concatenate([one.work_price for one in tried])
-    best = bounds.argmax(0), np.arange(len(size))
-    return Priced(size, work, bounds[best], size_prices[best], work_prices[best])
+    tables = ("bound", "size_price", "work_price")
+    every = [np.concatenate([getattr(coarse, t), getattr(fine, t)]) for t in tables]
+    row = every[0].argmax(0)
+    return Priced(size, work, *(np.take_along_axis(table, row[None], 0)[0] for table in every))
 
 
 def _without_dominated(knapsack: Knapsack) -> Knapsack:

@@ -22,7 +22,7 @@ BASES = range(10, 139, 6)  # k of AdaLog's base 2^(k / 37)
 TOPS = (1.0, 0.8, 0.6, 0.45, 0.35, 0.25, 0.15)  # a codebook's highest value, of the sample's
 
 Loss = Callable[[Quantizer], Tensor]  # () of a whole tensor, or one value a group
-Scored = tuple[Tensor, Tensor, Tensor]  # losses (g,), and the two numbers of each that gave them
+Scored = tuple[Tensor, ...]  # losses, one a group, and what gave them
 Candidate = TypeVar("Candidate", bound=Quantizer)
 
 
@@ -45,7 +45,7 @@ def fit_percentile(sample: Tensor, bits: int) -> QParams:
         rows = QParams(q.scale[:, None], q.zero_point[:, None], bits)
         return (fake_quantize(sample, rows) - sample).square().sum(1), q.scale, q.zero_point
 
-    _, scale, zero_point = reduce(_better, map(scored, PERCENTILES))
+    _, scale, zero_point = reduce(better, map(scored, PERCENTILES))
     return QParams(scale, zero_point, bits)
 
 
@@ -65,21 +65,20 @@ def search_range(low: Tensor, high: Tensor, bits: int, loss: Loss) -> QParams:
     whole = torch.ones_like(low), torch.ones_like(high)
     best: Scored = (torch.full_like(low, torch.inf), *whole)
     for factor in SHRINK.tolist():
-        best = _better(best, scored(whole[0] * factor, whole[1] * factor))
+        best = better(best, scored(whole[0] * factor, whole[1] * factor))
     for step in STEPS:
         _, a, b = best
         for up, down in NEIGHBOURS:
             ends = (a + up * step).clamp_min(0.02), (b + down * step).clamp_min(0.02)
-            best = _better(best, scored(*ends))
+            best = better(best, scored(*ends))
     _, a, b = best
     return choose_qparams(low * a, high * b, bits)
 
 
-def _better(old: Scored, new: Scored) -> Scored:
+def better(old: Scored, new: Scored) -> Scored:
     """Return what has less loss, group by group; of equals the old one."""
     less = new[0] < old[0]
-    first, second, third = (torch.where(less, n, o) for n, o in zip(new, old, strict=True))
-    return first, second, third
+    return tuple(torch.where(less, n, o) for n, o in zip(new, old, strict=True))
 
 
 def least(candidates: Iterable[Candidate], loss: Loss) -> Candidate:

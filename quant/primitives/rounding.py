@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
 
 from quant.primitives.qparams import MAX_BITS, choose_qparams
+from quant.primitives.quantizer_search import Scored, better
 
 BLOCK = 64  # columns rounded before the others hear of it
 DAMPING = 0.01  # of the mean diagonal, as in GPTQ
@@ -46,19 +48,13 @@ def choose_grid(weight: Tensor, bits: int, importance: Tensor) -> Grid:
     """
     low = weight.amin(1, keepdim=True).clamp_max(0)
     high = weight.amax(1, keepdim=True).clamp_min(0)
-    best, error = _grid(low, high, bits), torch.full_like(low, torch.inf)
-    for factor in FACTORS.tolist():
+
+    def scored(factor: float) -> Scored:
         grid = _grid(low * factor, high * factor, bits)
         squared = grid.codes(weight).mul_(grid.scale).sub_(weight).square_()
-        weighted = (squared @ importance)[:, None]
-        better = weighted < error
-        best = Grid(
-            torch.where(better, grid.scale, best.scale),
-            torch.where(better, grid.low, best.low),
-            torch.where(better, grid.high, best.high),
-        )
-        error = torch.minimum(error, weighted)
-    return best
+        return (squared @ importance)[:, None], grid.scale, grid.low, grid.high
+
+    return Grid(*reduce(better, map(scored, FACTORS.tolist()))[1:])
 
 
 def _grid(low: Tensor, high: Tensor, bits: int) -> Grid:
