@@ -1,30 +1,24 @@
-"""What bits are spent by, in which unit, on which widths: the controls of the budget."""
+"""The controls of the budget: objective, unit, widths, limits, locks, and how it is measured."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import streamlit as st
 
-from app.budget import live, locks, scores
+from app.budget import live, scores
 from app.look import units
-from app.parts import job_panel, preset_picker
+from app.parts import preset_picker
 from app.parts.choice import one_of
 from app.state import budget, selection
 from app.state import quantizer as quantizer_state
 from app.state.entry import Entry
 from app.state.selection import Selected
-from app.work import models, spending
-from app.work.spending import Spending
+from app.work import models
 from app.work.tasks import Calibrating, Scoring
-from assets.sets.image_set import has_digits
 from assets.sets.selection import Draw
-from lrp.propagation.scores import ContributionScores
-from quant.allocation.budget import Limits
-from quant.allocation.objectives import LRP, SENSITIVITY, by_scores
-from quant.analysis.sensitivity import ESTIMATED, HOW, MEASURED, Sensitivity
-from quant.primitives.bits import MENU
+from quant.analysis.sensitivity import ESTIMATED, HOW, MEASURED
+from quant.primitives.bits import MENU, LayerBits
 
 HELP = (
     "**Sensitivity**: by how much the model's answer moves when a layer's weights, or its input, "
@@ -60,7 +54,7 @@ def settings(selected: Selected) -> Settings:
             draw = _measuring(selected)
             st.divider()
             scoring = scores.settings(draw)
-        locks.show(selected)
+        _locks(selected)
     calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.PRESET.get())
     return Settings(draw, calibrating, scoring, how)
 
@@ -153,7 +147,7 @@ def _measuring(selected: Selected) -> Draw:
         "Plain slider",
         key=budget.PLAIN.key,
         persist_state="session",
-        help="Without the drawing in the browser: a slider that is heard when it is let go.",
+        help="Without the drawing in the browser: a slider that works when it is let go.",
     )
     return models.draw(selected.loaded, selected.folder, count)
 
@@ -171,76 +165,45 @@ def _count(most: int) -> int:
     )
 
 
-def obtain(selected: Selected, chosen: Settings) -> Spending | None:
-    """Return how bits are spent. What it is made of comes by jobs; until then by LRP, or None."""
-    objective = budget.OBJECTIVE.get()
-    sensitivity = spending.sensitivity_of(chosen.calibrating, chosen.how).get()
-    if objective == SENSITIVITY and sensitivity is not None:
-        found = spending.scores_of(selected.loaded, chosen.scoring).get()  # not waited for
-    else:
-        found = scores.obtain(selected, chosen.scoring)
-    if sensitivity is None:
-        _offer_sensitivity(selected, chosen, asked=objective != LRP)
-    losses = spending.losses_of(objective, found, sensitivity)
-    if losses is None and found is None:
-        return None
-    if losses is None:
-        assert found is not None
-        objective, losses = LRP, by_scores(found.mean)
-        st.caption("Until then bits are spent by contribution scores alone.")
-    parts = _parts(objective, selected, chosen, found, sensitivity)
-    return Spending(losses, sensitivity, parts, budget.UNIT.get(), budget.WIDTHS.get(),
-                    budget.TIED.get(), other_limits())  # fmt: skip
+def _locks(selected: Selected) -> None:
+    """Let the user lock layers in other ways than by a click on a bar."""
+    key = selected.loaded.key
+    names = [layer.name for layer in models.layers_of(selected.loaded)]
+    fixed = selection.locks(key)
+    label = f"Locked by hand: {len(fixed)}" if fixed else "Lock layers"
+    with st.popover(label, icon=":material/lock:", key=f"locks-{key}"):
+        st.caption("A click on a bar locks its layer at the bits it has, another unlocks it.")
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            st.multiselect("Layers", names, key=selection.LOCK_LAYERS, placeholder="Choose layers")
+            st.selectbox("Bits", MENU, index=MENU.index(8), key=selection.LOCK_BITS, width=90)
+            st.button("Lock", icon=":material/lock:", on_click=_lock, args=(key,))
+        with st.container(horizontal=True):
+            st.button(
+                "First and last at 8",
+                on_click=_lock_ends,
+                args=(key, names),
+                help="Keep the patch embedding and the head precise, as is common.",
+            )
+            st.button("Clear all", on_click=selection.set_locks, args=(key, {}), disabled=not fixed)
+        if fixed:
+            st.caption(_locked(fixed))
 
 
-def _parts(
-    objective: str,
-    selected: Selected,
-    chosen: Settings,
-    found: ContributionScores | None,
-    sensitivity: Sensitivity | None,
-) -> tuple[Any, ...]:
-    """Name the losses, for caches."""
-    scored = () if found is None else spending.scores_of(selected.loaded, chosen.scoring).key
-    sensed = () if sensitivity is None else (chosen.how, *chosen.calibrating.key)
-    if objective == LRP:
-        return objective, scored
-    return (objective, sensed) if objective == SENSITIVITY else (objective, scored, sensed)
+def _locked(fixed: dict[str, LayerBits]) -> str:
+    shown = [f"`{name}` {bits.in_words('bit')}" for name, bits in list(fixed.items())[:12]]
+    more = len(fixed) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
-def other_limits() -> Limits:
-    """Return the limits that hold besides the slider's."""
-    size = budget.SIZE_LIMIT.get()
-    work = budget.BITOPS_LIMIT.get()
-    unit, nothing = budget.UNIT.get(), Limits()
-    return Limits(
-        size * 8e6 if size and unit != budget.SIZE else nothing.weight_bits,
-        work * 1e9 if work and unit != budget.BITOPS else nothing.bitops,
-    )
+def _fixed(names: list[str], width: int) -> dict[str, LayerBits]:
+    return dict.fromkeys(names, LayerBits(width, width))
 
 
-def _offer_sensitivity(selected: Selected, chosen: Settings, asked: bool) -> None:
-    """See to it that sensitivities come: by themselves where that takes seconds, else on demand."""
-    wanted = spending.sensitivity_of(chosen.calibrating, chosen.how)
-    job, quick = wanted.job(), has_digits(selected.loaded) and chosen.how == ESTIMATED
-    label = f"Find how sensitive the layers are ({WORDS[chosen.how].lower()})"
-    more = "Calibrates the quantizers at every width first; what is made is kept on disk."
-    if asked:
-        job_panel.offered(wanted, label, quick, help=more)
-    elif job is not None:
-        job_panel.follow(job)
+def _lock(key: str) -> None:
+    chosen = _fixed(st.session_state[selection.LOCK_LAYERS], st.session_state[selection.LOCK_BITS])
+    selection.set_locks(key, selection.locks(key) | chosen)
+    st.session_state[selection.LOCK_LAYERS] = []
 
 
-def said(selected: Selected, found: Spending) -> str:
-    """Say what bits are spent by."""
-    fixed = len(selection.locks(selected.loaded.key))
-    layers = "1 layer is" if fixed == 1 else f"{fixed} layers are"
-    locked = f" {layers} locked by hand." if fixed else ""
-    by = {
-        LRP: "Bits go to the layers that carry most relevance, by Ω 4⁻ᵇ.",
-        SENSITIVITY: "Bits go where they keep the model's answer closest to float's.",
-    }.get(
-        found.losses.objective,
-        "Bits go where they keep the answer closest to float's, weighted by relevance.",
-    )
-    return f"{by}{locked}"
+def _lock_ends(key: str, names: list[str]) -> None:
+    selection.set_locks(key, selection.locks(key) | _fixed([names[0], names[-1]], MENU[-1]))

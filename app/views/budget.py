@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.budget import settings, slider, tabs
+from app.budget import objective, settings, slider, tabs
 from app.budget.settings import Settings
 from app.budget.slider import Shown
 from app.state import runs, selection
@@ -41,7 +41,7 @@ def _shown(selected: Selected) -> Shown | None:
     """Show the controls and return what they give; None where that is still to come."""
     _take_over(selected)
     chosen = settings.settings(selected)
-    found = settings.obtain(selected, chosen)
+    found = objective.obtain(selected, chosen)
     shown = None if found is None else _prepared(selected, chosen, found)
     if found is not None and shown is not None:
         _under(shown, found)
@@ -97,7 +97,7 @@ def _under(shown: Shown, found: Spending) -> None:
             st.info("All layers are locked, as loaded; the slider decides over unlocked ones.")
             st.button("Unlock all", on_click=selection.set_locks, args=(key, {}))
     else:
-        st.caption(settings.said(shown.selected, found))
+        st.caption(objective.sentence(shown.selected, found.losses.objective))
 
 
 def _spend(shown: Shown) -> None:
