@@ -27,7 +27,7 @@ WHAT = {
 COUNTS = (8, 16, 32, 64, 128, 256)
 
 
-def settings(draw: Draw) -> Scoring:
+def choose(draw: Draw) -> Scoring:
     """Let the user choose the rules, the statistic and how many images to score on."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         rules = one_of(

@@ -40,7 +40,7 @@ class Settings:
     how: str
 
 
-def settings(selected: Selected) -> Settings:
+def choose(selected: Selected) -> Settings:
     """Let the user choose the objective, the unit, the quantizer and, on demand, the rest."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         _segments("Spend by", budget.LABELS, budget.OBJECTIVE, HELP)
@@ -53,7 +53,7 @@ def settings(selected: Selected) -> Settings:
             st.divider()
             draw = _measuring(selected)
             st.divider()
-            scoring = scores.settings(draw)
+            scoring = scores.choose(draw)
         _locks(selected)
     calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.PRESET.get())
     return Settings(draw, calibrating, scoring, how)

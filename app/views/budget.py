@@ -40,11 +40,11 @@ def main() -> None:
 def _shown(selected: Selected) -> Shown | None:
     """Show the controls and return what they give; None where that is still to come."""
     _take_over(selected)
-    chosen = settings.settings(selected)
-    found = objective.obtain(selected, chosen)
-    shown = None if found is None else _prepared(selected, chosen, found)
-    if found is not None and shown is not None:
-        _under(shown, found)
+    chosen = settings.choose(selected)
+    spent_by = objective.obtain(selected, chosen)
+    shown = None if spent_by is None else _prepared(selected, chosen, spent_by)
+    if shown is not None:
+        _under(shown)
     return shown
 
 
@@ -55,11 +55,11 @@ def _take_over(selected: Selected) -> None:
         selection.set_locks(selected.loaded.key, recipe.allocation)
 
 
-def _prepared(selected: Selected, chosen: Settings, found: Spending) -> Shown | None:
+def _prepared(selected: Selected, chosen: Settings, spent_by: Spending) -> Shown | None:
     """Plan every budget; where there is no way, say what is in it and how to get it out."""
     measuring = _measuring(selected, chosen)
     try:
-        return slider.prepared(selected, found, measuring, chosen.scoring)
+        return slider.prepared(selected, spent_by, measuring, chosen.scoring)
     except Infeasible as error:
         st.error(f"There is no such budget. {str(error)[:1].upper()}{str(error)[1:]}.")
         key = selected.loaded.key
@@ -88,7 +88,7 @@ def _measuring(selected: Selected, chosen: Settings) -> Measuring | None:
         return None
 
 
-def _under(shown: Shown, found: Spending) -> None:
+def _under(shown: Shown) -> None:
     """Say what bits are spent by, and offer to unlock where all layers are as they were loaded."""
     key, layers = shown.selected.loaded.key, shown.plan.names
     fixed = selection.locks(key)
@@ -97,7 +97,7 @@ def _under(shown: Shown, found: Spending) -> None:
             st.info("All layers are locked, as loaded; the slider decides over unlocked ones.")
             st.button("Unlock all", on_click=selection.set_locks, args=(key, {}))
     else:
-        st.caption(objective.sentence(shown.selected, found.losses.objective))
+        st.caption(objective.sentence(shown.selected, shown.spending.losses.objective))
 
 
 def _spend(shown: Shown) -> None:
