@@ -69,7 +69,7 @@ class Entry(Generic[T]):
 
 @dataclass(frozen=True, kw_only=True)
 class Linked(Entry[T]):
-    """An entry that the address shows, and that a link sets at the beginning of a session.
+    """An entry that the address shows, and that a link sets where the session did not yet.
 
     Attributes:
         parameter: what a link calls it.
@@ -83,11 +83,16 @@ class Linked(Entry[T]):
 
     def get(self) -> T:
         """Return its value, at first the link's."""
-        if self.key not in st.session_state:
-            text = st.query_params.get(self.parameter)
-            value = None if text is None else self.read(text)
+        text = st.query_params.get(self.parameter)
+        if self.key not in st.session_state and text is not None:
+            value = self.read(text)
             st.session_state[self.key] = self.default if value is None else value
         return super().get()
+
+    def reset(self) -> None:
+        """Go back to the default, whatever the address says; another link may set it again."""
+        st.session_state.pop(self.key, None)
+        st.query_params.pop(self.parameter, None)
 
     def text(self) -> str | None:
         """Return what a link says of it: nothing of the default."""

@@ -106,8 +106,8 @@ def use(selected: Selected) -> None:
     """Take a model and its images into use on all pages; another model has depths of its own."""
     former = CURRENT.get()
     if former is not None and former.loaded.key != selected.loaded.key:
-        DEPTH.set(None)
-        LAYER.set(None)
+        DEPTH.reset()
+        LAYER.reset()
     CURRENT.set(selected)
 
 
@@ -115,8 +115,8 @@ def choose_image(identifier: str) -> None:
     """Choose an image; its classes are its own, so the target is the top class again."""
     if identifier != IMAGE.get():
         IMAGE.set(identifier)
-        TARGET.set(None)
-        RIVAL.set(None)
+        TARGET.reset()
+        RIVAL.reset()
 
 
 def keep_picture(data: bytes) -> str:

@@ -92,10 +92,19 @@ def test_a_link_names_preset_and_widths(open_page: Open) -> None:
     assert quantizer.DEFAULT_WIDTH == 4
 
 
+def test_the_link_to_a_layer_that_was_not_chosen_opens_it(open_page: Open) -> None:
+    app = open_page(model="digits-swin", view="Through depth")
+    shown = app.selectbox(key=selection.LAYER.widget).value
+    assert selection.LAYER.parameter not in app.query_params
+    app.query_params[selection.LAYER.parameter] = shown  # as its link to the Layers page does
+    app.switch_page("app/views/layers.py").run()
+    assert app.selectbox(key=selection.LAYER.widget).value == shown
+
+
 @pytest.mark.parametrize("junk", ["9", "x", "", "-1"])
 def test_junk_in_a_link_is_the_default(open_page: Open, junk: str) -> None:
     app = open_page("layers", model="digits-swin", preset=junk, w=junk, a=junk, layers="Lesson")
-    assert app.session_state["_preset"] == junk or "preset" not in app.query_params
+    assert "preset" not in app.query_params
     assert not app.exception
     assert errors(app) == []
 

@@ -167,6 +167,17 @@ def test_once_read_the_session_decides(opened: Callable) -> None:
     assert shown == {"w": "6", "tied": "1"}
 
 
+def test_a_link_within_the_session_sets_what_was_not_chosen(opened: Callable) -> None:
+    shown = opened({"layer": "head"})
+    assert (selection.LAYER.get(), selection.DEPTH.get()) == ("head", None)
+    shown |= {"layer": "blocks.0.attn.qkv", "depth": "blocks.1"}
+    assert (selection.LAYER.get(), selection.DEPTH.get()) == ("head", "blocks.1")
+    selection.LAYER.reset()
+    assert selection.LAYER.get() is None
+    shown["layer"] = "blocks.0.attn.proj"
+    assert selection.LAYER.get() == "blocks.0.attn.proj"
+
+
 def test_what_depends_on_another_choice_goes_with_it(opened: Callable) -> None:
     shown = opened({"image": "pair-3", "class": "4", "against": "9", "layer": "head", "depth": "d"})
     selection.choose_image("pair-3")
