@@ -54,6 +54,7 @@ def test_the_readme_makes_a_heatmap_and_measures_a_quantized_model(
     assert f"{result.top1:.1%}" in printed
 
 
+@pytest.mark.slow
 def test_the_tutorial_finds_what_it_tells_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
