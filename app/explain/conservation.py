@@ -7,20 +7,20 @@ model answers for a part of what it was added to, and what it answers for goes n
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 from torch import Tensor
 
+from lrp.engine.layers import Stage
 from lrp.maps.heatmap import PIXELS
 from lrp.maps.places import block_map
 from lrp.propagation.relevance import Relevance
 from lrp.propagation.trace import Trace
 
 CLASS = "class"
-QUERIES = ("qkv", "q", "k", "v", "kv", "q_proj", "k_proj", "v_proj")
-MLP = ("fc1", "fc1_g", "fc1_x")
 NOTABLE = 0.005  # of the start: less is not worth a word
 # What can take relevance, as it is said in a sentence.
 HEAD = "the head's bias"
@@ -89,19 +89,21 @@ def _step(
 ) -> DepthStep:
     """Account for what the block `lower` takes, and for what stands between it and `upper`."""
     lost = left[upper] - left[lower]
-    inside = {n.rpartition(".")[2]: s for n, s in sums.items() if n.startswith(f"{lower}.")}
+    # Where a block has two layers of one role, the latter counts.
+    inside = {la.role: la for la in trace.layers.values() if la.block == lower}
+    at: dict[Stage | None, list[tuple[float, ...]]] = defaultdict(list)
+    for layer in inside.values():
+        at[layer.stage].append(sums[layer.name])
     parts: dict[str, float] = {}
-    if "matmul1" in inside and "matmul2" in inside:
-        scores, (attention, values) = sum(inside["matmul1"]), inside["matmul2"]
+    if Stage.SCORES in at and Stage.MIX in at:
+        scores, (attention, values) = sum(at[Stage.SCORES][0]), at[Stage.MIX][0]
         parts[POSITION_BIAS if _has_position_bias(trace) else SOFTMAX] = attention - scores
-        inputs = [s for role, s in inside.items() if role in QUERIES]
-        if inputs:
-            parts[INPUTS] = scores + values - sum(map(sum, inputs))
-    inner = [sum(s) for role, s in inside.items() if role in MLP]
-    if inner and "fc2" in inside:
-        parts[INNER] = sum(inside["fc2"]) - sum(inner)
+        if Stage.INPUTS in at:
+            parts[INPUTS] = scores + values - sum(map(sum, at[Stage.INPUTS]))
+    if Stage.INNER in at and Stage.OUTER in at:
+        parts[INNER] = sum(at[Stage.OUTER][0]) - sum(map(sum, at[Stage.INNER]))
     if upper == CLASS:
-        heads = [sum(s) for name, s in sums.items() if name.startswith("head")]
+        heads = [sum(sums[la.name]) for la in trace.layers.values() if la.stage is Stage.HEAD]
         parts |= {HEAD: 1 - sum(heads)} if heads else {}
     return DepthStep(upper, lower, lost, {**parts, REST: lost - sum(parts.values())})
 

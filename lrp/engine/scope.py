@@ -13,6 +13,8 @@ from typing import Any
 
 from torch import nn
 
+from lrp.engine.names import owner_of, product_name
+
 Enter = Callable[[str, nn.Module, tuple[Any, ...]], None]
 
 
@@ -35,10 +37,8 @@ class Scope(threading.local):
 
     def next_product(self) -> str:
         """Name the next activation-by-activation product of the running module."""
-        if not self.products:
-            return "matmul"
         self.products[-1] += 1
-        return f"{self.current}.matmul{self.products[-1]}".lstrip(".")
+        return product_name(self.current, self.products[-1])
 
 
 _scopes: weakref.WeakKeyDictionary[nn.Module, Scope] = weakref.WeakKeyDictionary()
@@ -84,4 +84,4 @@ def _left(scope: Scope) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
 def parameter_owners(model: nn.Module) -> dict[int, str]:
     """Map id(parameter) to the dotted name of the module that owns it."""
     named = model.named_parameters(remove_duplicate=False)
-    return {id(parameter): name.rpartition(".")[0] for name, parameter in named}
+    return {id(parameter): owner_of(name) for name, parameter in named}

@@ -9,7 +9,7 @@ import torch
 from timm.models.swin_transformer import window_reverse
 from torch import Tensor, nn
 
-from lrp.engine.layers import Layer
+from lrp.engine.layers import Layer, Stage
 from lrp.propagation.relevance import Relevance
 from lrp.propagation.trace import Trace
 
@@ -30,7 +30,7 @@ def block_map(trace: Trace, relevance: Relevance, block: str) -> Tensor | None:
 
 
 def has_map(trace: Trace, block: str) -> bool:
-    """Say whether a block's input tokens have a place in the image."""
+    """Return whether a block's input tokens have a place in the image."""
     return _on_grid(trace, block, trace.blocks[block][..., 0]) is not None
 
 
@@ -43,7 +43,7 @@ def layer_map(trace: Trace, relevance: Relevance, layer: Layer) -> Tensor | None
     operands = relevance.layers[layer.name]
     if layer.kind == "conv2d":
         return operands[0].sum(1)
-    if layer.kind == "matmul":
+    if layer.is_product:
         heads = head_maps(trace, relevance, layer)
         return None if heads is None else heads.sum(1)
     return _placed(trace, layer, operands[0].sum(-1))
@@ -52,13 +52,13 @@ def layer_map(trace: Trace, relevance: Relevance, layer: Layer) -> Tensor | None
 def head_maps(trace: Trace, relevance: Relevance, layer: Layer) -> Tensor | None:
     """Map what each head of an attention product hands to its keys or values: (B, h, rows, cols).
 
-    matmul1's are maps of the keys, matmul2's of the values. The latter are also the columns of
+    Those of scores are maps of the keys, others of the values. The latter are also the columns of
     `attention_relevance` summed over the queries, as both operands take half of the same products.
     None for other layers, and where keys have no place.
     """
-    if layer.role not in ("matmul1", "matmul2") or relevance.layers[layer.name][1].dim() != 4:
+    if layer.stage not in (Stage.SCORES, Stage.MIX) or relevance.layers[layer.name][1].dim() != 4:
         return None
-    channels = 2 if layer.role == "matmul1" else 3  # k^T is (B, h, d, N), v is (B, h, N, d)
+    channels = 2 if layer.stage is Stage.SCORES else 3  # k^T is (B, h, d, N), v is (B, h, N, d)
     heads = relevance.layers[layer.name][1].sum(channels).unbind(1)
     placed = [_placed(trace, layer, head) for head in heads]
     found = [head for head in placed if head is not None]
@@ -95,7 +95,7 @@ def _placed(trace: Trace, layer: Layer, values: Tensor) -> Tensor | None:
     if block is None:
         return _on_grid(trace, layer.block, values)
     shape = trace.blocks[layer.block].shape  # (B, H, W, C)
-    if ".attn." in layer.name:
+    if layer.in_attention:
         return _from_windows(block, values, shape)
     return values.reshape(shape[:3])
 

@@ -16,7 +16,7 @@ import torch
 from captum.attr import InputXGradient, IntegratedGradients, LayerGradCam, Occlusion, Saliency
 from torch import Tensor, nn
 
-from lrp.engine.layers import block_of
+from lrp.engine.names import block_of
 from lrp.maps.cells import PICTURES, grid
 
 STEPS = 32  # of integrated gradients

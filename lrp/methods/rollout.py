@@ -6,6 +6,7 @@ block's heads combined: how much of each patch has reached the tokens the head r
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 from torch import Tensor, nn
 
+from lrp.engine.layers import Stage, list_layers
 from lrp.maps.places import grid_size
 from lrp.propagation.relevance import Relevance, Target, relevance
 from lrp.propagation.rules import GRADIENT, LRP_QVIT, Rules
@@ -22,14 +24,14 @@ from lrp.propagation.trace import Trace
 
 
 def rolls_out(model: nn.Module) -> bool:
-    """Say whether all tokens attend to all, once a block, and the head reads tokens or their mean.
+    """Return whether all tokens attend to all, once a block, and the head reads them or their mean.
 
     That is timm's ViT, DeiT, BEiT and EVA, with a class token or average pooling.
     """
     return (
         isinstance(model, VisionTransformer | VisionTransformerRelPos | Beit | Eva)
         and model.global_pool in ("token", "avg")
-        and all(_attends_once(block) for block in model.blocks)
+        and _attends_once_a_block(model)
     )
 
 
@@ -87,9 +89,14 @@ def transformer_attribution(
     return _reached(trace, _weighted_by_gradient(trace, found.target, weights))
 
 
-def _attends_once(block: nn.Module) -> bool:
+def _attends_once_a_block(model: Any) -> bool:
     # differential attention subtracts two maps, parallel blocks have several
-    return hasattr(block, "attn") and not hasattr(block.attn, "lambda_init")
+    products: dict[str, list[Stage | None]] = defaultdict(list)
+    for layer in list_layers(model, (3, *model.patch_embed.img_size)):
+        if layer.is_product and layer.in_attention:
+            products[layer.block].append(layer.stage)
+    once = all(stages == [Stage.SCORES, Stage.MIX] for stages in products.values())
+    return once and len(products) == len(model.blocks)
 
 
 def _trace(model: nn.Module, images: Tensor) -> Trace:
@@ -103,8 +110,8 @@ def _trace(model: nn.Module, images: Tensor) -> Trace:
 
 def _attentions(trace: Trace) -> dict[str, Tensor]:
     """Return each block's attention (B, heads, N, N), in the order they run."""
-    operands = trace.operands.items()
-    return {name: pair[0] for name, pair in operands if name.endswith(".attn.matmul2")}
+    mixing = [layer.name for layer in trace.layers.values() if layer.stage is Stage.MIX]
+    return {name: trace.operands[name][0] for name in mixing}
 
 
 def _weighted_by_gradient(trace: Trace, target: Tensor, weights: dict[str, Tensor]) -> list[Tensor]:

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp.engine.interpreter import Interpreter, Linear, UnsupportedOperation, require_frozen
-from lrp.engine.layers import block_of
+from lrp.engine.layers import Stage, list_layers
+from lrp.engine.names import block_of, is_within
 from lrp.propagation.equations import (
     absolute_add,
     alpha_beta,
@@ -38,6 +39,7 @@ class Trace(Interpreter):
     """One forward pass of `model` on `images` under `rules`.
 
     Attributes:
+        layers: the model's layers by name, in the order they run.
         logits: (B, K), equal to the model's own up to rounding.
         operands: for each layer, what it multiplies: (x,) for a layer with weights, (q, k^T) or
             (attention, v) for an attention product. Swin's are (B * windows, ...), batch-major.
@@ -50,6 +52,10 @@ class Trace(Interpreter):
     def __init__(self, model: nn.Module, images: Tensor, rules: Rules = ATTN_LRP) -> None:
         require_frozen(model)
         super().__init__(model)
+        _, channels, height, width = images.shape
+        layers = list_layers(model, (channels, height, width))
+        self.layers = {layer.name: layer for layer in layers}
+        self._attentions = {layer.attention for layer in layers if layer.in_attention}
         self.rules = rules
         self.images = images.detach().clone().requires_grad_()
         self.operands: dict[str, tuple[Tensor, ...]] = {}
@@ -100,14 +106,14 @@ class Trace(Interpreter):
     def _gamma(self, name: str, weight: Tensor) -> float:
         if weight.dim() > 2:
             return self.rules.gamma_convolution
-        return self.rules.gamma_attention if "attn" in name else self.rules.gamma
+        return self.rules.gamma_attention if self.layers[name].in_attention else self.rules.gamma
 
     def multiply(self, name: str, input: Tensor, other: Tensor) -> Tensor:
         """Apply the attention product called `name` under its rule."""
         if not (_varies(input) and _varies(other)):
             return torch.matmul(input, other)
         a, b = self.operands[name] = self._operand(input, other)
-        if self.rules.softmax == "constant" and name.endswith("matmul2"):
+        if self.rules.softmax == "constant" and self.layers[name].stage is Stage.MIX:
             return torch.matmul(a.detach(), b)  # attention is a constant: v takes all
         if self.rules.product == "half":
             return half_matmul(a, b)
@@ -157,23 +163,28 @@ class Trace(Interpreter):
         return attribute(input, y) if input.requires_grad else y
 
     def add(self, input: Any, other: Any, *, alpha: float = 1) -> Tensor:
-        both = _varies(input) and _varies(other)
-        if "attn" in self.scope.current and _most_dims(input, other) > 3:  # (B, h, N, ...)
-            # A rotation of queries or keys, which is linear in them, or scores and their bias.
+        varying = [value for value in (input, other) if _varies(value)]
+        if self._on_heads(input, other):
             y = torch.add(input, other, alpha=alpha)
-            return y if both else self._biased(input if _varies(input) else other, y)
-        if both and input.shape == other.shape and alpha == 1:
+            # Of two, a rotation of queries or keys, which is linear in them; of one, a bias.
+            return self._biased(varying[0], y) if len(varying) == 1 else y
+        if len(varying) == 2 and input.shape == other.shape and alpha == 1:
             return self._residual(input, other)
         return torch.add(input, other, alpha=alpha)
+
+    def _on_heads(self, *values: Any) -> bool:
+        """Return whether an attention works on values of its heads, (B, h, N, ...)."""
+        dims = max(value.dim() for value in values if isinstance(value, Tensor))
+        return dims > 3 and any(is_within(self.scope.current, a) for a in self._attentions)
 
     def _residual(self, a: Tensor, b: Tensor) -> Tensor:
         if self.rules.addition == "ratio":
             return ratio_add(a, b, len(self.images))
         return absolute_add(a, b) if self.rules.addition == "absolute" else a + b
 
-    def _biased(self, scores: Any, y: Tensor) -> Tensor:
+    def _biased(self, scores: Tensor, y: Tensor) -> Tensor:
         """Under the identity rule, give attention scores all relevance, position biases none."""
-        whole = self.rules.softmax == "identity" and _varies(scores) and scores.shape == y.shape
+        whole = self.rules.softmax == "identity" and scores.shape == y.shape
         return attribute(scores, y) if whole else y
 
     def mul(self, input: Any, other: Any) -> Tensor:
@@ -203,9 +214,5 @@ class Trace(Interpreter):
 
 
 def _varies(value: Any) -> bool:
-    """Say whether `value` depends on the image: a computed tensor in the graph, no parameter."""
+    """Return whether `value` depends on the image: a computed tensor in the graph, no parameter."""
     return isinstance(value, Tensor) and value.requires_grad and value.grad_fn is not None
-
-
-def _most_dims(*values: Any) -> int:
-    return max(value.dim() for value in values if isinstance(value, Tensor))

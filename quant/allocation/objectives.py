@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lrp.engine.names import part_of
 from quant.analysis.sensitivity import Sensitivity
 from quant.primitives.bits import MENU, Allocation
 
@@ -97,7 +98,7 @@ def by_sensitivity(sensitivity: Sensitivity) -> Losses:
 
 def _shrunk(names: Sequence[str], loss: np.ndarray) -> np.ndarray:
     """Shrink each layer's losses (L, W) towards the mean of the layers of its kind."""
-    kinds = np.array([_kind(name) for name in names])
+    kinds = np.array([part_of(name) for name in names])
     floor = np.finfo(float).tiny
     logs = np.log(np.maximum(loss, floor))
     for kind in set(kinds.tolist()):
@@ -105,11 +106,6 @@ def _shrunk(names: Sequence[str], loss: np.ndarray) -> np.ndarray:
         middle = np.log(np.maximum(loss[alike].mean(0), floor))
         logs[alike] += TOWARDS_KIND * (middle - logs[alike])
     return np.exp(logs)
-
-
-def _kind(name: str) -> str:
-    """Return a layer's name within its block: "attn.qkv" for "blocks.3.attn.qkv"."""
-    return ".".join(part for part in name.split(".")[-2:] if not part.isdigit())
 
 
 def by_product(sensitivity: Sensitivity, scores: Mapping[str, float]) -> Losses:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lrp.engine.names import is_within, owner_of
 from quant.calibration.calibration import Calibration
 from quant.calibration.layer_solver import SolvedLinear
 from quant.calibration.survey import Affine
@@ -196,10 +197,10 @@ def attention(
     Raises:
         ValueError: no softmax runs in the product's module.
     """
-    module, attentions = product.rpartition(".")[0], []
+    module, attentions = owner_of(product), []
     for model in (_Watched(calibration, {}), _Watched(calibration, allocation)):
         model.run(image)
-        inside = [x for name, x in model.seen.items() if f"{name}.".startswith(f"{module}.")]
+        inside = [x for name, x in model.seen.items() if is_within(name, module)]
         if not inside:
             raise ValueError(f"{product} reads no softmax: choose the product of an attention")
         attentions.append(inside[0])

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lrp.engine.layers import list_layers
+from lrp.engine.names import is_product
 from lrp.engine.progress import SILENT, Progress
 from quant.calibration.passes import Plan, Solver
 from quant.calibration.presets import Preset
@@ -175,11 +176,7 @@ def file_of(folder: Path, width: int) -> Path:
 def needed(allocation: Allocation) -> set[int]:
     """Return the widths whose passes hold what `allocation` asks for."""
     widths = {bits.activation for bits in allocation.values()}
-    return widths | {b.weight for name, b in allocation.items() if _is_product(name)}
-
-
-def _is_product(name: str) -> bool:
-    return name.rpartition(".")[2].startswith("matmul")
+    return widths | {b.weight for name, b in allocation.items() if is_product(name)}
 
 
 def calibrate(

@@ -1,10 +1,13 @@
+import copy
+
 import pytest
 import timm
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from lrp.engine.layers import block_of, list_layers
+from lrp.engine.layers import list_layers
+from lrp.engine.names import block_of
 from tests.models import SIZE
 
 
@@ -71,7 +74,8 @@ def test_block_of():
 
 
 def test_listing_does_not_depend_on_the_mode_of_the_caller(model):
+    copies = [copy.deepcopy(model) for _ in range(2)]  # the layers of one model are remembered
     wanted = list_layers(model, SIZE)
-    for mode in (torch.no_grad, torch.inference_mode):
+    for mode, other in zip((torch.no_grad, torch.inference_mode), copies, strict=True):
         with mode():
-            assert list_layers(model, SIZE) == wanted
+            assert list_layers(other, SIZE) == wanted

@@ -1,0 +1,48 @@
+"""The names of layers: made and read here alone, and keys everywhere else.
+
+A layer with weights has timm's dotted name. An attention product is called after the module that
+it runs in: `blocks.3.attn.matmul1` (q k^T) and `.matmul2` (attention times v).
+"""
+
+from __future__ import annotations
+
+import re
+
+_BLOCK = re.compile(r"^(?:.*\.)?blocks\w*\.\d+(?=\.|$)")
+_PRODUCT = "matmul"
+
+
+def product_name(module: str, number: int) -> str:
+    """Return the name of the product that `module` runs as its `number`th, from 1."""
+    return f"{module}.{_PRODUCT}{number}".lstrip(".")
+
+
+def is_product(name: str) -> bool:
+    """Return whether a layer is a product of two activations."""
+    return role_of(name).startswith(_PRODUCT)
+
+
+def role_of(name: str) -> str:
+    """Return the last part of a name, such as "qkv" or "fc1"."""
+    return name.rpartition(".")[2]
+
+
+def owner_of(name: str) -> str:
+    """Return the module that a module, parameter or product belongs to ("" is the model)."""
+    return name.rpartition(".")[0]
+
+
+def is_within(name: str, module: str) -> bool:
+    """Return whether `name` is `module` or something in it."""
+    return f"{name}.".startswith(f"{module}.")
+
+
+def block_of(name: str) -> str:
+    """Return the dotted name of the transformer block that `name` lies in, or ""."""
+    match = _BLOCK.match(name)
+    return match.group(0) if match else ""
+
+
+def part_of(name: str) -> str:
+    """Return what a layer is wherever it stands: "blocks.3.attn.qkv" -> "attn.qkv"."""
+    return ".".join(part for part in name.split(".")[-2:] if not part.isdigit())
