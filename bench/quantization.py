@@ -99,7 +99,7 @@ class _TimedSolver(Solver):
 def _breakdown(model: nn.Module, images: Tensor) -> None:
     """Print where one pass of the default preset spends its time."""
     calibration = Calibration(model, images, PRESETS[DEFAULT])
-    solver = _TimedSolver(model, calibration.plan(), 4, MENU)
+    solver = _TimedSolver(model, calibration.surveyed(), 4, MENU)
     whole = _seconds(lambda: solver.solve(images))
     print(f"\none pass of {DEFAULT}, by kind of layer: share of its time")
     for role, spent in sorted(solver.spent.items(), key=lambda pair: -pair[1]):

@@ -19,7 +19,7 @@ from quant.evaluation.stream import Step, stream
 from quant.history.recipe import Recipe
 from quant.history.record import record
 from quant.history.runs import DONE, Run, Runs
-from quant.layers.runtime import Path
+from quant.layers.runtime import Arithmetic
 from quant.model.quantized_model import QuantizedModel
 from quant.primitives.bits import Allocation
 
@@ -47,7 +47,7 @@ class Live:
     evaluation: Evaluation
     wanted: int
     run: int | None
-    path: Path | None
+    path: Arithmetic | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +188,7 @@ def _streamed(
 
 def _ready(
     measuring: Measuring, wish: Wish, progress: Progress
-) -> tuple[Callable | None, Path | None]:
+) -> tuple[Callable | None, Arithmetic | None]:
     """Return what runs a wish, and how."""
     if wish.allocation is None:
         return None, None
@@ -199,4 +199,4 @@ def _ready(
     )
     loaded = measuring.calibrating.loaded
     quantized = QuantizedModel(loaded.model, calibration, wish.allocation)
-    return quantized.run, quantized.path
+    return quantized.run, quantized.arithmetic

@@ -90,7 +90,7 @@ def magnitude(x: Tensor) -> Tensor:
     return _Magnitude.apply(x)
 
 
-class _Signed(Function):
+class _AlphaBeta(Function):
     @staticmethod
     def forward(ctx: Any, y: Tensor, magnitudes: Tensor, plain: Tensor, absolute: Tensor) -> Tensor:
         ctx.save_for_backward(plain, absolute)
@@ -129,10 +129,10 @@ def alpha_beta(y: Tensor, magnitudes: Tensor, bias: Tensor | None, alpha: float 
             torch.div(y, negative, out=negative).mul_(alpha - 1)
             positive.mul_(alpha)
             plain, absolute = positive - negative, positive + negative
-    return _Signed.apply(y, magnitudes, plain, absolute)
+    return _AlphaBeta.apply(y, magnitudes, plain, absolute)
 
 
-class _Favoured(Function):
+class _Gamma(Function):
     @staticmethod
     def forward(ctx: Any, y: Tensor, magnitudes: Tensor, share: Tensor, part: float) -> Tensor:
         ctx.save_for_backward(share)
@@ -150,7 +150,7 @@ class _Favoured(Function):
         )
 
 
-def favour(y: Tensor, magnitudes: Tensor, bias: Tensor | None, gamma: float) -> Tensor:
+def gamma_rule(y: Tensor, magnitudes: Tensor, bias: Tensor | None, gamma: float) -> Tensor:
     """Return y = x W + bias, redistributed by the gamma rule.
 
     R_x = (z_jk + gamma z_jk+) / (y + gamma (z+ + bias+)) R where y > 0; where y < 0, negative
@@ -163,7 +163,7 @@ def favour(y: Tensor, magnitudes: Tensor, bias: Tensor | None, gamma: float) -> 
         size = y.abs()
         share = magnitudes.detach().mul_(part).add_(size).add_(bias.abs() * part + _TINY)
         torch.div(size, share, out=share).copysign_(y)
-    return _Favoured.apply(y, magnitudes, share, part)
+    return _Gamma.apply(y, magnitudes, share, part)
 
 
 class _RatioAdd(Function):

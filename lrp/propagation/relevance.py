@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from lrp.propagation.rules import Rules
 from lrp.propagation.trace import Trace
 
 Target = int | Tensor | None
+BLOCK, PIXELS, LAYER = "block", "pixels", "layer"  # what relevance is read at
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,25 +51,25 @@ def relevance(trace: Trace, target: Target = None, stop: str | None = None) -> R
     Raises:
         ValueError: a target is not one of the model's classes, or there is no block `stop`.
     """
-    chosen = _targets(trace.logits, target)
-    logit = trace.logits.gather(1, chosen[:, None]).squeeze(1)  # (B,)
+    classes = _targets(trace.logits, target)
+    logit = trace.logits.gather(1, classes[:, None]).squeeze(1)  # (B,)
     start = torch.ones_like(logit)
     if trace.rules.start == "one-hot":
         start = 1 / stabilise(logit.detach())
     sources = _sources(trace, stop)
     # A tensor that never reaches the target (allow_unused) carries no relevance.
+    tensors = list(sources.values())
     gradients = torch.autograd.grad(
-        logit, sources, start, retain_graph=True, allow_unused=True, materialize_grads=True
+        logit, tensors, start, retain_graph=True, allow_unused=True, materialize_grads=True
     )
-    values = iter(_multiply(sources, gradients))
+    values = dict(zip(sources, _multiply(tensors, gradients), strict=True))
+    layers = {} if stop else trace.operands
     return Relevance(
-        target=chosen,
+        target=classes,
         start=(logit * start).detach(),
-        blocks={name: next(values) for name in ([stop] if stop else trace.blocks)},
-        pixels=trace.images.detach()[:, :0] if stop else next(values),
-        layers={}
-        if stop
-        else {n: tuple(next(values) for _ in o) for n, o in trace.operands.items()},
+        blocks={name: values[BLOCK, name] for name in trace.blocks if (BLOCK, name) in values},
+        pixels=trace.images.detach()[:, :0] if stop else values[PIXELS,],
+        layers={n: tuple(values[LAYER, n, i] for i in range(len(o))) for n, o in layers.items()},
         rules=trace.rules,
     )
 
@@ -89,17 +91,20 @@ def _targets(logits: Tensor, target: Target) -> Tensor:
     images, classes = logits.shape
     if target is None:
         return logits.argmax(1)
-    chosen = torch.as_tensor(target, device=logits.device).expand(images)
-    if chosen.min() < 0 or chosen.max() >= classes:
+    wanted = torch.as_tensor(target, device=logits.device).expand(images)
+    if wanted.min() < 0 or wanted.max() >= classes:
         raise ValueError(f"target {target} is not a class: use 0 to {classes - 1}")
-    return chosen
+    return wanted
 
 
-def _sources(trace: Trace, stop: str | None) -> list[Tensor]:
-    """List what relevance is read at: blocks, pixels, operands; or one block."""
-    if stop is None:
-        operands = [t for operands in trace.operands.values() for t in operands]
-        return [*trace.blocks.values(), trace.images, *operands]
-    if stop not in trace.blocks:
-        raise ValueError(f"there is no block {stop!r}: use one of {', '.join(trace.blocks)}")
-    return [trace.blocks[stop]]
+def _sources(trace: Trace, stop: str | None) -> dict[tuple[Hashable, ...], Tensor]:
+    """Return what relevance is read at: blocks, pixels, operands; or one block."""
+    if stop is not None:
+        if stop not in trace.blocks:
+            raise ValueError(f"there is no block {stop!r}: use one of {', '.join(trace.blocks)}")
+        return {(BLOCK, stop): trace.blocks[stop]}
+    return {
+        **{(BLOCK, name): tokens for name, tokens in trace.blocks.items()},
+        (PIXELS,): trace.images,
+        **{(LAYER, name, i): t for name, o in trace.operands.items() for i, t in enumerate(o)},
+    }

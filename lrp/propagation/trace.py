@@ -15,7 +15,7 @@ from lrp.propagation.equations import (
     absolute_add,
     alpha_beta,
     attribute,
-    favour,
+    gamma_rule,
     half_matmul,
     halve,
     layer_norm,
@@ -52,6 +52,9 @@ class Trace(Interpreter):
     def __init__(self, model: nn.Module, images: Tensor, rules: Rules = ATTN_LRP) -> None:
         require_frozen(model)
         super().__init__(model)
+        for name, module in model.named_modules():
+            if isinstance(module, nn.RNNBase):  # torch shows no interpreter what happens inside
+                self._refuse(type(module).__name__, name)
         _, channels, height, width = images.shape
         layers = list_layers(model, (channels, height, width))
         self.layers = {layer.name: layer for layer in layers}
@@ -66,8 +69,6 @@ class Trace(Interpreter):
             self.logits = self.run(self.images)
 
     def enter(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if isinstance(module, nn.RNNBase):  # torch shows no interpreter what happens inside
-            self._refuse(type(module).__name__)
         if name and block_of(name) == name and inputs and isinstance(inputs[0], Tensor):
             self.blocks[name] = inputs[0]
             if "" in self.grids:
@@ -99,7 +100,7 @@ class Trace(Interpreter):
         magnitudes = form.apply(magnitude(x), weight.abs())
         spread = None if bias is None else bias.view(-1, *[1] * (weight.dim() - 2))
         if self.rules.linear == "gamma":
-            return favour(y, magnitudes, spread, gamma)
+            return gamma_rule(y, magnitudes, spread, gamma)
         alpha = self.rules.alpha if self.rules.linear == "alpha-beta" else 1.0
         return alpha_beta(y, magnitudes, spread, alpha)
 
@@ -200,17 +201,17 @@ class Trace(Interpreter):
     def other(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         name = getattr(func, "__name__", str(func))
         if name.endswith("_") and not name.endswith("__") and any(map(_varies, args[:1])):
-            self._refuse(name)  # in place: it would tear the tape
+            self._refuse(name, self.scope.current)  # in place: it would tear the tape
         result = func(*args, **kwargs)
         several = isinstance(result, tuple | list)
         found = any(map(_varies, result)) if several else _varies(result)
         if found and name not in _LINEAR and not (name in _BY_CONSTANT and not _varies(args[1])):
-            self._refuse(name)
+            self._refuse(name, self.scope.current)
         return result
 
-    def _refuse(self, operation: str) -> NoReturn:
-        layer = self.scope.current or "the model"
-        raise UnsupportedOperation(f"no relevance rule for {operation!r} in {layer}")
+    def _refuse(self, operation: str, module: str) -> NoReturn:
+        where = module or "the model"
+        raise UnsupportedOperation(f"no relevance rule for {operation!r} in {where}")
 
 
 def _varies(value: Any) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lrp.engine.names import is_within, owner_of
 from quant.calibration.calibration import Calibration
-from quant.calibration.layer_solver import SolvedLinear
+from quant.calibration.linear_solver import SolvedLinear
 from quant.calibration.survey import Affine
 from quant.layers.quantized import QuantizedProduct
 from quant.model.float_layers import Seen

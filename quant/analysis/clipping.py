@@ -70,7 +70,7 @@ class Clipping:
 
 def is_normed(calibration: Calibration, name: str) -> bool:
     """Return whether a layer's input comes straight out of a LayerNorm."""
-    return name in calibration.plan().gains
+    return name in calibration.surveyed().gains
 
 
 def clipping(

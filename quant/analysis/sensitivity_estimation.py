@@ -90,7 +90,7 @@ class _Fisher:
     """Losses to second order, by gradients."""
 
     def __init__(self, calibration: Calibration, images: Tensor, draws: torch.Generator) -> None:
-        self.replay = Replay(calibration.model, calibration.plan(), images, gradients=True)
+        self.replay = Replay(calibration.model, calibration.surveyed(), images, gradients=True)
         self._gradients = _gradients(self.replay, draws)
 
     def losses(self, name: str, errors: list[Tensor]) -> list[float]:
@@ -128,7 +128,7 @@ class _Runs:
     """Losses as they are, by running the model from the layer on."""
 
     def __init__(self, calibration: Calibration, images: Tensor, progress: Progress) -> None:
-        self.replay = Replay(calibration.model, calibration.plan(), images)
+        self.replay = Replay(calibration.model, calibration.surveyed(), images)
         self._float, self._progress = _log_probabilities(self.replay.logits), progress
 
     def losses(self, name: str, errors: list[Tensor]) -> list[float]:
@@ -157,7 +157,7 @@ def _mean_losses(
     """Average losses over the images, for each layer and width; `progress` counts layers."""
     images = calibration.images if images is None else images
     calibration.solve(MENU, Progress(stopped=progress.stopped))
-    names, passes = tuple(calibration.plan().layers), {w: calibration.stored(w) for w in MENU}
+    names, passes = tuple(calibration.surveyed().layers), {w: calibration.stored(w) for w in MENU}
     drifts = _drifts(calibration, passes, progress)
     sums = np.zeros((len(names), 2, len(MENU)))
     parts = images.split(BATCH)
@@ -183,7 +183,7 @@ def _drifts(
     """
     images, drifts = calibration.images, dict[str, Tensor]()
     for part in images.split(BATCH) if calibration.preset.bias else ():
-        for name, seen in Replay(calibration.model, calibration.plan(), part).seen.items():
+        for name, seen in Replay(calibration.model, calibration.surveyed(), part).seen.items():
             progress.check()
             if seen.affine is not None:
                 means = torch.stack([drift_of(seen, passes[width], width) for width in MENU])

@@ -40,7 +40,7 @@ def sweep(
     progress: Progress = SILENT,
 ) -> Sweep:
     """Measure all layers at all widths in one walk; passes must be solved, or are here."""
-    passes, names = {w: calibration.stored(w) for w in MENU}, calibration.plan().layers
+    passes, names = {w: calibration.stored(w) for w in MENU}, calibration.surveyed().layers
     powers: dict[str, np.ndarray] = {}
 
     def measure(seen: Seen, _output: Tensor) -> None:
@@ -50,7 +50,7 @@ def sweep(
         progress(len(powers), len(names))
 
     with torch.no_grad():
-        FloatLayers(calibration.model, calibration.plan(), measure).run(images)
+        FloatLayers(calibration.model, calibration.surveyed(), measure).run(images)
     errors = [[[decibels(s, n) for s, n in row] for row in powers[name]] for name in names]
     return Sweep(tuple(names), MENU, np.array(errors))
 

@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lrp.engine.layers import list_layers
 from lrp.engine.names import is_product
 from lrp.engine.progress import SILENT, Progress
-from quant.calibration.passes import Plan, Solver
+from quant.calibration.passes import Pass, Solver, Surveyed
 from quant.calibration.presets import Preset
 from quant.calibration.store import SCHEMA, Stored, save_pass
 from quant.calibration.survey import Affine, Survey, rewrite
@@ -26,7 +26,46 @@ from quant.layers.runtime import RunningLinear, RunningProduct
 from quant.primitives.bits import MENU, Allocation, LayerBits
 from quant.primitives.qparams import check_bits
 
-Layer = RunningLinear | RunningProduct
+RunningLayer = RunningLinear | RunningProduct
+
+
+class Passes(dict[int, Stored]):
+    """The passes of a calibration by activation width, a file each: made once, whoever asks.
+
+    Args:
+        device: where layers are read to.
+    """
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        super().__init__()
+        self.folder, self._device = folder, device
+        self._making = threading.Lock()
+
+    def make(
+        self, widths: Iterable[int], make: Callable[[int, Progress], Pass], progress: Progress
+    ) -> None:
+        """Make the passes of `widths` that no file holds yet; as `Calibration.solve`."""
+        asked = sorted(set(widths))
+        if all(self.has(width) for width in asked):
+            return  # without waiting for whoever solves another width
+        while not self._making.acquire(timeout=0.2):
+            progress.check()
+        try:
+            missing = [width for width in asked if not self.has(width)]
+            for index, width in enumerate(missing):
+                made = make(width, progress.part(index, len(missing)))
+                save_pass(made, file_of(self.folder, width))
+                self.has(width)
+        finally:
+            self._making.release()
+
+    def has(self, width: int) -> bool:
+        """Return whether a pass is made already; one that a file holds is opened."""
+        check_bits(width)
+        path = file_of(self.folder, width)
+        if width not in self and path.exists():
+            self[width] = Stored(path, self._device)
+        return width in self
 
 
 class Calibration:
@@ -56,11 +95,10 @@ class Calibration:
         if not len(images):
             raise ValueError("no images were given: give at least one")
         self.model, self.images, self.preset = model, images, preset
-        self._folder = self._own_folder() if folder is None else folder
-        self._passes: dict[int, Stored] = {}
-        self._plan: Plan | None = None
-        self._ready: Cache[Layer] = Cache()
-        self._solving = threading.Lock()
+        folder = self._own_folder() if folder is None else folder
+        self._passes = Passes(folder, images.device)
+        self._surveyed: Surveyed | None = None
+        self._ready: Cache[RunningLayer] = Cache()
         self._integers = integers
 
     def _own_folder(self) -> Path:
@@ -68,39 +106,32 @@ class Calibration:
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return Path(folder)
 
-    def solve(
-        self,
-        widths: Iterable[int] = MENU,
-        progress: Progress = SILENT,
-    ) -> None:
+    @torch.no_grad()
+    def surveyed(self) -> Surveyed:
+        """Return what all passes share; found with one float pass, once."""
+        if self._surveyed is None:
+            survey, preset = Survey(self.model), self.preset
+            survey.run(self.images)
+            weights = rewrite(survey, preset.centred, preset.heads)
+            _, channels, height, width = self.images.shape
+            names = [la.name for la in list_layers(self.model, (channels, height, width))]
+            before = survey.gains, survey.activated, survey.convolutions
+            self._surveyed = Surveyed(preset, names, weights, *before)
+        return self._surveyed
+
+    def _pass(self, width: int, progress: Progress) -> Pass:
+        return Solver(self.model, self.surveyed(), width, MENU, progress).solve(self.images)
+
+    def solve(self, widths: Iterable[int] = MENU, progress: Progress = SILENT) -> None:
         """Make the passes of `widths` that no file holds yet; `progress` counts layers.
 
         Raises:
             ValueError: a width is not 2 to 8; a layer's input is not finite (it is named).
             Cancelled: the work was to stop; passes already made are kept.
         """
-        wanted = sorted(set(widths))
-        if all(self._have(width) for width in wanted):
-            return  # without waiting for whoever solves another width
-        while not self._solving.acquire(timeout=0.2):
-            progress.check()
-        try:
-            missing = [width for width in wanted if not self._have(width)]
-            for index, width in enumerate(missing):
-                self._pass(width, progress.part(index, len(missing)))
-        finally:
-            self._solving.release()
+        self._passes.make(widths, self._pass, progress)
 
-    def _pass(self, width: int, progress: Progress) -> None:
-        solver = Solver(self.model, self.plan(), width, MENU, progress)
-        save_pass(solver.solve(self.images), self._path(width))
-        self._passes[width] = Stored(self._path(width), self.images.device)
-
-    def solve_for(
-        self,
-        allocation: Allocation,
-        progress: Progress = SILENT,
-    ) -> None:
+    def solve_for(self, allocation: Allocation, progress: Progress = SILENT) -> None:
         """Make the passes that `allocation` needs; as `solve`."""
         self.solve(needed(allocation), progress)
 
@@ -109,20 +140,20 @@ class Calibration:
         self.solve([width])
         return self._passes[width]
 
-    def layer(self, name: str, bits: LayerBits) -> Layer:
+    def layer(self, name: str, bits: LayerBits) -> RunningLayer:
         """Return a layer ready to run.
 
         Raises:
             ValueError: the model has no such layer, or a width is not 2 to 8.
         """
-        self.solve(needed({name: bits}))  # not while the cache is locked
-        return self._ready.get((name, bits), lambda: self._make(name, bits))
+        self.solve_for({name: bits})  # not while the cache is locked
+        return self._ready.get((name, bits), lambda: self._made_ready(name, bits))
 
-    def _make(self, name: str, bits: LayerBits) -> Layer:
-        found = self.found(name, bits)
-        if isinstance(found, QuantizedProduct):
-            return RunningProduct(found)
-        return RunningLinear(found, self._integers)
+    def _made_ready(self, name: str, bits: LayerBits) -> RunningLayer:
+        layer = self.found(name, bits)
+        if isinstance(layer, QuantizedProduct):
+            return RunningProduct(layer)
+        return RunningLinear(layer, self._integers)
 
     def found(self, name: str, bits: LayerBits) -> QuantizedLinear | QuantizedProduct:
         """Return what calibration found for a layer; as `layer`, and raises the same."""
@@ -142,30 +173,8 @@ class Calibration:
         stored = self._passes.get(next(iter(needed(allocation)), 0))
         if stored is None or all(name in allocation for name in stored.linear):
             return {}
-        rewritten = self.plan().weights
+        rewritten = self.surveyed().weights
         return {name: affine for name, affine in rewritten.items() if name not in allocation}
-
-    def _have(self, width: int) -> bool:
-        check_bits(width)
-        if width not in self._passes and self._path(width).exists():
-            self._passes[width] = Stored(self._path(width), self.images.device)
-        return width in self._passes
-
-    def _path(self, width: int) -> Path:
-        return file_of(self._folder, width)
-
-    @torch.no_grad()
-    def plan(self) -> Plan:
-        """Return what all passes share; made with one float pass, once."""
-        if self._plan is None:
-            survey, preset = Survey(self.model), self.preset
-            survey.run(self.images)
-            weights = rewrite(survey, preset.centred, preset.heads)
-            _, *size = self.images.shape
-            names = [la.name for la in list_layers(self.model, (size[0], size[1], size[2]))]
-            before = survey.gains, survey.activated, survey.convolutions
-            self._plan = Plan(preset, names, weights, *before)
-        return self._plan
 
 
 def file_of(folder: Path, width: int) -> Path:

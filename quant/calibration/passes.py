@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,19 +12,21 @@ from torch import Tensor, nn
 
 from lrp.engine.interpreter import Interpreter, Linear
 from lrp.engine.progress import SILENT, Progress
-from quant.calibration.layer_solver import Rows, SolvedLinear, solve_linear, solve_mix, solve_scores
+from quant.calibration.linear_solver import Rows, SolvedLinear, solve_linear
 from quant.calibration.presets import Preset
+from quant.calibration.product_solver import solve_mix, solve_scores
 from quant.calibration.survey import Affine
-from quant.layers.quantized import QuantizedProduct
+from quant.layers.quantized import QuantizedLinear, QuantizedProduct
 from quant.primitives.quantizers import Quantizer
 
 ROWS = 8192  # of a layer's input, kept for its weights
+Compute = Callable[..., Tensor]
 PRODUCT_ROWS = 1200  # query tokens an attention product is fitted on
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
-    """What every pass over one model shares.
+class Surveyed:
+    """What the survey of a model found, which every pass over it shares.
 
     Attributes:
         layers: the names to quantize, in the order they run.
@@ -40,7 +42,7 @@ class Plan:
     convolutions: Collection[str]
 
     def kind(self, name: str) -> str:
-        """Say what a layer's input is: "norm", "gelu", "patches" or "plain"."""
+        """Return what a layer's input is: "norm", "gelu", "patches" or "plain"."""
         if name in self.gains:
             return "norm"
         if name in self.convolutions:
@@ -57,7 +59,7 @@ class Plan:
 
 @dataclass(eq=False)
 class Pass:
-    """What one pass found: every layer at one activation width.
+    """What one pass makes: every layer at one activation width.
 
     Attributes:
         linear: by layer name; weights at every width asked for.
@@ -74,23 +76,24 @@ class Solver(Interpreter):
 
     The batch holds the images twice. The first half runs in float; the second runs through the
     layers quantized so far, so each layer is fitted to the inputs it will really see. Where the
-    preset is not sequential, the batch holds them once.
+    preset is not sequential, the batch holds them once, in float. `_fitted` and `_side_by_side`
+    alone know of halves.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        plan: Plan,
+        surveyed: Surveyed,
         bits: int,
         weight_bits: Sequence[int],
         progress: Progress = SILENT,
     ) -> None:
         super().__init__(model)
-        self.plan, self.bits, self.weight_bits = plan, bits, tuple(weight_bits)
+        self.surveyed, self.bits, self.weight_bits = surveyed, bits, tuple(weight_bits)
         self.progress = progress
-        self.wanted: Collection[str] = set(plan.layers)
+        self.preset, self.names = surveyed.preset, set(surveyed.layers)
         self.generator = torch.Generator().manual_seed(bits)
-        self.found = Pass(bits)
+        self.made = Pass(bits)
         self._softmaxed: Tensor | None = None
 
     @torch.no_grad()
@@ -101,83 +104,85 @@ class Solver(Interpreter):
             ValueError: a layer's input is not finite (the layer is named).
             Cancelled: the work was to stop.
         """
-        self.run(torch.cat([images, images]) if self.plan.preset.sequential else images)
+        self.run(torch.cat([images, images]) if self.preset.sequential else images)
         self._softmaxed = None
-        return self.found
+        return self.made
 
-    def _halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the float half and the quantized half of a batch (the same one without)."""
-        if not self.plan.preset.sequential:
-            return x, x
-        first, second = x.chunk(2)
-        return first, second
+    def _fitted(self, x: Tensor) -> Tensor:
+        """Return the part of an input that a layer is fitted to."""
+        return x.chunk(2)[1] if self.preset.sequential else x
 
-    @contextmanager
-    def _solving(self, name: str, **parts: Tensor) -> Iterator[None]:
-        """Check what the layer called `name` computes with, and name it where that fails."""
-        self.progress.check()
-        for part, values in parts.items():
-            if not bool(torch.isfinite(values).all()):
-                raise ValueError(f"the {part} of {name} is not finite: check weights and images")
-        try:
-            yield
-        except (torch.linalg.LinAlgError, ValueError) as error:
-            raise ValueError(
-                f"{name} cannot be quantized (are its values too large?): {error}"
-            ) from None
-        if self.progress is not None:
-            done = len(self.found.linear) + len(self.found.products)
-            self.progress(done, len(self.plan.layers))
+    def _side_by_side(self, plain: Compute, quantized: Compute, *inputs: Tensor) -> Tensor:
+        """Run the first half of the inputs through `plain` and the second through `quantized`."""
+        if not self.preset.sequential:
+            return plain(*inputs)
+        first, second = zip(*(x.chunk(2) for x in inputs), strict=True)
+        return torch.cat([plain(*first), quantized(*second)])
 
     def weigh(
         self, name: str, form: Linear, input: Tensor, weight: Tensor, bias: Tensor | None
     ) -> Tensor:
-        if name not in self.wanted:
+        if name not in self.names:
             return form.apply(input, weight, bias)
-        affine = self.plan.affine(name, weight, bias)
-        plain, quantized = self._halves(input)
-        layer = self._solve(name, form.rows(quantized), affine).at(self.bits)
-        output = form.apply(plain, *affine)
-        return self._joined(output, lambda: form.by_rows(layer, quantized))
+        affine = self.surveyed.affine(name, weight, bias)
+        layer = self._linear(name, form.rows(self._fitted(input)).flatten(0, -2), affine)
+        return self._side_by_side(
+            lambda x: form.apply(x, *affine), lambda x: form.by_rows(layer, x), input
+        )
 
-    def _joined(self, output: Tensor, quantized: Any) -> Tensor:
-        return torch.cat([output, quantized()]) if self.plan.preset.sequential else output
-
-    def _solve(self, name: str, input: Tensor, affine: Affine) -> SolvedLinear:
-        inputs = input.flatten(0, -2)
-        rows = Rows(self._drawn(inputs), self.plan.gains.get(name))
+    def _linear(self, name: str, inputs: Tensor, affine: Affine) -> QuantizedLinear:
+        rows = Rows(self._drawn(inputs), self.surveyed.gains.get(name))
         widths = tuple(dict.fromkeys((self.bits, *self.weight_bits)))
-        preset, kind = self.plan.preset, self.plan.kind(name)
-        with self._solving(name, input=inputs, weight=affine[0], bias=affine[1]):
-            solved = solve_linear(preset, kind, rows, affine, widths, self.bits, self.generator)
-            self.found.linear[name] = solved
-        return solved
-
-    def _drawn(self, inputs: Tensor) -> Tensor:
-        if len(inputs) <= ROWS:
-            return inputs
-        chosen = torch.randperm(len(inputs), generator=self.generator)[:ROWS]
-        return inputs[chosen.to(inputs.device)]
+        kind, generator = self.surveyed.kind(name), self.generator
+        self._check(name, input=inputs, weight=affine[0], bias=affine[1])
+        with _named(name):
+            solved = solve_linear(self.preset, kind, rows, affine, widths, self.bits, generator)
+        self.made.linear[name] = solved
+        self._report()
+        return solved.at(self.bits)
 
     def softmax(self, input: Tensor, dim: int, *args: Any, **kwargs: Any) -> Tensor:
         self._softmaxed = super().softmax(input, dim)
         return self._softmaxed
 
     def multiply(self, name: str, input: Tensor, other: Tensor) -> Tensor:
-        if name not in self.wanted:
+        if name not in self.names:
             return torch.matmul(input, other)
         after = self._softmaxed is not None and input.data_ptr() == self._softmaxed.data_ptr()
-        (plain, first), (plain_other, second) = self._halves(input), self._halves(other)
-        chosen = self._products(first)
-        solve = solve_mix if after else solve_scores
-        with self._solving(name, input=input, other=other):
-            pair = solve(self.plan.preset, first[chosen], second[chosen], self.bits)
-            self.found.products[name] = pair
-        product = QuantizedProduct(*pair)
-        return self._joined(plain @ plain_other, lambda: product(first, second))
-
-    def _products(self, first: Tensor) -> Tensor:
-        """Choose images (or windows) to fit an attention product on."""
+        first, second = self._fitted(input), self._fitted(other)
         count = max(6, PRODUCT_ROWS // first.shape[-2])
-        chosen = torch.randperm(len(first), generator=self.generator)[:count]
-        return chosen.to(first.device)
+        drawn = torch.randperm(len(first), generator=self.generator)[:count].to(first.device)
+        self._check(name, input=input, other=other)
+        with _named(name):
+            solve = solve_mix if after else solve_scores
+            pair = solve(self.preset, first[drawn], second[drawn], self.bits)
+        self.made.products[name] = pair
+        self._report()
+        return self._side_by_side(torch.matmul, QuantizedProduct(*pair), input, other)
+
+    def _drawn(self, inputs: Tensor) -> Tensor:
+        if len(inputs) <= ROWS:
+            return inputs
+        rows = torch.randperm(len(inputs), generator=self.generator)[:ROWS]
+        return inputs[rows.to(inputs.device)]
+
+    def _check(self, name: str, **parts: Tensor) -> None:
+        self.progress.check()
+        for part, values in parts.items():
+            if not bool(torch.isfinite(values).all()):
+                raise ValueError(f"the {part} of {name} is not finite: check weights and images")
+
+    def _report(self) -> None:
+        done = len(self.made.linear) + len(self.made.products)
+        self.progress(done, len(self.surveyed.layers))
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Name the layer that cannot be solved."""
+    try:
+        yield
+    except (torch.linalg.LinAlgError, ValueError) as error:
+        raise ValueError(
+            f"{name} cannot be quantized (are its values too large?): {error}"
+        ) from None

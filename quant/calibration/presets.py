@@ -46,6 +46,11 @@ class Preset:
     bias: bool = True
     sequential: bool = True
 
+    def choice(self, kind: str) -> str:
+        """Return how an input is treated that is "norm", "gelu", "patches" or "plain"."""
+        treated = {"norm": self.norm, "gelu": self.gelu, "patches": self.patches}
+        return treated.get(kind, "uniform")
+
     @property
     def key(self) -> str:
         """Name every choice, so that calibrations under two presets are never confused."""

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from quant.calibration.layer_solver import SolvedLinear
+from quant.calibration.linear_solver import SolvedLinear
 from quant.calibration.passes import Pass
 from quant.layers.quantized import Rounded
 from quant.primitives.qparams import QParams, check_bits

@@ -7,7 +7,7 @@ shift of the values on to proj's bias, as its rows sum to one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ TOLERANCE = 1e-4  # relative; how equal two tensors must be to be taken for one
 Affine = tuple[Tensor, Tensor]  # a weight (K, C) and a bias (K,)
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Attention:
     """One attention whose q, k and v come straight out of one layer.
 
@@ -47,10 +47,34 @@ class Attention:
     proj: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    """An attention whose scores are computed: it waits for the product with `values`, its v."""
+
+    attention: Attention
+    values: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Mixed:
+    """An attention that waits for its proj, which reads `output` (B, N, C) as it is."""
+
+    attention: Attention
+    output: Tensor
+
+
 class Survey(Interpreter):
-    """Watch one float pass: the attentions, and what comes before each layer.
+    """Run a model once in float, and find its attentions and what comes before each layer.
+
+    At most one attention is under way. What a model runs takes it from step to step::
+
+        none or _Mixed --- a product of q and k^T, cut out of the last layer's output ---> _Scored
+        _Scored ---------- the next product ---> _Mixed
+        _Mixed ----------- the next linear layer, which is proj if it reads the output ---> none
 
     Attributes:
+        attentions: in the order they run.
+        affine: weight and bias of each linear layer.
         gains: the gain (C,) of the LayerNorm that gives a layer its input, by layer name.
         activated: layers whose input comes out of GELU.
         convolutions: layers that read patches of an image.
@@ -63,11 +87,11 @@ class Survey(Interpreter):
         self.gains: dict[str, Tensor] = {}
         self.activated: set[str] = set()
         self.convolutions: set[str] = set()
+        self._under_way: _Scored | _Mixed | None = None
+        # What ran last of each kind. Outputs are held, so that their memory names them alone.
         self._norm: Affine | None = None
-        self._activation: Tensor | None = None  # held, so that its memory names it alone
-        self._last: tuple[str, Tensor] | None = None
-        self._open: tuple[Attention, Tensor] | None = None  # an attention that waits for its v
-        self._mixed: tuple[Attention, Tensor] | None = None  # one that waits for its proj
+        self._activation: Tensor | None = None
+        self._linear: tuple[str, Tensor] | None = None
 
     def layer_norm(
         self,
@@ -81,6 +105,12 @@ class Survey(Interpreter):
             self._norm = weight, torch.zeros_like(weight) if bias is None else bias
         return F.layer_norm(input, normalized_shape, weight, bias, eps)
 
+    def activate(self, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        output = func(input, *args, **kwargs)
+        if func is F.gelu:
+            self._activation = output
+        return output
+
     def weigh(
         self, name: str, form: Linear, input: Tensor, weight: Tensor, bias: Tensor | None
     ) -> Tensor:
@@ -93,65 +123,55 @@ class Survey(Interpreter):
             self.gains[name] = self._norm[0]
         if self._activation is not None and input.data_ptr() == self._activation.data_ptr():
             self.activated.add(name)
-        if self._mixed is not None:
-            attention, mixed = self._mixed
-            attention.proj = name if _same(input, mixed) else ""
-        self._last, self._mixed = (name, output), None
-        return output
-
-    def activate(self, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        output = func(input, *args, **kwargs)
-        if func is F.gelu:
-            self._activation = output
+        if isinstance(self._under_way, _Mixed):
+            if _same(input, self._under_way.output):
+                self.attentions[-1] = replace(self._under_way.attention, proj=name)
+            self._under_way = None
+        self._linear = name, output
         return output
 
     def multiply(self, name: str, input: Tensor, other: Tensor) -> Tensor:
         output = torch.matmul(input, other)
-        parts = self._parts(input)
-        if parts is not None and self._open is None:
-            self._begin(input, other, *parts)
-        elif self._open is not None:
-            self._finish(input, other, output)
+        if isinstance(self._under_way, _Scored):
+            self._under_way = self._mixed(self._under_way, input, other, output)
+            self.attentions.append(self._under_way.attention)
+        else:
+            self._under_way = self._scored(input, other) or self._under_way
         return output
 
-    def _parts(self, input: Tensor) -> tuple[str, Tensor] | None:
-        """Return the last layer's output as q, k and v (3, B, h, N, d), if it can be that."""
-        if self._last is None or input.dim() != 4:
+    def _scored(self, query: Tensor, keys: Tensor) -> _Scored | None:
+        """Begin an attention, if the last layer's output can be its q, k and v."""
+        if self._linear is None or query.dim() != 4:
             return None
-        name, output = self._last
-        batch, heads, tokens, width = input.shape
+        name, output = self._linear
+        batch, heads, tokens, width = query.shape
         if output.shape != (batch, tokens, 3 * heads * width):
             return None
-        return name, output.view(batch, tokens, 3, heads, width).permute(2, 0, 3, 1, 4)
-
-    def _begin(self, query: Tensor, keys: Tensor, name: str, parts: Tensor) -> None:
-        q, k, v = parts
+        q, k, v = output.view(batch, tokens, 3, heads, width).permute(2, 0, 3, 1, 4)
         key_mean, value_mean = (t.mean(dim=(0, 2)) for t in (k, v))
-        self._open = (
-            Attention(
-                qkv=name,
-                heads=q.shape[1],
-                query=_moments(q),
-                key=_moments(k - key_mean[:, None]),
-                value=_moments(v - value_mean[:, None]),
-                key_mean=key_mean,
-                value_mean=value_mean,
-                scores=_proportional(query, q) and _same(keys, k.transpose(-2, -1)),
-            ),
-            v,
+        attention = Attention(
+            qkv=name,
+            heads=heads,
+            query=_moments(q),
+            key=_moments(k - key_mean[:, None]),
+            value=_moments(v - value_mean[:, None]),
+            key_mean=key_mean,
+            value_mean=value_mean,
+            scores=_proportional(query, q) and _same(keys, k.transpose(-2, -1)),
         )
+        return _Scored(attention, v)
 
-    def _finish(self, probabilities: Tensor, values: Tensor, output: Tensor) -> None:
-        assert self._open is not None
-        (attention, v), self._open = self._open, None
+    def _mixed(
+        self, scored: _Scored, probabilities: Tensor, values: Tensor, output: Tensor
+    ) -> _Mixed:
         total = probabilities.sum(-1)
-        attention.mixes = _same(values, v) and _same(total, torch.ones_like(total))
-        self._mixed = attention, output.transpose(1, 2).flatten(2)
-        self.attentions.append(attention)
+        mixes = _same(values, scored.values) and _same(total, torch.ones_like(total))
+        attention = replace(scored.attention, mixes=mixes)
+        return _Mixed(attention, output.transpose(1, 2).flatten(2))
 
 
 def _normalised(x: Tensor, weight: Tensor, bias: Tensor) -> bool:
-    """Say whether rows (..., C) come out of a LayerNorm with this weight and bias (C,).
+    """Return whether rows (..., C) come out of a LayerNorm with this weight and bias (C,).
 
     Most rows must; windows may be padded with others.
     """

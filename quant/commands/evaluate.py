@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     spent = model.costs.cost(allocation)
     payload |= {"size_bytes": spent.size_bytes, "bitops": spent.bitops, "run": found.run}
     payload["seconds"] = {"calibration": seconds, **payload["seconds"]}
-    payload["path"] = str(quantized.path)
+    payload["path"] = str(quantized.arithmetic)
     write_json(payload, options.json)
     if options.json != "-":
         _print(payload, found.evaluation)

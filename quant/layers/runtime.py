@@ -73,7 +73,7 @@ def _simulated(encoder: Encoder, weight: Rounded) -> Multiply:
 
 
 @dataclass(frozen=True)
-class Path:
+class Arithmetic:
     """How a quantized model's layers with weights are multiplied.
 
     Attributes:
@@ -85,7 +85,7 @@ class Path:
     simulated: dict[str, int]
 
     @classmethod
-    def of(cls, layers: Iterable[object]) -> Path:
+    def of(cls, layers: Iterable[object]) -> Arithmetic:
         """Count over layers that are ready to run; attention products are always in floats."""
         reasons = Counter(layer.reason for layer in layers if isinstance(layer, RunningLinear))
         integers = reasons.pop(None, 0)

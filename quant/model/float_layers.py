@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lrp.engine.interpreter import Interpreter, Linear
 from quant.calibration.calibration import Calibration
-from quant.calibration.passes import Plan
+from quant.calibration.passes import Surveyed
 from quant.calibration.survey import Affine
 
 ROWS, PRODUCTS = 2048, 48  # of a layer's input, of an attention product's images or windows
@@ -60,10 +60,10 @@ class FloatLayers(Interpreter):
     """
 
     def __init__(
-        self, model: nn.Module, plan: Plan, on_layer: Callable[[Seen, Tensor], None] | None
+        self, model: nn.Module, surveyed: Surveyed, on_layer: Callable[[Seen, Tensor], None] | None
     ) -> None:
         super().__init__(model)
-        self.plan, self.on_layer, self.names = plan, on_layer, set(plan.layers)
+        self.surveyed, self.on_layer, self.names = surveyed, on_layer, set(surveyed.layers)
         self.replayed: list[Tensor] = []
 
     def weigh(
@@ -71,7 +71,7 @@ class FloatLayers(Interpreter):
     ) -> Tensor:
         if name in self.names and self.replayed:
             return self.replayed.pop()
-        affine = self.plan.affine(name, weight, bias)
+        affine = self.surveyed.affine(name, weight, bias)
         output = form.apply(input, *affine)
         if name in self.names and self.on_layer is not None:
             self.on_layer(Seen(name, (form.rows(input.detach()),), affine, form), output)
@@ -99,14 +99,14 @@ class Replay:
     """
 
     def __init__(
-        self, model: nn.Module, plan: Plan, images: Tensor, gradients: bool = False
+        self, model: nn.Module, surveyed: Surveyed, images: Tensor, gradients: bool = False
     ) -> None:
         self.seen: dict[str, Seen] = {}
         self.outputs: dict[str, Tensor] = {}
-        self._model, self._plan = model, plan
+        self._model, self._surveyed = model, surveyed
         self._images = images.detach().clone().requires_grad_(gradients)
         with torch.set_grad_enabled(gradients):
-            self.logits = FloatLayers(model, plan, self._keep).run(self._images)
+            self.logits = FloatLayers(model, surveyed, self._keep).run(self._images)
 
     def _keep(self, seen: Seen, output: Tensor) -> None:
         self.seen[seen.name], self.outputs[seen.name] = seen, output
@@ -118,7 +118,7 @@ class Replay:
         Layers before it are not computed again.
         """
         before = list(self.outputs)[: list(self.outputs).index(name)]
-        again = FloatLayers(self._model, self._plan, None)
+        again = FloatLayers(self._model, self._surveyed, None)
         again.replayed = [*(self.outputs[layer] for layer in before), output][::-1]
         return again.run(self._images)
 
@@ -136,7 +136,7 @@ def look(calibration: Calibration, images: Tensor, name: str) -> Seen:
         if layer.name == name and not seen:
             seen.append(layer.drawn())
 
-    FloatLayers(calibration.model, calibration.plan(), keep).run(images)
+    FloatLayers(calibration.model, calibration.surveyed(), keep).run(images)
     if not seen:
         raise ValueError(f"no layer {name!r} in this model: choose one of its layers")
     return seen[0]

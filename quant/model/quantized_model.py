@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lrp.engine.interpreter import Interpreter, Linear
 from quant.calibration.calibration import Calibration
-from quant.layers.runtime import Path
+from quant.layers.runtime import Arithmetic
 from quant.primitives.bits import Allocation
 
 
@@ -20,7 +20,7 @@ class QuantizedModel(Interpreter):
     in one thread each. A calibration pass the allocation needs and no one made yet is made here.
 
     Attributes:
-        path: how many layers multiply integers, and why others do not.
+        arithmetic: how many layers multiply integers, and why others do not.
 
     Raises:
         ValueError: the allocation names a layer the model has not, or a width we have not.
@@ -32,7 +32,7 @@ class QuantizedModel(Interpreter):
             name: calibration.layer(name, bits) for name, bits in allocation.items()
         }
         self.float = calibration.untouched(allocation)
-        self.path = Path.of(self.layers.values())
+        self.arithmetic = Arithmetic.of(self.layers.values())
 
     @torch.no_grad()
     def run(self, images: Tensor) -> Tensor:

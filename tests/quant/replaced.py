@@ -23,7 +23,7 @@ class Replaced(Interpreter):
 
     def __init__(self, calibration: Calibration, name: str = "", change: Change | None = None):
         super().__init__(calibration.model)
-        self.weights = calibration.plan().weights
+        self.weights = calibration.surveyed().weights
         self.name, self.change = name, change
         self.outputs: dict[str, Tensor] = {}
         self.operands: dict[str, tuple[Tensor, ...]] = {}
@@ -65,7 +65,7 @@ def _product(calibration: Calibration, name: str, side: str, width: int) -> Chan
 
 def _linear(calibration: Calibration, name: str, side: str, width: int) -> Change:
     layer = calibration.model.get_submodule(name)
-    weight, bias = calibration.plan().weights.get(name, (layer.weight.flatten(1), layer.bias))
+    weight, bias = calibration.surveyed().weights.get(name, (layer.weight.flatten(1), layer.bias))
     pass_width = 8 if side == "weight" else width
     solved = calibration.stored(pass_width).solved(name, width)
     turned, rounded = solved.transform, solved.weights[width]

@@ -103,7 +103,7 @@ def test_an_evaluation_says_what_running_the_model_says(measuring: Measuring) ->
     assert e.top1 == pytest.approx(right / IMAGES)
     assert e.difference == pytest.approx((right - float_right) / IMAGES)
     assert e.agreement == pytest.approx(float((answers == plain).float().mean()))
-    assert found.path == quantized.path
+    assert found.path == quantized.arithmetic
     (run,) = kept(measuring)
     assert (run.id, run.state, run.recipe.allocation) == (found.run, history.DONE, MIXED.allocation)
     assert np.array_equal(run.answers.predicted, answers.numpy())

@@ -8,7 +8,7 @@ from lrp.propagation.equations import (
     absolute_add,
     alpha_beta,
     attribute,
-    favour,
+    gamma_rule,
     half_matmul,
     layer_norm,
     magnitude,
@@ -93,7 +93,7 @@ def test_z_plus_stays_within_rounding_where_hardly_anything_is_positive():
 def test_gamma_is_the_einsum_over_favoured_contributions(gamma):
     x, w, b, r = layer_and_relevance()
     x.requires_grad_()
-    y = signed_rule(favour, F.linear, x, w, b, b, gamma)
+    y = signed_rule(gamma_rule, F.linear, x, w, b, b, gamma)
     (found,) = relevance_of([x], y, r)
     expected = gamma_by_einsum(x.detach(), w, b, r, gamma)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
@@ -102,9 +102,9 @@ def test_gamma_is_the_einsum_over_favoured_contributions(gamma):
 def test_gamma_conserves_relevance_without_a_bias_and_goes_over_into_epsilon():
     x, w, _, r = layer_and_relevance()
     x.requires_grad_()
-    y = signed_rule(favour, F.linear, x, w, None, None, 0.25)
+    y = signed_rule(gamma_rule, F.linear, x, w, None, None, 0.25)
     torch.testing.assert_close(relevance_of([x], y, r)[0].sum(1), r.sum(1))
-    y = signed_rule(favour, F.linear, x, w, None, None, 0.0)
+    y = signed_rule(gamma_rule, F.linear, x, w, None, None, 0.0)
     by_epsilon = relevance_of([x], F.linear(x, w), r)[0]
     torch.testing.assert_close(relevance_of([x], y, r)[0], by_epsilon, rtol=1e-5, atol=1e-7)
 
@@ -123,7 +123,7 @@ def test_convolutions_follow_the_linear_rule_on_unfolded_patches(rule):
         rule_of, parameter = alpha_beta, 1.0
     else:
         by_patch = gamma_by_einsum(patches, w.reshape(5, -1), b, r, 0.05)
-        rule_of, parameter = favour, 0.05
+        rule_of, parameter = gamma_rule, 0.05
     expected = F.fold(by_patch.reshape(2, 4, 48).transpose(1, 2), 8, 4, stride=4)
     x.requires_grad_()
     y = signed_rule(rule_of, convolve, x, w, b, b[:, None, None], parameter)

@@ -17,7 +17,7 @@ from quant.analysis.anatomy import anatomy, attention, side, weight_side
 from quant.analysis.clipping import LIMITS, clipping, is_normed
 from quant.analysis.sqnr_by_width import ACTIVATIONS, BOTH, WEIGHTS, sweep
 from quant.calibration.calibration import Calibration
-from quant.calibration.layer_solver import SolvedLinear
+from quant.calibration.linear_solver import SolvedLinear
 from quant.calibration.presets import PRESETS
 from quant.layers.quantized import Rounded
 from quant.model.float_layers import FloatLayers, Seen, look
@@ -94,7 +94,7 @@ def test_watching_every_layer_changes_no_logit(family: str, preset: str) -> None
     model, images = models.build(family), models.random_images()
     kept = calibration(model, preset)
     heard: list[str] = []
-    layers = FloatLayers(model, kept.plan(), lambda seen, _: heard.append(seen.name))
+    layers = FloatLayers(model, kept.surveyed(), lambda seen, _: heard.append(seen.name))
     logits = layers.run(images)
     torch.testing.assert_close(logits, model(images), rtol=1e-3, atol=1e-3)
     assert heard == [layer.name for layer in list_layers(model, models.SIZE)]

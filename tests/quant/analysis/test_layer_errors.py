@@ -29,7 +29,7 @@ def found(calibrated, request) -> Found:
     """A calibration with passes at two widths, and what its layers see."""
     calibration = calibrated("vit", request.param)
     calibration.solve(WIDTHS)
-    return calibration, Replay(calibration.model, calibration.plan(), random_images()).seen
+    return calibration, Replay(calibration.model, calibration.surveyed(), random_images()).seen
 
 
 def passes(calibration: Calibration):
@@ -149,7 +149,7 @@ def test_squares_of_the_two_operands_errors_add_up(calibrated, family):
     """What losses are made by. Rounding of weights makes up for some of the input's error."""
     calibration = calibrated(family)
     calibration.solve(WIDTHS)
-    seen = Replay(calibration.model, calibration.plan(), random_images()).seen
+    seen = Replay(calibration.model, calibration.surveyed(), random_images()).seen
     for name, one in seen.items():
         sizes = []
         for width in WIDTHS:
@@ -165,7 +165,9 @@ def test_a_layers_errors_are_those_of_the_running_layer():
     calibration = Calibration(build("swin"), random_images(), preset("repq-vit"))
     calibration.solve([4])
     stored = {4: calibration.stored(4)}
-    for name, seen in Replay(calibration.model, calibration.plan(), random_images()).seen.items():
+    for name, seen in Replay(
+        calibration.model, calibration.surveyed(), random_images()
+    ).seen.items():
         errors = errors_of(seen, stored, 4, corrected=False)
         running = calibration.found(name, LayerBits(4, 4))
         assert torch.equal(errors.both(), running(*seen.operands) - errors.wanted), name

@@ -46,7 +46,7 @@ CASES = [("vit", "bitlens"), ("swin", "bitlens"), ("deit", "repq-vit")]
 
 def some(calibration: Calibration, every: int, *widths: int) -> list[Case]:
     """Each side of every so-many-th layer, of the first and of the last, at some widths."""
-    names = list(calibration.plan().layers)
+    names = list(calibration.surveyed().layers)
     chosen = dict.fromkeys([*names[::every], *names[-3:]])
     return [(name, side, width) for name in chosen for side in SIDES for width in widths]
 
@@ -104,7 +104,7 @@ def exact(calibration: Calibration, case: Case, images: Tensor) -> Tensor:
 def test_measured_is_the_divergence_of_full_runs(calibrated, measured, family, name):
     calibration, found = calibrated(family, name), measured(family, name)
     assert (found.how, found.images, found.widths) == (MEASURED, 3, WIDTHS)
-    assert found.names == tuple(calibration.plan().layers)
+    assert found.names == tuple(calibration.surveyed().layers)
     for case in some(calibration, 5, *WIDTHS):
         expected = divergence(calibration, case, calibration.images)
         assert value(found, case) == pytest.approx(expected, rel=0.01, abs=1e-9), case
@@ -201,7 +201,7 @@ def test_an_estimate_is_the_same_again_and_draws_from_a_generator_of_its_own(cal
 def test_progress_counts_layers_of_all_batches(calibrated, find):
     calibration, told = calibrated("deit", "repq-vit"), []
     find(calibration, random_images(6), Progress(lambda *counts: told.append(counts[:2])))
-    total = 2 * len(calibration.plan().layers)  # of 4 images and of 2
+    total = 2 * len(calibration.surveyed().layers)  # of 4 images and of 2
     assert told == [(done, total) for done in range(1, total + 1)]
 
 

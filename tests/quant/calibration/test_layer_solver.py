@@ -9,15 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quant.calibration.layer_solver import (
+from quant.calibration.linear_solver import (
     Rows,
     SolvedLinear,
     output_loss,
     solve_linear,
-    solve_mix,
-    solve_scores,
 )
 from quant.calibration.presets import PRESETS, preset
+from quant.calibration.product_solver import solve_mix, solve_scores
 from quant.primitives.qparams import choose_qparams
 from quant.primitives.quantizers import Quantizer, Uniform
 

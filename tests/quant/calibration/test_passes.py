@@ -14,8 +14,8 @@ from lrp.engine.interpreter import Convolution, Linear
 from lrp.engine.layers import list_layers
 from lrp.propagation.trace import Trace
 from quant.calibration import passes as module
-from quant.calibration.calibration import Calibration
-from quant.calibration.layer_solver import Rows
+from quant.calibration.calibration import Calibration, file_of
+from quant.calibration.linear_solver import Rows
 from quant.calibration.presets import PRESETS, preset
 from quant.calibration.store import Stored
 from quant.model.quantized_model import QuantizedModel
@@ -106,7 +106,7 @@ def test_without_order_every_layer_is_fitted_to_the_float_model(name, seen, tmp_
 
 def stored(calibration: Calibration, bits: int) -> Stored:
     calibration.solve([bits])
-    return Stored(calibration._path(bits), torch.device("cpu"))
+    return Stored(file_of(calibration._passes.folder, bits), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("family", SMALL)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from quant.calibration.layer_solver import SolvedLinear
+from quant.calibration.linear_solver import SolvedLinear
 from quant.calibration.passes import Pass
 from quant.calibration.presets import PRESETS
 from quant.calibration.store import Stored, save_pass

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from quant.calibration.layer_solver import ridge
+from quant.calibration.linear_solver import ridge
 from quant.primitives.rounding import Grid, choose_grid, compensate, damped, round_weight, stack
 
 WIDTHS = tuple(range(2, 9))

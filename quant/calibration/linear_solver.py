@@ -1,0 +1,217 @@
+"""Quantize a layer with weights: its input's quantizer, then its weights on inputs so quantized."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from quant.calibration.presets import Preset
+from quant.calibration.survey import Affine
+from quant.layers.quantized import QuantizedLinear, Rounded
+from quant.primitives.qparams import QParams
+from quant.primitives.quantizer_search import (
+    Loss,
+    codebooks,
+    fit_percentile,
+    halves,
+    least,
+    logarithms,
+    percentiles,
+    search_range,
+)
+from quant.primitives.quantizers import Quantizer, Uniform
+from quant.primitives.reparameterise import reparameterise
+from quant.primitives.rounding import damped, round_weight
+from quant.primitives.transforms import (
+    Rotation,
+    Transform,
+    centre,
+    equalise,
+    gain,
+    signs,
+    transformed,
+)
+
+LOSS_ROWS = 768  # rows that decide a range
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What one linear layer saw at calibration.
+
+    Attributes:
+        quantized: (n, C), the input where the layers before are quantized already, if they are.
+        gain: (C,) of the LayerNorm before, or None.
+    """
+
+    quantized: Tensor
+    gain: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SolvedLinear:
+    """A linear layer at one activation width and several weight widths."""
+
+    quantizer: Quantizer
+    transform: Transform | None
+    weights: dict[int, Rounded]
+
+    def at(self, weight_bits: int) -> QuantizedLinear:
+        return QuantizedLinear(self.quantizer, self.weights[weight_bits], self.transform)
+
+
+def solve_linear(
+    preset: Preset,
+    kind: str,
+    rows: Rows,
+    affine: Affine,
+    weight_bits: Sequence[int],
+    activation_bits: int,
+    generator: torch.Generator,
+) -> SolvedLinear:
+    """Choose everything for a linear layer.
+
+    Args:
+        kind: of its input: "norm", "gelu", "patches" or "plain".
+        affine: its weight (K, C) and bias (K,).
+    """
+    choice = preset.choice(kind)
+    if choice in ("repq", "clipped"):
+        return _reparameterised(preset, rows, affine, weight_bits, activation_bits)
+    transform = _transform(choice, rows, affine[0])
+    inputs = rows.quantized if transform is None else transform(rows.quantized)
+    weight, bias = transformed(transform, affine)
+    drawn = torch.randint(len(inputs), (min(LOSS_ROWS, len(inputs)),), generator=generator)
+    sample = inputs[drawn.to(inputs.device)]
+    loss = output_loss(sample, weight, preset)
+    low, high = (float(t) for t in (inputs.min(), inputs.max()))
+    candidates = _candidates(choice, sample, low, high, activation_bits)
+    quantizer = (
+        least(candidates, loss) if candidates else _uniform(preset, inputs, activation_bits, loss)
+    )
+    weights = _weights(preset, inputs, quantizer(inputs), (weight, bias), weight_bits)
+    return SolvedLinear(quantizer, transform, weights)
+
+
+def _transform(choice: str, rows: Rows, weight: Tensor) -> Transform | None:
+    size = rows.quantized.shape[1]
+    flips = signs(size).to(rows.quantized)
+    if choice == "rotated":
+        return Rotation(flips / gain(rows.gain, size).to(flips), centre(rows.quantized))
+    return equalise(rows.quantized, weight, flips) if choice == "equalised" else None
+
+
+def output_loss(sample: Tensor, weight: Tensor, preset: Preset) -> Loss:
+    """Return the loss of an input's quantizer on a sample (n, C), as `preset.ranges` says.
+
+    "output" is the squared error of x W^T; its mean over the sample does not count where the
+    bias will be corrected.
+    """
+    root = _root(weight) if preset.ranges == "output" else None
+
+    def loss(quantizer: Quantizer) -> Tensor:
+        error = quantizer(sample) - sample
+        if preset.bias:
+            error = error - error.mean(0)
+        return (error if root is None else error @ root).square().sum()
+
+    return loss
+
+
+def _root(weight: Tensor) -> Tensor:
+    """Return a matrix R (C, <= C) with R R^T = W^T W, the cheapest to multiply with."""
+    if weight.shape[0] <= weight.shape[1]:
+        return weight.T
+    return torch.linalg.cholesky(damped((weight.T @ weight).double(), 1e-6)).to(weight.dtype)
+
+
+def _candidates(
+    choice: str, sample: Tensor, low: float, high: float, bits: int
+) -> Iterable[Quantizer] | None:
+    """Return what may quantize values of both signs; None where one range is to be searched."""
+    if not low < 0 < high:
+        return None
+    if choice == "codebook":
+        flat = sample.flatten()
+        return codebooks(flat, torch.ones_like(flat), bits, low)
+    if choice == "adalog":
+        return logarithms(low, high, bits)
+    return halves(low, high, bits) if choice == "halves" else None
+
+
+def _uniform(preset: Preset, inputs: Tensor, bits: int, loss: Loss) -> Uniform:
+    sample = inputs.flatten()
+    sample = sample[:: max(1, len(sample) >> 18)]
+    if preset.ranges == "percentile":
+        q = fit_percentile(sample[None], bits)
+        return Uniform(QParams(q.scale[0], q.zero_point[0], bits))
+    return Uniform(search_range(*percentiles(sample, 0.99999), bits, loss))
+
+
+def _weights(
+    preset: Preset, inputs: Tensor, encoded: Tensor, affine: Affine, bits: Sequence[int]
+) -> dict[int, Rounded]:
+    """Round a weight (K, C) so that encoded inputs (n, C) give what the inputs themselves give.
+
+    Where the bias is corrected, it makes up for the means, and weights are rounded for the rest.
+    """
+    weight, bias = affine
+    means = (encoded.mean(0), inputs.mean(0)) if preset.bias else None
+    if means is not None:
+        encoded, inputs = encoded - means[0], inputs - means[1]
+    gram = encoded.T @ encoded / len(encoded)
+    if preset.ridge is not None:
+        outputs = F.linear(inputs, weight)
+        weight = ridge(weight, gram, outputs.T @ encoded / len(encoded), preset.ridge)
+    layers = {}
+    rounded = round_weight(weight, bits, gram, preset.rounding)
+    for width, (codes, scale) in zip(bits, rounded, strict=True):
+        corrected = bias
+        if means is not None:
+            corrected = bias + (affine[0] @ means[1] - (codes * scale[:, None]) @ means[0])
+        layers[width] = Rounded(codes, scale, corrected)
+    return layers
+
+
+def ridge(weight: Tensor, gram: Tensor, cross: Tensor, strength: float) -> Tensor:
+    """Return ERQ's corrected weight (K, C) (arXiv:2407.06794).
+
+    argmin_V  sum_n |y_n - V a_n|^2 + lambda |V - W|^2 = (cross + lambda W) (gram + lambda I)^-1.
+
+    Args:
+        gram: (C, C) of the quantized inputs a;  cross: (K, C), of outputs y and a.
+        strength: lambda, relative to the mean diagonal of `gram`.
+    """
+    matrix = damped(gram.double(), strength)
+    added = matrix.diagonal()[0] - gram.diagonal()[0]
+    return torch.linalg.solve(matrix, (cross + added * weight).double(), left=False).to(
+        weight.dtype
+    )
+
+
+def _reparameterised(
+    preset: Preset,
+    rows: Rows,
+    affine: Affine,
+    weight_bits: Sequence[int],
+    activation_bits: int,
+) -> SolvedLinear:
+    """Reparameterise; keep the clipping, at each width, where it lowers the layer's error."""
+    q = fit_percentile(rows.quantized.T.contiguous(), activation_bits)
+    limits = (None, preset.clip) if preset.norm == "clipped" else (None,)
+    tried: list[tuple[float, SolvedLinear]] = []
+    outputs = F.linear(rows.quantized, *affine)
+    for limit in limits:
+        scales = reparameterise(q, limit)
+        transform, quantizer = scales.transform, Uniform(scales.tensor)
+        inputs = transform(rows.quantized)
+        moved = transformed(transform, affine)
+        weights = _weights(preset, inputs, quantizer(inputs), moved, weight_bits)
+        solved = SolvedLinear(quantizer, transform, weights)
+        error = solved.at(activation_bits)(rows.quantized) - outputs
+        tried.append((float(error.square().mean()), solved))
+    return min(tried, key=lambda pair: pair[0])[1]
