@@ -1,6 +1,6 @@
 """Choose every layer's quantizer and integer weights from a few unlabelled images.
 
 Read `presets` (the choices, as data), `survey` (what the float model is made of, rewritten),
-`layer_solver` (one layer), `passes` (all layers at one width), `store` (a pass as a file),
-`calibration` (all passes of a model, shared by threads).
+`linear_solver` and `product_solver` (one layer), `passes` (all layers at one width), `store` (a
+pass as a file), `calibration` (all passes of a model, shared by threads).
 """

@@ -57,13 +57,12 @@ def floats(monkeypatch) -> list[Tensor]:
     """The float half of every operand the passes met, in order."""
     kept: list[Tensor] = []
 
-    def halves(self, x):
-        found = original(self, x)
-        kept.append(found[0])
-        return found
+    def side_by_side(self, plain, quantized, *inputs):
+        kept.extend(x.chunk(2)[0] for x in inputs)
+        return original(self, plain, quantized, *inputs)
 
-    original = module.Solver._halves
-    monkeypatch.setattr(module.Solver, "_halves", halves)
+    original = module.Solver._side_by_side
+    monkeypatch.setattr(module.Solver, "_side_by_side", side_by_side)
     return kept
 
 
