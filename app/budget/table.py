@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -42,8 +42,9 @@ def table_of(
     if prediction is not None and expected is not None and float_top1 is not None:
         losses = expected.at(plan.weight, plan.activation).sum(1).tolist()
         by_width = {w: expected.of(uniform(costs.layers, w, w)) for w in set(widths.tolist())}
-        mixed = _with(mixed, _bands(prediction, losses, float_top1))
-        even = _with(even, _bands(prediction, [by_width[w] for w in widths.tolist()], float_top1))
+        even_losses = [by_width[w] for w in widths.tolist()]
+        mixed = replace(mixed, predicted=_bands(prediction, losses, float_top1))
+        even = replace(even, predicted=_bands(prediction, even_losses, float_top1))
     return BudgetTable(
         label={AVERAGE: "Average bits", SIZE: "Weights", BITOPS: "BitOps"}[axis.unit],
         unit={AVERAGE: " bit", SIZE: " MB", BITOPS: " G"}[axis.unit],
@@ -97,10 +98,6 @@ def _bands(prediction: Prediction, losses: Sequence[float], float_top1: float) -
     return [(low, middle, min(1.0, high)) for low, middle, high in found.tolist()]
 
 
-def _with(figures: Figures, bands: list[Band]) -> Figures:
-    return Figures(**{**vars(figures), "predicted": bands})
-
-
 @dataclass(frozen=True)
 class Purchase:
     """Bits that one layer gained at a row of the plan, what they cost and what they gave.
@@ -144,22 +141,20 @@ def _purchases(
 ) -> list[Purchase]:
     """List one layer's gains at one row: of its weights first, then of its activations."""
     (w0, w1), (a0, a1) = (
-        (int(table[row - 1, index]), int(table[row, index]))
-        for table in (plan.weight, plan.activation)
+        bits[row - 1 : row + 1, index].tolist() for bits in (plan.weight, plan.activation)
     )
-    found = []
-    if w0 != w1:
-        size, gain = layer.parameters * (w1 - w0) / 8, _gain(losses, "weight", index, w0, w1)
-        work = layer.macs * (w1 - w0) * a0
-        found.append(Purchase(row, layer.name, _weights(layer), w0, w1, size, work, gain))
-    if a0 != a1:
-        gain, work = _gain(losses, "activation", index, a0, a1), layer.macs * (a1 - a0) * w1
-        found.append(Purchase(row, layer.name, "activations", a0, a1, 0.0, work, gain))
-    return found
-
-
-def _weights(layer: Layer) -> str:
-    return "second operand" if layer.kind == "matmul" else "weights"
+    what = "second operand" if layer.kind == "matmul" else "weights"
+    # Of each side: the bytes and the BitOps that one bit more of it costs.
+    sides = (
+        (what, "weight", w0, w1, layer.parameters / 8, layer.macs * a0),
+        ("activations", "activation", a0, a1, 0.0, layer.macs * w1),
+    )
+    return [
+        Purchase(row, layer.name, what, old, new, (new - old) * size, (new - old) * work,
+                 _gain(losses, side, index, old, new))
+        for what, side, old, new, size, work in sides
+        if old != new
+    ]  # fmt: skip
 
 
 def _gain(losses: Losses | None, side: str, index: int, before: int, after: int) -> float:

@@ -58,16 +58,11 @@ def _panel(job: Job, was_live: bool) -> None:
     if was_live and not job.live:
         st.rerun()
     if job.live:
-        _progress(job, models.jobs(), lambda: _cancel(job))
+        _progress(job, models.jobs())
     elif job.state == FAILED:
         st.error(f"{job.title} failed: {job.error}")
     elif job.state == CANCELLED and selection.declined(job.key):
         st.info("Cancelled; nothing was kept.", icon=":material/cancel:")
-
-
-def _cancel(job: Job) -> None:
-    models.cancel(job)
-    selection.decline([job.key])
 
 
 def result(wanted: Wanted[T]) -> T:
@@ -94,26 +89,21 @@ def result(wanted: Wanted[T]) -> T:
 def _wait(wanted: Wanted[T], job: Job) -> None:
     if not job.live or selection.declined(wanted.key):
         st.rerun()
-
-    def cancel() -> None:
-        wanted.leave(models.owner().name)
-        selection.decline([wanted.key])
-
-    _progress(job, wanted.queue, cancel)
+    _progress(job, wanted.queue)
 
 
 def _offer_again(wanted: Wanted[T]) -> None:
     st.info(f"{wanted.title} was cancelled.", icon=":material/cancel:")
-    st.button(
-        "Start again",
-        icon=":material/replay:",
-        on_click=selection.ask_again,
-        args=([wanted.key],),
-    )
+    again, keys = selection.ask_again, [wanted.key]
+    st.button("Start again", icon=":material/replay:", on_click=again, args=(keys,))
     st.stop()
 
 
-def _progress(job: Job, queue: JobQueue, cancel: Callable[[], None]) -> None:
+def _progress(job: Job, queue: JobQueue) -> None:
+    def cancel() -> None:
+        queue.leave(job, models.owner().name)
+        selection.decline([job.key])
+
     progress(job.share, progress_text(job, queue), f"cancel-{id(job)}", cancel)
 
 

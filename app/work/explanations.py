@@ -1,6 +1,7 @@
 """Everything the explain page may wait for: traces, relevance, methods' maps and their curves.
 
-All of it is kept by the model's key, the device and the SHA-256 of the picture, never by values.
+Each comes as something wanted: kept, or to be made by a job. Keys are the model's, the device and
+the SHA-256 of the picture, never values.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def prepare(loaded: LoadedModel, picture: Image.Image) -> Prepared:
 
 
 def trace_of(loaded: LoadedModel, prepared: Prepared, rules: str) -> Wanted[Trace]:
-    """Want the one forward pass that all targets of an image share."""
+    """Return the one forward pass that all targets of an image share."""
     device = tasks.device_of(loaded)
 
     def make(progress: Progress) -> Trace:
@@ -63,7 +64,7 @@ def trace_of(loaded: LoadedModel, prepared: Prepared, rules: str) -> Wanted[Trac
 
 
 def relevance_of(trace: Trace, prepared: Prepared, target: int) -> Wanted[Relevance]:
-    """Want the relevance of a target, propagated back through an image's trace."""
+    """Return the relevance of a target, propagated back through an image's trace."""
 
     def make(progress: Progress) -> Relevance:
         return relevance(trace, target)
@@ -76,7 +77,7 @@ def relevance_of(trace: Trace, prepared: Prepared, target: int) -> Wanted[Releva
 def map_of(
     loaded: LoadedModel, prepared: Prepared, method: str, target: int, at_once: bool = False
 ) -> Wanted[MethodMap]:
-    """Want a method's map of a target, with what it costs; `at_once` jumps the queue of jobs."""
+    """Return a method's map of a target, with what it costs; `at_once` jumps the queue of jobs."""
     work = tasks.explain(loaded, prepared.images, METHODS[method], target)
     key = (MAP, prepared.key, str(tasks.device_of(loaded)), loaded.key, method, target)
     queue = models.quick_jobs() if at_once else models.jobs()
@@ -84,7 +85,7 @@ def map_of(
 
 
 def curves_of(loaded: LoadedModel, prepared: Prepared, method: str, target: int) -> Wanted[Curves]:
-    """Want a map's deletion curves."""
+    """Return a map's deletion curves."""
     wanted = map_of(loaded, prepared, method, target)
     key = (CURVES, *wanted.key[1:])
 

@@ -1,6 +1,7 @@
 """Everything the Layers page may wait for: passes, one layer's parts, attention, the sweep.
 
-Kept by the calibration's key (model, device, images, preset), the layer's name and the widths.
+Each comes as something wanted: kept, or to be made by a job. Keys are the calibration's (model,
+device, images, preset), the layer's name and the widths.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Parts:
 
 
 def passes_of(chosen: Calibrating, widths: Iterable[int]) -> Wanted[bool]:
-    """Want the calibration passes of some widths: seconds each, or half a minute."""
+    """Return the calibration passes of some widths: seconds each, or half a minute."""
     asked, calibrations = tuple(sorted(set(widths))), models.calibrations()
 
     def make(progress: Progress) -> bool:
@@ -47,7 +48,7 @@ def passes_of(chosen: Calibrating, widths: Iterable[int]) -> Wanted[bool]:
 
 
 def parts_of(chosen: Calibrating, name: str, bits: LayerBits) -> Wanted[Parts]:
-    """Want one layer taken apart, on passes that are there."""
+    """Return one layer taken apart, on passes that are there."""
     calibrations = models.calibrations()
 
     def make(progress: Progress) -> Parts:
@@ -66,7 +67,7 @@ def parts_of(chosen: Calibrating, name: str, bits: LayerBits) -> Wanted[Parts]:
 def attention_of(
     chosen: Calibrating, allocation: Allocation, bits: LayerBits, prepared: Prepared, product: str
 ) -> Wanted[Attention]:
-    """Want one attention of a picture, in float and with all layers at `bits`."""
+    """Return one attention of a picture, in float and with all layers at `bits`."""
     calibrations, device = models.calibrations(), tasks.device_of(chosen.loaded)
 
     def make(progress: Progress) -> Attention:
@@ -79,7 +80,7 @@ def attention_of(
 
 
 def sweep_of(chosen: Calibrating) -> Wanted[Sweep]:
-    """Want every layer's error at every width."""
+    """Return every layer's error at every width."""
     calibrations = models.calibrations()
 
     def make(progress: Progress) -> Sweep:
