@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import re
-import shlex
 from pathlib import Path
 
 import pytest
 
+import lrp.__main__
+import quant.__main__
 from lrp.methods.catalogue import METHODS
 from scripts import draw_rooms
 
@@ -17,6 +19,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 SOURCES = [
     path for folder in ("app", "lrp", "quant", "assets") for path in (ROOT / folder).rglob("*.py")
 ]
+COMMANDS = {"lrp": lrp.__main__.COMMANDS, "quant": quant.__main__.COMMANDS}
 WIDE = 120
 INVENTED = {"app/views/sizes.py", "app/sizes/"}  # by the how-to that tells how to add them
 
@@ -109,16 +112,21 @@ def test_what_sources_say_of_docs_is_there() -> None:
     assert {(place, link) for place, link in told if not (ROOT / link).exists()} == set()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_commands_that_are_told_of_are_there(page: Path) -> None:
-    import lrp.__main__
-    import quant.__main__
+def commands(text: str) -> list[tuple[str, str]]:
+    """The commands in a page's blocks, a line each, and in its backticks: package, and the rest."""
+    blocks = "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)).replace("\\\n", " ")
+    inline = [span.replace("\n", " ") for span in re.findall(r"`([^`]+)`", prose(text))]
+    return re.findall(r"python -m (lrp|quant) ([^#\n]+)", "\n".join([blocks, *inline]))
 
-    commands = {"lrp": lrp.__main__.COMMANDS, "quant": quant.__main__.COMMANDS}
-    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-    for package, line in re.findall(r"python -m (lrp|quant) ([^`#]*)", text):
-        words = shlex.split(line.splitlines()[0].replace("'", ""))
-        assert words[0] in commands[package], line
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_have_the_options_that_are_told_of(page: Path) -> None:
+    for package, line in commands(page.read_text(encoding="utf-8")):
+        name, *words = line.split()
+        parser = argparse.ArgumentParser()
+        COMMANDS[package][name].add(parser)
+        options = {word for word in words if re.fullmatch(r"--[a-z-]+", word)}
+        assert options <= set(parser._option_string_actions), line
 
 
 def test_the_reference_has_every_method(repository: Path) -> None:
