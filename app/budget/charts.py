@@ -63,11 +63,10 @@ def trade_off(
     figure = go.Figure()
     if table is not None and table.mixed.predicted is not None:
         _predicted(figure, table, row, axis, dark)
-    for kind in sorted(
-        {point.kind for point in points}, key=lambda kind: (kind not in MARKERS, kind)
-    ):
-        found = [point for point in points if point.kind == kind]
-        figure.add_trace(_measured(kind, found, axis, dark))
+    kinds = {point.kind for point in points}
+    for kind in sorted(kinds, key=lambda kind: (kind not in MARKERS, kind)):
+        alike = [point for point in points if point.kind == kind]
+        figure.add_trace(_measured(kind, alike, axis, dark))
     title = "model size (MB)" if axis == "size" else "BitOps per image (G)"
     figure.update_layout(height=440, margin=MARGIN, legend={"orientation": "h", "y": 1.12})
     figure.update_xaxes(title=title, type="log", tickformat=".3~g")
@@ -108,26 +107,26 @@ def _measured(kind: str, points: Sequence[Configuration], axis: str, dark: bool)
 
 def _predicted(figure: go.Figure, table: BudgetTable, row: int, axis: str, dark: bool) -> None:
     """Add the predicted curve, its band, and a ring at the chosen budget."""
-    bands = 100 * np.array(table.mixed.predicted)
-    costs = (
-        np.array(table.mixed.size) / 1e6 if axis == "size" else (np.array(table.mixed.bitops) / 1e9)
-    )
-    colour = ink(dark)
-    line = {"color": colour, "width": 1, "dash": "dot"}
-    none = {"mode": "lines", "hoverinfo": "skip", "line": {"width": 0}, "showlegend": False}
+    size, bitops = np.array(table.mixed.size) / 1e6, np.array(table.mixed.bitops) / 1e9
+    costs = size if axis == "size" else bitops
     order = np.argsort(costs, kind="stable")
-    figure.add_trace(go.Scatter(x=costs[order], y=bands[order, 2], **none))
-    figure.add_trace(
-        go.Scatter(x=costs[order], y=bands[order, 0], fill="tonexty",
-                   fillcolor="rgba(128,140,160,0.18)", **none)
-    )  # fmt: skip
-    middle = {"name": "predicted", "mode": "lines", "line": line}
-    said = "predicted %{y:.1f} %<extra></extra>"
-    figure.add_trace(go.Scatter(x=costs[order], y=bands[order, 1], hovertemplate=said, **middle))
-    ring = {"size": 15, "symbol": "circle-open", "color": colour, "line": {"width": 2}}
-    here = {"name": "this budget, predicted", "mode": "markers", "marker": ring}
-    said = f"this budget: {said}"
-    figure.add_trace(go.Scatter(x=[costs[row]], y=[bands[row, 1]], hovertemplate=said, **here))
+    bands = 100 * np.array(table.mixed.predicted)
+    x, (low, middle, high) = costs[order], bands[order].T
+    edge = {"mode": "lines", "hoverinfo": "skip", "line": {"width": 0}, "showlegend": False}
+    line = {"color": ink(dark), "width": 1, "dash": "dot"}
+    ring = {"size": 15, "symbol": "circle-open", "color": ink(dark), "line": {"width": 2}}
+    told = "predicted %{y:.1f} %<extra></extra>"
+    figure.add_scatter(x=x, y=high, **edge)
+    figure.add_scatter(x=x, y=low, fill="tonexty", fillcolor="rgba(128,140,160,0.18)", **edge)
+    figure.add_scatter(x=x, y=middle, name="predicted", mode="lines", line=line, hovertemplate=told)
+    figure.add_scatter(
+        x=[costs[row]],
+        y=[bands[row, 1]],
+        name="this budget, predicted",
+        mode="markers",
+        marker=ring,
+        hovertemplate=f"this budget: {told}",
+    )
 
 
 def path(

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from app.look.charts import DASHES, MARGIN, SYMBOLS, colours, ink
 from quant.analysis.anatomy import Side
-from quant.analysis.sqnr_by_width import Sweep
+from quant.analysis.sqnr_by_width import SqnrByWidth
 
 
 def spread(side: Side, label: str, dark: bool) -> go.Figure:
@@ -50,14 +50,14 @@ def _bars(name: str, side: Side, colour: str, opacity: float) -> go.Bar:
     )
 
 
-def by_width(sweep: Sweep, name: str, labels: tuple[str, str, str], dark: bool) -> go.Figure:
+def by_width(sqnr: SqnrByWidth, name: str, labels: tuple[str, str, str], dark: bool) -> go.Figure:
     """Plot one layer's SQNR over the widths: its weights alone, its input alone, both."""
-    figure, errors = go.Figure(), sweep.errors[sweep.names.index(name)]
+    figure, errors = go.Figure(), sqnr.errors[sqnr.names.index(name)]
     for number, (label, row) in enumerate(zip(labels, errors, strict=True)):
         colour = colours(dark)[number]
         line = go.Scatter(
             name=label,
-            x=sweep.widths,
+            x=sqnr.widths,
             y=np.where(np.isfinite(row), row, np.nan),
             mode="lines+markers",
             line={"color": colour, "dash": DASHES[number]},

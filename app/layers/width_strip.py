@@ -13,16 +13,16 @@ import pandas as pd
 from app.look.altair_charts import CHARTS_KEPT, figures, outline, over_blocks, pickable
 from app.look.charts import DARK_BITS, LIGHT_BITS, ink
 from lrp.engine.layers import Layer
-from quant.analysis.sqnr_by_width import Sweep
+from quant.analysis.sqnr_by_width import SqnrByWidth
 
 TOP, BOTTOM = 50.0, 5.0  # dB, where the colours end
 
 
 def strip_table(
-    layers: Sequence[Layer], sweep: Sweep, kind: int, chosen: str | None
+    layers: Sequence[Layer], sqnr: SqnrByWidth, kind: int, chosen: str | None
 ) -> pd.DataFrame:
     """Return one row a layer and width; what is beyond the colours is drawn as their ends."""
-    where = {name: i for i, name in enumerate(sweep.names)}
+    where = {name: i for i, name in enumerate(sqnr.names)}
     rows = [
         {
             "layer": layer.name,
@@ -35,7 +35,7 @@ def strip_table(
             "chosen": layer.name == chosen,
         }
         for place, layer in enumerate(layers)
-        for width, error in zip(sweep.widths, sweep.errors[where[layer.name], kind], strict=True)
+        for width, error in zip(sqnr.widths, sqnr.errors[where[layer.name], kind], strict=True)
     ]
     return pd.DataFrame(rows)
 

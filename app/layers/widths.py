@@ -15,19 +15,19 @@ from app.parts.job_panel import offered
 from app.parts.layer_picker import pick_in_chart
 from app.parts.numbers import as_numbers, csv_button
 from app.state import quantizer, selection
-from app.work.layer_analyses import sweep_of
+from app.work.layer_analyses import sqnr_of
 from app.work.tasks import Calibrating
 from assets.sets.image_set import has_digits
 from lrp.engine.layers import Layer
-from quant.analysis.sqnr_by_width import ACTIVATIONS, BOTH, WEIGHTS, Sweep
+from quant.analysis.sqnr_by_width import ACTIVATIONS, BOTH, WEIGHTS, SqnrByWidth
 
 KINDS = {"Both": BOTH, "Weights alone": WEIGHTS, "Activations alone": ACTIVATIONS}
 
 
-def obtain(calibrating: Calibrating) -> Sweep | None:
-    """Return the sweep, or see to it that it comes: with a job, or a button that starts one."""
+def obtain(calibrating: Calibrating) -> SqnrByWidth | None:
+    """Return every SQNR, or see to it that it comes: with a job, or a button that starts one."""
     return offered(
-        sweep_of(calibrating),
+        sqnr_of(calibrating),
         "Measure all layers at all widths",
         has_digits(calibrating.loaded),
         "This needs a calibration at every width, once, in the background: minutes for a model "
@@ -51,7 +51,7 @@ def curve(layer: Layer, calibrating: Calibrating) -> None:
     as_numbers({"SQNR in dB by width": table.round(1)})
 
 
-def slope(found: Sweep, name: str) -> str:
+def slope(found: SqnrByWidth, name: str) -> str:
     """Say what a bit is worth in a layer."""
     both = found.errors[found.names.index(name), BOTH]
     gain = (both[-1] - both[0]) / (len(both) - 1)
@@ -84,7 +84,7 @@ def model(layers: tuple[Layer, ...], calibrating: Calibrating) -> None:
     csv_button(box, wide, "sqnr.csv", "Download as CSV")
 
 
-def weakest(found: Sweep, kind: int) -> str:
+def weakest(found: SqnrByWidth, kind: int) -> str:
     """Say which layers suffer most."""
     width = quantizer.ACTIVATION.get()
     errors = found.errors[:, kind, found.widths.index(width)]
@@ -98,7 +98,7 @@ def weakest(found: Sweep, kind: int) -> str:
     )
 
 
-def _chosen(found: Sweep) -> None:
+def _chosen(found: SqnrByWidth) -> None:
     name = selection.LAYER.get()
     if name not in found.names:
         return

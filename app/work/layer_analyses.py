@@ -1,4 +1,4 @@
-"""Everything the Layers page may wait for: passes, one layer's parts, attention, the sweep.
+"""Everything the Layers page may wait for: passes, one layer's parts, attention, SQNR by width.
 
 Each comes as something wanted: kept, or to be made by a job. Keys are the calibration's (model,
 device, images, preset), the layer's name and the widths.
@@ -16,7 +16,7 @@ from app.work.wanted import Wanted
 from lrp.engine.progress import Progress
 from quant.analysis.anatomy import Anatomy, Attention, anatomy, attention
 from quant.analysis.clipping import Clipping, clipping, is_normed
-from quant.analysis.sqnr_by_width import Sweep, sweep
+from quant.analysis.sqnr_by_width import SqnrByWidth, sqnr_by_width
 from quant.model.float_layers import look
 from quant.primitives.bits import MENU, Allocation, LayerBits
 
@@ -79,15 +79,15 @@ def attention_of(
     return Wanted(key, title, make, models.memory("attentions", 16), models.quick_jobs())
 
 
-def sweep_of(chosen: Calibrating) -> Wanted[Sweep]:
+def sqnr_of(chosen: Calibrating) -> Wanted[SqnrByWidth]:
     """Return every layer's error at every width."""
     calibrations = models.calibrations()
 
-    def make(progress: Progress) -> Sweep:
+    def make(progress: Progress) -> SqnrByWidth:
         calibration = chosen.obtain(calibrations)
         calibration.solve(MENU, progress.of("calibrating, layer"))
         images = calibration.images[:IMAGES]
-        return sweep(calibration, images, progress.of("measuring, layer"))
+        return sqnr_by_width(calibration, images, progress.of("measuring, layer"))
 
     title = f"Measuring all layers at {MENU[0]} to {MENU[-1]} bits ({chosen.preset.name})"
     return Wanted(("sweep", *chosen.key), title, make, models.memory("sweeps", 16), models.jobs())

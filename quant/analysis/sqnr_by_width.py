@@ -17,11 +17,11 @@ from quant.model.float_layers import FloatLayers, Seen
 from quant.primitives.bits import MENU
 from quant.primitives.sqnr import decibels, power
 
-WEIGHTS, ACTIVATIONS, BOTH = 0, 1, 2  # what is quantized in a row of `Sweep`
+WEIGHTS, ACTIVATIONS, BOTH = 0, 1, 2  # what is quantized in a row of `SqnrByWidth`
 
 
 @dataclass(frozen=True, eq=False)
-class Sweep:
+class SqnrByWidth:
     """SQNR in dB of every layer's output at every width.
 
     Attributes:
@@ -34,11 +34,11 @@ class Sweep:
     errors: np.ndarray
 
 
-def sweep(
+def sqnr_by_width(
     calibration: Calibration,
     images: Tensor,
     progress: Progress = SILENT,
-) -> Sweep:
+) -> SqnrByWidth:
     """Measure all layers at all widths in one walk; passes must be solved, or are here."""
     passes, names = {w: calibration.stored(w) for w in MENU}, calibration.surveyed().layers
     powers: dict[str, np.ndarray] = {}
@@ -52,7 +52,7 @@ def sweep(
     with torch.no_grad():
         FloatLayers(calibration.model, calibration.surveyed(), measure).run(images)
     errors = [[[decibels(s, n) for s, n in row] for row in powers[name]] for name in names]
-    return Sweep(tuple(names), MENU, np.array(errors))
+    return SqnrByWidth(tuple(names), MENU, np.array(errors))
 
 
 def _noise(seen: Seen, passes: Mapping[int, Stored], corrected: bool) -> np.ndarray:

@@ -23,7 +23,7 @@ from app.look import units
 from lrp.engine.layers import Layer
 from quant.analysis.anatomy import Attention, Side, side
 from quant.analysis.clipping import LIMITS, Clipping
-from quant.analysis.sqnr_by_width import BOTH, Sweep
+from quant.analysis.sqnr_by_width import BOTH, SqnrByWidth
 from quant.primitives.bits import LayerBits
 from quant.primitives.qparams import QParams
 from quant.primitives.quantizers import Uniform
@@ -42,10 +42,10 @@ def seen() -> Side:
 
 
 @pytest.fixture
-def swept() -> Sweep:
+def swept() -> SqnrByWidth:
     errors = np.linspace(0, 80, 63).reshape(3, 3, 7)
     errors[0, BOTH, 6] = math.inf
-    return Sweep(tuple(layer.name for layer in LAYERS), tuple(range(2, 9)), errors)
+    return SqnrByWidth(tuple(layer.name for layer in LAYERS), tuple(range(2, 9)), errors)
 
 
 @pytest.fixture
@@ -76,14 +76,14 @@ def test_a_spreads_table_leaves_out_empty_bins(seen: Side) -> None:
     assert ((table["values before"] > 0) | (table["values after"] > 0)).all()
 
 
-def test_the_curve_has_no_infinite_points(swept: Sweep) -> None:
+def test_the_curve_has_no_infinite_points(swept: SqnrByWidth) -> None:
     figure = charts.by_width(swept, "embed", ("w", "a", "both"), False)
     assert [trace.name for trace in figure.data] == ["w", "a", "both"]
     assert np.isnan(figure.data[BOTH].y[6])
     assert np.isfinite(figure.data[0].y).all()
 
 
-def test_the_strip_has_a_cell_a_layer_and_width(swept: Sweep) -> None:
+def test_the_strip_has_a_cell_a_layer_and_width(swept: SqnrByWidth) -> None:
     table = width_strip.strip_table(LAYERS, swept, BOTH, "blocks.0.qkv")
     assert len(table) == 21
     assert table["SQNR"].between(width_strip.BOTTOM, width_strip.TOP).all()

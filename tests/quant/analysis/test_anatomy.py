@@ -15,7 +15,7 @@ from lrp.engine.progress import Cancelled, Progress
 from quant.analysis import clipping as clipping_module
 from quant.analysis.anatomy import anatomy, attention, side, weight_side
 from quant.analysis.clipping import LIMITS, clipping, is_normed
-from quant.analysis.sqnr_by_width import ACTIVATIONS, BOTH, WEIGHTS, sweep
+from quant.analysis.sqnr_by_width import ACTIVATIONS, BOTH, WEIGHTS, sqnr_by_width
 from quant.calibration.calibration import Calibration
 from quant.calibration.linear_solver import SolvedLinear
 from quant.calibration.presets import PRESETS
@@ -209,7 +209,7 @@ def test_an_attention_product_has_two_factors(plain: Calibration) -> None:
 def test_the_sweep_is_every_layers_anatomy() -> None:
     model, images = models.build("swin"), models.random_images()
     kept, reports = calibration(model, "bitlens"), []
-    found = sweep(kept, images, Progress(lambda *told: reports.append(told[:2])))
+    found = sqnr_by_width(kept, images, Progress(lambda *told: reports.append(told[:2])))
     layers = list_layers(model, models.SIZE)
     assert found.names == tuple(layer.name for layer in layers)
     assert found.widths == MENU
@@ -227,7 +227,7 @@ def test_one_side_alone_leaves_the_other_in_float(plain: Calibration) -> None:
     images, name = models.random_images(), "blocks.2.attn.proj"
     seen = look(plain, images, name)
     assert seen.affine is not None
-    everything = sweep(plain, images)
+    everything = sqnr_by_width(plain, images)
     found = everything.errors[everything.names.index(name)]
     (x,), (weight, bias) = seen.operands, seen.affine
     solved = plain._passes[4].solved(name, 4)
@@ -245,7 +245,7 @@ def test_one_side_alone_leaves_the_other_in_float(plain: Calibration) -> None:
 def test_a_sweep_can_be_cancelled(plain: Calibration) -> None:
     plain.solve()
     with pytest.raises(Cancelled):
-        sweep(plain, models.random_images(), progress=Progress(stopped=lambda: True))
+        sqnr_by_width(plain, models.random_images(), progress=Progress(stopped=lambda: True))
 
 
 def test_only_what_a_layernorm_gives_is_normed(plain: Calibration) -> None:
