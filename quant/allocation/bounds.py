@@ -124,9 +124,9 @@ def _frontiers(
 ) -> Iterator[_Frontier]:
     """Yield the frontier of each of A mixes (A,)."""
     cost = per_size[:, None, None] * knapsack.size + per_work[:, None, None] * knapsack.work
-    start, steps = _hulls(cost, np.broadcast_to(knapsack.loss, cost.shape))  # cost: (A, L, P)
+    start, rises, falls, slopes = _hulls(cost, np.broadcast_to(knapsack.loss, cost.shape))
     cheapest, lowest = _taken(cost, start).sum(1), knapsack.loss.min(1).sum()
-    for base, rise, fall, slope in zip(cheapest, steps.rise, steps.fall, steps.slope, strict=True):
+    for base, rise, fall, slope in zip(cheapest, rises, falls, slopes, strict=True):
         order = slope.argsort(kind="stable")
         costs = np.concatenate([[base], base + rise[order].cumsum()])
         # summed from the least loss up: the small losses at the end must not drown in large ones
@@ -134,27 +134,15 @@ def _frontiers(
         yield _Frontier(costs, losses, slope[order])
 
 
-@dataclass(frozen=True, eq=False)
-class _Steps:
-    """Steps along the lower convex hulls of L layers: (A, L) each, or more, one after another.
-
-    Attributes:
-        rise: of the cost.  fall: of the loss.  slope: fall / rise; 0 where a hull has ended.
-    """
-
-    rise: np.ndarray
-    fall: np.ndarray
-    slope: np.ndarray
-
-
-def _hulls(cost: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, _Steps]:
+def _hulls(cost: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, ...]:
     """Walk each layer's lower convex hull, from the cheapest choice to the least loss.
 
     Args:
         cost, loss: (A, L, P).
 
     Returns:
-        The cheapest choices (A, L), and all layers' steps (A, L * steps).
+        The cheapest choices (A, L); what each step of each layer adds to the cost and to the loss,
+        and its slope, (A, L * steps) each: all 0 where a hull has ended.
     """
     at = start = np.where(cost <= cost.min(2, keepdims=True), loss, np.inf).argmin(2)
     rises, falls, slopes = ([np.zeros(at.shape)] for _ in range(3))
@@ -165,7 +153,7 @@ def _hulls(cost: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, _Steps]:
         steepest = _taken(slope, to)
         steeper = steepest < 0
         if not steeper.any():
-            return start, _Steps(*(np.concatenate(steps, 1) for steps in (rises, falls, slopes)))
+            return start, *(np.concatenate(steps, 1) for steps in (rises, falls, slopes))
         slopes.append(steepest)  # 0 where none is steeper
         for steps, table in ((rises, rise), (falls, fall)):
             steps.append(np.where(steeper, _taken(table, to), 0.0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,19 +12,9 @@ from quant.model.float_layers import Seen
 from quant.primitives.transforms import transformed
 
 
-class Errors(Protocol):
-    """The float output of a layer, and what quantization adds to it."""
-
-    wanted: Tensor
-
-    def weights(self) -> Tensor: ...
-
-    def input(self) -> Tensor: ...
-
-    def both(self) -> Tensor: ...
-
-
-def errors_of(seen: Seen, passes: Mapping[int, Stored], width: int, corrected: bool) -> Errors:
+def errors_of(
+    seen: Seen, passes: Mapping[int, Stored], width: int, corrected: bool
+) -> LinearErrors | ProductErrors:
     """Return the errors of a layer at `width`.
 
     Args:
@@ -33,8 +22,8 @@ def errors_of(seen: Seen, passes: Mapping[int, Stored], width: int, corrected: b
         corrected: whether the bias makes up for the mean error of the input.
     """
     if seen.affine is None:
-        return _ProductErrors(seen, passes[width])
-    return _LinearErrors(seen, passes[max(passes)], passes[width], width, corrected)
+        return ProductErrors(seen, passes[width])
+    return LinearErrors(seen, passes[max(passes)], passes[width], width, corrected)
 
 
 def drift_of(seen: Seen, stored: Stored, width: int) -> Tensor:
@@ -49,8 +38,11 @@ def drift_of(seen: Seen, stored: Stored, width: int) -> Tensor:
     return transformed(layer.transform, seen.affine)[0] @ lost
 
 
-class _LinearErrors:
-    """Weights alone are those of the widest pass; an input alone meets the float weight."""
+class LinearErrors:
+    """What quantization adds to a linear layer's or convolution's float output, `wanted`.
+
+    Weights alone are those of the widest pass; an input alone meets the float weight.
+    """
 
     def __init__(
         self, seen: Seen, widest: Stored, narrow: Stored, width: int, corrected: bool
@@ -75,8 +67,8 @@ class _LinearErrors:
         return self._narrow.at(self._width)(self._x) - self.wanted
 
 
-class _ProductErrors:
-    """Of an attention product, the second factor is what stands for weights."""
+class ProductErrors:
+    """As `LinearErrors` of an attention product, whose second factor stands for weights."""
 
     def __init__(self, seen: Seen, stored: Stored) -> None:
         self._a, self._b = seen.operands

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -76,24 +75,15 @@ def find(
     return (measure if how == MEASURED else estimate)(calibration, first, progress)
 
 
-class _Batch(Protocol):
-    """A few images, and what an error of a layer's output costs on them."""
-
-    replay: Replay
-
-    def losses(self, name: str, errors: list[Tensor]) -> list[float]:
-        """Return the divergence of each of several errors of a layer, summed over the images."""
-        ...
-
-
 class _Fisher:
-    """Losses to second order, by gradients."""
+    """Losses on a few images to second order, by gradients."""
 
     def __init__(self, calibration: Calibration, images: Tensor, draws: torch.Generator) -> None:
         self.replay = Replay(calibration.model, calibration.surveyed(), images, gradients=True)
         self._gradients = _gradients(self.replay, draws)
 
     def losses(self, name: str, errors: list[Tensor]) -> list[float]:
+        """Return the divergence of each of several errors of a layer, summed over the images."""
         count = len(self.replay.logits)  # an image's windows stand in one row
         form = self.replay.seen[name].form
         rows = [form.as_rows(g[name]).reshape(count, -1) for g in self._gradients]
@@ -125,13 +115,14 @@ def _gradients(replay: Replay, draws: torch.Generator) -> list[dict[str, Tensor]
 
 
 class _Runs:
-    """Losses as they are, by running the model from the layer on."""
+    """Losses on a few images as they are, by running the model from the layer on."""
 
     def __init__(self, calibration: Calibration, images: Tensor, progress: Progress) -> None:
         self.replay = Replay(calibration.model, calibration.surveyed(), images)
         self._float, self._progress = _log_probabilities(self.replay.logits), progress
 
     def losses(self, name: str, errors: list[Tensor]) -> list[float]:
+        """Return the divergence of each of several errors of a layer, summed over the images."""
         return [self._loss(name, error) for error in errors]
 
     def _loss(self, name: str, error: Tensor) -> float:
@@ -150,7 +141,7 @@ def _log_probabilities(logits: Tensor) -> Tensor:
 def _mean_losses(
     calibration: Calibration,
     images: Tensor | None,
-    begin: Callable[[Tensor], _Batch],
+    begin: Callable[[Tensor], _Fisher | _Runs],
     how: str,
     progress: Progress,
 ) -> Sensitivity:

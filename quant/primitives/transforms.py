@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,20 +13,6 @@ from scipy.linalg import hadamard
 from torch import Tensor
 
 FLOOR = 1e-3  # of the largest or mean entry: keeps what is inverted well conditioned
-
-
-class Transform(Protocol):
-    """x' = transform(x), and the weight and bias that take x' where they took x."""
-
-    def __call__(self, x: Tensor) -> Tensor: ...
-
-    def inverse(self, x: Tensor) -> Tensor: ...
-
-    def weight(self, weight: Tensor) -> Tensor: ...
-
-    def original(self, weight: Tensor) -> Tensor: ...
-
-    def bias(self, weight: Tensor, bias: Tensor) -> Tensor: ...
 
 
 def transformed(
@@ -141,6 +126,9 @@ class Rescaling:
     def bias(self, weight: Tensor, bias: Tensor) -> Tensor:
         """Return bias - W shift, with the weight (K, C) before `weight` changed it."""
         return bias - weight @ self.shift
+
+
+Transform = Rotation | Rescaling  # an `Equalisation` is a rotation
 
 
 def rotate(x: Tensor) -> Tensor:
