@@ -103,7 +103,7 @@ def show(selected: Selected, scores: ContributionScores) -> None:
 
 
 def steadiness(scores: ContributionScores) -> str:
-    """Say whether these are enough images: whether halves of them rank the layers alike."""
+    """Return in words whether halves of the images rank the layers alike: if there are enough."""
     found, count = scores.stability, len(scores.per_image)
     if found is None:
         return f"From {count} images it cannot be said how steady the ranks are: take 4 or more."

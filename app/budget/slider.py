@@ -57,7 +57,7 @@ class Shown:
         return Wish(self.plan.allocation(row), self.plan.objective, self.words(value))
 
     def words(self, value: str) -> str:
-        """Say a budget with what else decided the bits."""
+        """Return a budget in words, with what else decided the bits."""
         tied = " W=A" if self.spending.tied else ""
         locked = selection.locks(self.selected.loaded.key)
         return f"{value}{tied}" + (f", {len(locked)} locked" if locked else "")
@@ -97,7 +97,7 @@ def lock(shown: Shown, name: str) -> None:
     selection.set_locks(model, fixed)
 
 
-def prepared(
+def plan_budgets(
     selected: Selected,
     found: Spending,
     measuring: Measuring | None,

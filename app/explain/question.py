@@ -54,7 +54,7 @@ class Question:
         return [*likely, *(k for k in self.masks if k not in likely)]
 
     def probability(self, index: int) -> str:
-        """Say how likely a class is."""
+        """Return in words how likely a class is."""
         return units.share(float(self.probabilities[index]))
 
     def relevance(self, target: int) -> Relevance:
@@ -78,7 +78,7 @@ def offered(selected: Selected) -> list[str]:
 
 
 def label(method: str) -> str:
-    """Say a method for people."""
+    """Return a method's name for people."""
     return METHODS[method].label
 
 

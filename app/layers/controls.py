@@ -58,14 +58,14 @@ def _width(label: str, entry: Entry[int], value: int, disabled: bool = False) ->
 
 
 def facts(chosen: Layer) -> str:
-    """Say what a layer is."""
+    """Return in words what a layer is."""
     parameters = f"{units.parameters(chosen.parameters)} weights, " if chosen.parameters else ""
     kind = charts.KINDS[chosen.kind].capitalize()
     return f"{kind}, {parameters}{units.operations(chosen.macs)} multiply-adds an image."
 
 
 def verdict(found: Anatomy) -> str:
-    """Say how much of the layer's output is noise."""
+    """Return in words how much of the layer's output is noise."""
     bits, noise = found.bits, 10 ** (-found.error / 10)
     return units.unbroken(
         f"At {bits.weight} bits by {bits.activation}, its output has an SQNR of "

@@ -42,7 +42,7 @@ def _shown(selected: Selected) -> Shown | None:
     _take_over(selected)
     chosen = settings.choose(selected)
     spent_by = objective.obtain(selected, chosen)
-    shown = None if spent_by is None else _prepared(selected, chosen, spent_by)
+    shown = None if spent_by is None else _plan(selected, chosen, spent_by)
     if shown is not None:
         _under(shown)
     return shown
@@ -55,11 +55,11 @@ def _take_over(selected: Selected) -> None:
         selection.set_locks(selected.loaded.key, recipe.allocation)
 
 
-def _prepared(selected: Selected, chosen: Settings, spent_by: Spending) -> Shown | None:
+def _plan(selected: Selected, chosen: Settings, spent_by: Spending) -> Shown | None:
     """Plan every budget; where there is no way, say what is in it and how to get it out."""
     measuring = _measuring(selected, chosen)
     try:
-        return slider.prepared(selected, spent_by, measuring, chosen.scoring)
+        return slider.plan_budgets(selected, spent_by, measuring, chosen.scoring)
     except Infeasible as error:
         st.error(f"There is no such budget. {str(error)[:1].upper()}{str(error)[1:]}.")
         key = selected.loaded.key
@@ -89,7 +89,7 @@ def _measuring(selected: Selected, chosen: Settings) -> Measuring | None:
 
 
 def _under(shown: Shown) -> None:
-    """Say what bits are spent by, and offer to unlock where all layers are as they were loaded."""
+    """Show what bits are spent by, or a way out where all layers are locked as loaded."""
     key, layers = shown.selected.loaded.key, shown.plan.names
     fixed = selection.locks(key)
     if len(fixed) == len(layers):
