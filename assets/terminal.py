@@ -140,6 +140,18 @@ def print_progress(title: str, known: int = 0) -> Callable[..., None]:
     return progress
 
 
+def print_stages() -> Callable[..., None]:
+    """Return a callback (done, total, stage) that prints the progress of each stage by its name."""
+    stages: dict[str, Callable[..., None]] = {}
+
+    def progress(done: int, total: int, stage: str = "", so_far: object = None) -> None:
+        if stage not in stages:
+            stages[stage] = print_progress(stage)
+        stages[stage](done, total)
+
+    return progress
+
+
 def _duration(seconds: float) -> str:
     """Return a time such as "3 min 20 s"."""
     minutes, rest = divmod(round(seconds), 60)

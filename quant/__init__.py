@@ -18,8 +18,8 @@ from quant.analysis.sensitivity_estimation import estimate, measure
 from quant.calibration.calibration import Calibration, calibrate
 from quant.calibration.presets import PRESETS, Preset, preset
 from quant.evaluation.answers import Answers, Evaluation
-from quant.evaluation.float_logits import FloatLogits
 from quant.evaluation.image_set import Pictures
+from quant.evaluation.logits import Logits, float_logits
 from quant.evaluation.stream import stream
 from quant.model.quantized_model import QuantizedModel
 from quant.primitives.bits import MENU, Allocation, LayerBits, uniform
@@ -35,10 +35,10 @@ __all__ = [
     "Cost",
     "CostModel",
     "Evaluation",
-    "FloatLogits",
     "Infeasible",
     "LayerBits",
     "Limits",
+    "Logits",
     "Losses",
     "Pictures",
     "Preset",
@@ -53,6 +53,7 @@ __all__ = [
     "combine",
     "estimate",
     "exact",
+    "float_logits",
     "from_average",
     "from_size",
     "measure",

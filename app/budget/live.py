@@ -12,8 +12,9 @@ from app.parts.job_panel import progress, progress_text
 from app.state import budget
 from app.state.budget import Started
 from app.work import models, spending
-from app.work.evaluations import Live, Measuring, Wish
 from app.work.jobs import CANCELLED, DONE, FAILED, Job
+from quant.evaluation.stream import Step
+from quant.experiments.measuring import Measuring, Variant
 
 POLL_SECONDS = 0.3
 PRECISIONS = {0.0: "all images", 0.02: "± 2 points", 0.01: "± 1 point", 0.005: "± 0.5 points"}
@@ -32,11 +33,11 @@ def stop() -> None:
     budget.LIVE.set(None)
 
 
-def start(measuring: Measuring, wish: Wish) -> None:
+def start(measuring: Measuring, variant: Variant) -> None:
     """Measure what the slider was let go at; a sweep of this session makes way meanwhile."""
     stop()
     _pause()
-    job = spending.start_evaluation(measuring, wish, precision())
+    job = spending.start_evaluation(measuring, variant, precision())
     budget.LIVE.set(Started(job.key, measuring.key))
 
 
@@ -102,7 +103,7 @@ def _panel(was_live: bool) -> None:
             progress(job.share, text, "stop-live", _cancel, "Stop", icon, border=False)
 
 
-def _figures(found: Live, live: bool) -> None:
+def _figures(found: Step, live: bool) -> None:
     """State the accuracy so far, with what is known of its error."""
     e = found.evaluation
     columns = st.columns(3, vertical_alignment="top")
@@ -115,5 +116,5 @@ def _figures(found: Live, live: bool) -> None:
     done = units.count(e.images)
     note = "" if e.images == found.wanted else f" of {units.count(found.wanted)}"
     more = "so far" if live else "in all" if not note else "enough for the precision asked"
-    runs = "" if found.path is None else f" Layers run as {found.path}."
-    st.caption(f"{found.wish.objective} {found.wish.budget}: {done}{note} images, {more}.{runs}")
+    runs = f" Layers run as {found.path}." if found.path else ""
+    st.caption(f"{found.name}: {done}{note} images, {more}.{runs}")

@@ -15,7 +15,7 @@ from app.work import spending
 from app.work.spending import Spending
 from assets.sets.image_set import has_digits
 from quant.allocation.budget import Limits
-from quant.allocation.objectives import LRP, PRODUCT, SENSITIVITY, by_scores
+from quant.allocation.objectives import LRP, PRODUCT, SENSITIVITY, by_scores, losses_of
 from quant.analysis.sensitivity import ESTIMATED
 
 SENTENCES = {
@@ -34,12 +34,12 @@ def obtain(selected: Selected, chosen: Settings) -> Spending | None:
     objective = budget.OBJECTIVE.get()
     sensitivity = spending.sensitivity_of(chosen.calibrating, chosen.how).get()
     if objective == SENSITIVITY and sensitivity is not None:
-        known = spending.scores_of(selected.loaded, chosen.scoring).get()  # not waited for
+        known = spending.scores_of(chosen.scoring).get()  # not waited for
     else:
         known = scores.obtain(selected, chosen.scoring)
     if sensitivity is None:
         _offer_sensitivity(selected, chosen, asked=objective != LRP)
-    losses = spending.losses_of(objective, known, sensitivity)
+    losses = losses_of(objective, None if known is None else known.mean, sensitivity)
     if losses is None and known is not None:
         st.info(
             f"{budget.LABELS[objective]} needs sensitivities, which are not there yet. Until then "
@@ -51,7 +51,7 @@ def obtain(selected: Selected, chosen: Settings) -> Spending | None:
     return Spending(
         losses,
         sensitivity,
-        _key(objective, selected, chosen),
+        _key(objective, chosen),
         budget.UNIT.get(),
         budget.WIDTHS.get(),
         budget.TIED.get(),
@@ -59,9 +59,9 @@ def obtain(selected: Selected, chosen: Settings) -> Spending | None:
     )
 
 
-def _key(objective: str, selected: Selected, chosen: Settings) -> tuple[Hashable, ...]:
+def _key(objective: str, chosen: Settings) -> tuple[Hashable, ...]:
     """Name the losses of an objective: it, and all that they are made of."""
-    scored = spending.scores_of(selected.loaded, chosen.scoring).key
+    scored = chosen.scoring.key
     sensed = spending.sensitivity_of(chosen.calibrating, chosen.how).key
     made_of = {LRP: (scored,), SENSITIVITY: (sensed,), PRODUCT: (scored, sensed)}
     return objective, *made_of[objective]

@@ -12,10 +12,10 @@ from app.parts.layer_picker import pick_in_chart
 from app.state import selection
 from app.state.selection import Selected
 from app.work import models, spending
-from app.work.tasks import Scoring
 from assets.sets.image_set import has_digits
 from assets.sets.selection import Draw
 from lrp.propagation.scores import STATISTICS, ContributionScores
+from lrp.propagation.scoring import Scoring
 
 RULES = {"LRP-QViT": "LRP_QVIT", "AttnLRP": "ATTN_LRP", "AttnLRP, gamma": "ATTN_LRP_GAMMA"}
 STEADY, SHAKY = 0.95, 0.8  # rank correlations between halves of the images: our reading
@@ -54,7 +54,7 @@ def choose(draw: Draw) -> Scoring:
         "In a folder of few images, measure fewer to score more."
     )
     images = draw.scorable.subset(range(count))
-    return Scoring(images, RULES[rules], statistic or STATISTICS[0])
+    return models.scoring(draw.loaded, images, RULES[rules], statistic or STATISTICS[0])
 
 
 def _count(scorable: int) -> int:
@@ -74,7 +74,7 @@ def _count(scorable: int) -> int:
 
 def obtain(selected: Selected, scoring: Scoring) -> ContributionScores | None:
     """Return the scores, or see to it that they come: with a job, or a button that starts one."""
-    wanted = spending.scores_of(selected.loaded, scoring)
+    wanted = spending.scores_of(scoring)
     label = f"Score the layers on {len(scoring.images)} images"
     return offered(wanted, label, has_digits(selected.loaded))
 

@@ -15,9 +15,10 @@ from app.state import quantizer as quantizer_state
 from app.state.entry import Entry
 from app.state.selection import Selected
 from app.work import models
-from app.work.tasks import Calibrating, Scoring
 from assets.sets.selection import Draw
+from lrp.propagation.scoring import Scoring
 from quant.analysis.sensitivity import ESTIMATED, HOW, MEASURED
+from quant.experiments.calibrating import Calibrating
 from quant.primitives.bits import MENU, LayerBits
 
 HELP = (

@@ -16,11 +16,11 @@ from app.state import address, budget, selection
 from app.state.selection import Selected
 from app.work import models, spending
 from app.work.budget_axis import Axis
-from app.work.evaluations import Measuring, Wish
 from app.work.spending import Spending
-from app.work.tasks import Scoring
 from lrp.propagation.scores import ContributionScores
+from lrp.propagation.scoring import Scoring
 from quant.allocation.path import BudgetPlan
+from quant.experiments.measuring import Measuring, Variant
 from quant.primitives.bits import LayerBits
 
 
@@ -43,7 +43,7 @@ class Shown:
     @property
     def scores(self) -> ContributionScores | None:
         """The layers' contribution scores, if they are there."""
-        return spending.scores_of(self.selected.loaded, self.scoring).get()
+        return spending.scores_of(self.scoring).get()
 
     @property
     def row(self) -> int:
@@ -51,10 +51,10 @@ class Shown:
         value, values = budget.value(self.axis.unit), self.axis.values
         return self.axis.row(values[len(values) // 3] if value is None else value)
 
-    def wish(self, row: int) -> Wish:
+    def variant(self, row: int) -> Variant:
         """Return what measuring a row means."""
         value = self.table.text(row).strip()
-        return Wish(self.plan.allocation(row), self.plan.objective, self.words(value))
+        return Variant(self.plan.allocation(row), self.plan.objective, self.words(value))
 
     def words(self, value: str) -> str:
         """Return a budget in words, with what else decided the bits."""
@@ -69,7 +69,7 @@ def show(shown: Shown) -> None:
     def commit(row: int) -> None:
         budget.choose_value(shown.axis.unit, shown.axis.values[row])
         if shown.measuring is not None and budget.AUTO.get():
-            live.start(shown.measuring, shown.wish(row))
+            live.start(shown.measuring, shown.variant(row))
 
     def change_lock(name: str) -> None:
         lock(shown, name)

@@ -12,7 +12,6 @@ from app.parts import job_panel
 from app.state import budget, selection
 from app.state.budget import Sweep
 from app.work import models, spending
-from app.work.evaluations import Wish
 from app.work.jobs import CANCELLED, DONE
 from quant.allocation.budget import from_average
 from quant.allocation.objectives import (
@@ -24,10 +23,12 @@ from quant.allocation.objectives import (
     REVERSED,
     UNIFORM,
     Losses,
+    losses_of,
     random_losses,
     reversed_losses,
 )
 from quant.allocation.path import budget_plan
+from quant.experiments.measuring import FLOAT, Variant
 from quant.primitives.bits import uniform
 
 BUDGETS = (3, 4, 5, 6, 8)
@@ -56,7 +57,7 @@ def show(shown: Shown) -> None:
 
 def _start(shown: Shown, objectives: Sequence[str], budgets: Sequence[int]) -> None:
     assert shown.measuring is not None
-    wanted = wishes(shown, objectives, budgets)
+    wanted = variants(shown, objectives, budgets)
     if shown.scores is None and {LRP, PRODUCT} & set(objectives):
         st.warning("LRP needs contribution scores: find them under “What bits are spent by”.")
         return
@@ -87,15 +88,15 @@ def _follow() -> None:
         job_panel.follow(job)
 
 
-def wishes(shown: Shown, objectives: Sequence[str], budgets: Sequence[int]) -> list[Wish]:
+def variants(shown: Shown, objectives: Sequence[str], budgets: Sequence[int]) -> list[Variant]:
     """Say what a sweep measures: float once, then every objective at every budget."""
-    found = [Wish(None, "float", "float")]
+    found = [FLOAT]
     for objective in objectives:
         for losses in _losses(shown, objective):
             found += _spent(shown, losses, budgets)
         if objective == UNIFORM:
             layers = models.layers_of(shown.selected.loaded)
-            found += [Wish(uniform(layers, b, b), UNIFORM, f"{b} bit") for b in budgets]
+            found += [Variant(uniform(layers, b, b), UNIFORM, f"{b} bit") for b in budgets]
     return found if len(found) > 1 else []
 
 
@@ -107,11 +108,12 @@ def _losses(shown: Shown, objective: str) -> list[Losses]:
         return [random_losses(shown.plan.names, seed) for seed in range(spending.RANDOM_SEEDS)]
     if objective == REVERSED:
         return [reversed_losses(shown.spending.expected or shown.spending.losses)]
-    made = spending.losses_of(objective, shown.scores, shown.spending.sensitivity)
+    scores = None if shown.scores is None else shown.scores.mean
+    made = losses_of(objective, scores, shown.spending.sensitivity)
     return [] if made is None else [made]
 
 
-def _spent(shown: Shown, losses: Losses, budgets: Sequence[int]) -> list[Wish]:
+def _spent(shown: Shown, losses: Losses, budgets: Sequence[int]) -> list[Variant]:
     layers, loaded = models.layers_of(shown.selected.loaded), shown.selected.loaded
     choices = spending.choices_of(loaded, shown.spending, selection.locks(loaded.key))
     feasible = [b for b in budgets if b >= choices.least_average]
@@ -119,6 +121,6 @@ def _spent(shown: Shown, losses: Losses, budgets: Sequence[int]) -> list[Wish]:
         return []
     plan = budget_plan(choices, losses, [from_average(layers, b) for b in feasible], nested=False)
     return [
-        Wish(plan.allocation(row), losses.objective, shown.words(f"{b} bit"))
+        Variant(plan.allocation(row), losses.objective, shown.words(f"{b} bit"))
         for row, b in enumerate(feasible)
     ]

@@ -66,11 +66,11 @@ def _clicked(shown: Shown) -> None:
     """Load the bits of the point that was clicked."""
     picked = st.session_state[budget.TRADE_OFF].selection.points
     numbers = [point.get("customdata") for point in picked if point.get("customdata")]
-    if not numbers or shown.measuring is None:
+    if not numbers:
         return
     number = numbers[0][0] if isinstance(numbers[0], list) else numbers[0]
     try:
-        allocation = shown.measuring.history.get(int(number)).recipe.allocation
+        allocation = history.history().get(int(number)).recipe.allocation
     except ValueError as error:  # deleted in another window
         st.toast(f"{error}.")
         return

@@ -16,10 +16,10 @@ from app.state import quantizer
 from app.state.selection import Selected
 from app.work import explanations, layer_analyses, models
 from app.work.explanations import Prepared
-from app.work.tasks import Calibrating
 from lrp.engine.layers import Layer
 from lrp.maps.pictures import enlarge, heat, overlay
 from quant.analysis.anatomy import Attention
+from quant.experiments.calibrating import Calibrating
 from quant.primitives.bits import LayerBits, uniform
 
 SIZE = 260

@@ -16,20 +16,22 @@ from app.parts.layer_picker import pick_in_chart
 from app.parts.numbers import as_numbers, csv_button
 from app.state import quantizer, selection
 from app.work.layer_analyses import sqnr_of
-from app.work.tasks import Calibrating
+from assets.models.load import LoadedModel
 from assets.sets.image_set import has_digits
 from lrp.engine.layers import Layer
 from quant.analysis.sqnr_by_width import ACTIVATIONS, BOTH, WEIGHTS, SqnrByWidth
+from quant.experiments.calibrating import Calibrating
 
 KINDS = {"Both": BOTH, "Weights alone": WEIGHTS, "Activations alone": ACTIVATIONS}
 
 
 def obtain(calibrating: Calibrating) -> SqnrByWidth | None:
     """Return every SQNR, or see to it that it comes: with a job, or a button that starts one."""
+    loaded = calibrating.loaded
     return offered(
         sqnr_of(calibrating),
         "Measure all layers at all widths",
-        has_digits(calibrating.loaded),
+        isinstance(loaded, LoadedModel) and has_digits(loaded),
         "This needs a calibration at every width, once, in the background: minutes for a model "
         "of DeiT-Tiny's size. All layers are measured together.",
     )

@@ -10,9 +10,9 @@ from app.budget.slider import Shown
 from app.state import runs, selection
 from app.state.selection import Selected
 from app.work import models, spending
-from app.work.evaluations import Measuring
 from app.work.spending import Spending
 from quant.allocation.infeasible import Infeasible
+from quant.experiments.measuring import Measuring
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
     if shown is None:
         return
     if shown.measuring is not None:
-        spending.warm(shown.measuring, shown.wish(shown.row))
+        spending.warm(shown.measuring, shown.variant(shown.row))
     with below_it:
         st.fragment(_spend)(shown)
 

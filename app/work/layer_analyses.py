@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from app.work import models, tasks
+from app.work import models
 from app.work.explanations import Prepared
-from app.work.tasks import Calibrating
 from app.work.wanted import Wanted
 from lrp.engine.progress import Progress
 from quant.analysis.anatomy import Anatomy, Attention, anatomy, attention
 from quant.analysis.clipping import Clipping, clipping, is_normed
 from quant.analysis.sqnr_by_width import SqnrByWidth, sqnr_by_width
+from quant.experiments.calibrating import Calibrating
 from quant.model.float_layers import look
 from quant.primitives.bits import MENU, Allocation, LayerBits
 
@@ -33,11 +33,10 @@ class Parts:
 
 def passes_of(chosen: Calibrating, widths: Iterable[int]) -> Wanted[bool]:
     """Return the calibration passes of some widths: seconds each, or half a minute."""
-    asked, calibrations = tuple(sorted(set(widths))), models.calibrations()
+    asked = tuple(sorted(set(widths)))
 
     def make(progress: Progress) -> bool:
-        calibration = chosen.obtain(calibrations)
-        calibration.solve(asked, progress.of("layer"))
+        chosen.calibration.solve(asked, progress.of("layer"))
         return True
 
     bits = " and ".join(map(str, asked))
@@ -49,10 +48,9 @@ def passes_of(chosen: Calibrating, widths: Iterable[int]) -> Wanted[bool]:
 
 def parts_of(chosen: Calibrating, name: str, bits: LayerBits) -> Wanted[Parts]:
     """Return one layer taken apart, on passes that are there."""
-    calibrations = models.calibrations()
 
     def make(progress: Progress) -> Parts:
-        calibration = chosen.obtain(calibrations)
+        calibration = chosen.calibration
         seen = look(calibration, calibration.images[:IMAGES], name)
         normed = seen.affine is not None and is_normed(calibration, name)
         found = clipping(calibration, seen, bits, progress) if normed else None
@@ -68,11 +66,10 @@ def attention_of(
     chosen: Calibrating, allocation: Allocation, bits: LayerBits, prepared: Prepared, product: str
 ) -> Wanted[Attention]:
     """Return one attention of a picture, in float and with all layers at `bits`."""
-    calibrations, device = models.calibrations(), tasks.device_of(chosen.loaded)
 
     def make(progress: Progress) -> Attention:
-        calibration, image = chosen.obtain(calibrations), prepared.images.to(device)
-        return attention(calibration, allocation, image, product)
+        image = prepared.images.to(chosen.device)
+        return attention(chosen.calibration, allocation, image, product)
 
     key = ("attention", *chosen.key, bits.weight, bits.activation, prepared.key, product)
     title = "Running the model in float and quantized"
@@ -81,10 +78,9 @@ def attention_of(
 
 def sqnr_of(chosen: Calibrating) -> Wanted[SqnrByWidth]:
     """Return every layer's error at every width."""
-    calibrations = models.calibrations()
 
     def make(progress: Progress) -> SqnrByWidth:
-        calibration = chosen.obtain(calibrations)
+        calibration = chosen.calibration
         calibration.solve(MENU, progress.of("calibrating, layer"))
         images = calibration.images[:IMAGES]
         return sqnr_by_width(calibration, images, progress.of("measuring, layer"))

@@ -18,15 +18,18 @@ import torch
 from app.state.selection import ModelChoice
 from app.work.jobs import Job, JobQueue
 from app.work.recent import Recent
-from app.work.tasks import Calibrating
+from app.work.tasks import device_of
+from assets.home import home
 from assets.models.load import LoadedModel, load_model
 from assets.sets.image_set import ImageSet, load_images
 from assets.sets.selection import Draw
 from lrp.engine.device import resolve_device
 from lrp.engine.layers import Layer, list_layers
+from lrp.propagation.scoring import Scoring
 from quant.allocation.cost import CostModel
 from quant.calibration.calibration import Calibration
 from quant.calibration.presets import preset
+from quant.experiments.calibrating import Calibrating
 from quant.history.recipe import Recipe
 
 CALIBRATION_IMAGES = 32
@@ -61,11 +64,6 @@ def quick_jobs() -> JobQueue:
 def memory(what: str, max_entries: int) -> Recent[Any]:
     """Return this process's bounded memory of one kind of result, shared by all sessions."""
     return Recent(max_entries)
-
-
-def calibrations() -> Recent[Calibration]:
-    """Return this process's calibrations."""
-    return memory("calibrations", 3)
 
 
 @st.cache_resource(scope="session", show_spinner=False, on_release=Owner.close)
@@ -138,9 +136,21 @@ def _images_of(folder: str | None, loaded: LoadedModel, split: str) -> ImageSet:
     return images_of(loaded, folder, split)
 
 
+def scoring(loaded: LoadedModel, images: ImageSet, rules: str, statistic: str) -> Scoring:
+    """Return how a model's layers are scored, where it is."""
+    return Scoring(loaded, images, rules, statistic, device_of(loaded))
+
+
 def calibrating(loaded: LoadedModel, folder: str | None, preset_name: str) -> Calibrating:
-    """Say how a model is calibrated: on the first images drawn, under a preset."""
-    return Calibrating(loaded, draw(loaded, folder).calibrating, preset(preset_name))
+    """Return how a model is calibrated: on the first images drawn, under a preset."""
+    return calibrating_on(loaded, draw(loaded, folder).calibrating, preset_name)
+
+
+def calibrating_on(loaded: LoadedModel, images: ImageSet, preset_name: str) -> Calibrating:
+    """Return how a model is calibrated on images; the result is shared by all sessions."""
+    found, device = preset(preset_name), device_of(loaded)
+    kept: Recent[Calibration] = memory("calibrations", 3)
+    return Calibrating(loaded, images, found, device, home(), kept)
 
 
 def devices() -> list[str]:

@@ -10,7 +10,6 @@ import torch
 
 from app.work import models, tasks
 from app.work.explanations import Prepared
-from app.work.tasks import Calibrating
 from app.work.wanted import Wanted
 from assets.errors import InputError
 from assets.models.load import LoadedModel
@@ -18,7 +17,7 @@ from assets.sets.image_set import ImageSet
 from lrp.engine.progress import Progress
 from lrp.maps.heatmap import heatmap_alone
 from lrp.propagation.trace import Trace
-from quant.calibration.presets import preset
+from quant.experiments.calibrating import Calibrating
 from quant.history.recipe import Recipe
 from quant.model.quantized_trace import QuantizedTrace
 from quant.primitives.bits import Allocation
@@ -47,7 +46,7 @@ def calibrating(loaded: LoadedModel, recipe: Recipe) -> Calibrating:
     """Say how a run's layers were calibrated; InputError where the images are not there."""
     images = models.draw_again(loaded, recipe).calibrating
     found = _checked(images, recipe.calibration_key, "calibrated")
-    return Calibrating(loaded, found, preset(recipe.preset))
+    return models.calibrating_on(loaded, found, recipe.preset)
 
 
 def _checked(images: ImageSet, key: str, done: str) -> ImageSet:
@@ -69,15 +68,14 @@ def explained_of(
 
     Passes that the allocation needs have to be solved.
     """
-    calibrations, device = models.calibrations(), tasks.device_of(loaded)
+    device = tasks.device_of(loaded)
 
     def make(progress: Progress) -> Explained:
         images = prepared.images.to(device)
         if chosen is None or allocation is None:
             trace = Trace(loaded.model, images)
         else:
-            calibration = chosen.obtain(calibrations)
-            trace = QuantizedTrace(loaded.model, images, calibration, allocation)
+            trace = QuantizedTrace(loaded.model, images, chosen.calibration, allocation)
         probabilities = torch.softmax(trace.logits[0].detach(), 0)
         values = heatmap_alone(trace, target)[0]
         return Explained(probabilities.cpu().numpy(), values.detach().cpu().numpy())

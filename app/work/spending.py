@@ -13,28 +13,21 @@ from dataclasses import dataclass
 from app.state.selection import Selected
 from app.work import evaluations, history, models, tasks
 from app.work.budget_axis import Axis, axis_of
-from app.work.evaluations import Measuring, Wish
 from app.work.jobs import Job
 from app.work.recent import Recent
-from app.work.tasks import Calibrating, Scoring
 from app.work.wanted import Wanted
 from assets.models.load import LoadedModel
 from assets.sets.image_set import ImageSet
+from lrp.engine.progress import Progress
 from lrp.propagation.scores import ContributionScores
+from lrp.propagation.scoring import Scoring
 from quant.allocation.budget import Choices, Limits, offer
-from quant.allocation.objectives import (
-    LRP,
-    SENSITIVITY,
-    Losses,
-    by_product,
-    by_scores,
-    by_sensitivity,
-)
+from quant.allocation.objectives import Losses, by_sensitivity
 from quant.allocation.path import BudgetPlan, budget_plan
 from quant.analysis.sensitivity import Sensitivity
-from quant.evaluation.float_logits import FloatLogits
-from quant.evaluation.image_set import Pictures
 from quant.evaluation.prediction import Prediction, point, predict
+from quant.experiments.calibrating import Calibrating
+from quant.experiments.measuring import Given, Measuring, Shared, Variant
 from quant.history.runs import Run
 from quant.primitives.bits import LayerBits
 
@@ -66,38 +59,26 @@ class Spending:
         return None if self.sensitivity is None else by_sensitivity(self.sensitivity)
 
 
-def losses_of(
-    objective: str, scores: ContributionScores | None, sensitivity: Sensitivity | None
-) -> Losses | None:
-    """Return the losses of an objective, or None where what they are made of is not there yet."""
-    if objective == LRP:
-        return None if scores is None else by_scores(scores.mean)
-    if sensitivity is None:
-        return None
-    if objective == SENSITIVITY:
-        return by_sensitivity(sensitivity)
-    return None if scores is None else by_product(sensitivity, scores.mean)
-
-
-def scores_of(loaded: LoadedModel, scoring: Scoring) -> Wanted[ContributionScores]:
+def scores_of(scoring: Scoring) -> Wanted[ContributionScores]:
     """Return how the layers' contribution scores are had."""
-    device = str(tasks.device_of(loaded))
-    key = "scores", loaded.key, device, scoring.images.key, scoring.rules, scoring.statistic
-    title = f"Scoring the layers of {loaded.name} on {len(scoring.images)} images"
+    title = f"Scoring the layers of {scoring.loaded.name} on {len(scoring.images)} images"
     kept = models.memory("scores", 32)
-    return Wanted(key, title, tasks.score(loaded, scoring), kept, models.jobs())
+    return Wanted(scoring.key, title, tasks.score(scoring), kept, models.jobs())
 
 
 def sensitivity_of(calibrating: Calibrating, how: str) -> Wanted[Sensitivity]:
     """Return how the layers' sensitivities are had: also from a file that is there already."""
-    key, path = ("sensitivity", how, *calibrating.key), calibrating.sensitivities(how)
+    key, path = ("sensitivity", how, *calibrating.key), calibrating.sensitivity_file(how)
     kept: Recent[Sensitivity] = models.memory("sensitivities", 8)
     if kept.peek(key) is None and path.exists():
         with suppress(ValueError):  # damaged or of another version: to be found anew
             kept.get(key, lambda: Sensitivity.read(path))
+
+    def make(progress: Progress) -> Sensitivity:
+        return calibrating.find_sensitivity(how, progress=progress)
+
     title = f"Finding how sensitive the layers of {calibrating.loaded.name} are"
-    work = tasks.sense(calibrating, how, models.calibrations())
-    return Wanted(key, title, work, kept, models.jobs())
+    return Wanted(key, title, make, kept, models.jobs())
 
 
 def choices_of(loaded: LoadedModel, spending: Spending, locks: dict[str, LayerBits]) -> Choices:
@@ -128,47 +109,37 @@ def plan_of(
     return plans.get(key, make)
 
 
-def measuring(selected: Selected, chosen: Calibrating, images: ImageSet) -> Measuring:
-    """Say what configurations are measured with; the history's ValueError where it is damaged."""
-    loaded, device = selected.loaded, tasks.device_of(selected.loaded)
-    pictures, plain = models.memory("pictures and float logits", 2).get(
-        (loaded.key, str(device), images.key),
-        lambda: (Pictures(images), FloatLogits(loaded.model, device)),
-    )
-    return Measuring(
-        calibrating=chosen,
-        images=images,
-        checkpoint=selected.checkpoint,
-        folder=selected.folder,
-        pictures=pictures,
-        plain=plain,
-        calibrations=models.calibrations(),
-        history=history.history(),
-    )
+def measuring(selected: Selected, calibrating: Calibrating, images: ImageSet) -> Measuring:
+    """Return what variants are measured with; the history's ValueError where it is damaged."""
+    given = Given(selected.checkpoint, selected.folder)
+    kept: Recent[Shared] = models.memory("pictures and float logits", 2)
+    return Measuring(calibrating, images, history.history(), given, kept=kept)
 
 
-def start_evaluation(measuring: Measuring, wish: Wish, precision: float | None) -> Job:
-    """Evaluate a configuration in the background."""
-    key = ("evaluation", measuring.recipe(wish).key, precision)
-    title = f"Measuring {wish.objective} {wish.budget}"
-    work = evaluations.evaluate(measuring, wish, precision)
-    return models.jobs().submit(key, title, work, models.owner().name, again=True)
+def start_evaluation(measuring: Measuring, variant: Variant, precision: float | None) -> Job:
+    """Evaluate a variant in the background."""
+    key = ("evaluation", measuring.recipe(variant).key, precision)
+    work = evaluations.evaluate(measuring, variant, precision)
+    return models.jobs().submit(key, f"Measuring {variant}", work, models.owner().name, again=True)
 
 
-def warm(measuring: Measuring, wish: Wish) -> None:
+def warm(measuring: Measuring, variant: Variant) -> None:
     """Get ready, in the background, what the first evaluation needs; once for all sessions."""
     key = ("warm", *measuring.key)
     if models.quick_jobs().find(key) is None:
-        work = evaluations.warm(measuring, wish)
+
+        def work(progress: Progress) -> bool:
+            return measuring.warm(variant, progress)
+
         models.quick_jobs().submit(key, "Getting ready to measure", work, models.owner().name)
 
 
-def start_sweep(measuring: Measuring, wishes: Sequence[Wish], precision: float | None) -> Job:
-    """Evaluate configurations one after another in the background."""
-    named = repr([measuring.recipe(wish).key for wish in wishes])
+def start_sweep(measuring: Measuring, variants: Sequence[Variant], precision: float | None) -> Job:
+    """Evaluate variants one after another in the background."""
+    named = repr([measuring.recipe(variant).key for variant in variants])
     key = ("sweep", hashlib.sha256(named.encode()).hexdigest(), precision)
-    title = f"Sweep over {len(wishes)} configurations"
-    work = evaluations.sweep(measuring, wishes, precision)
+    title = f"Sweep over {len(variants)} configurations"
+    work = evaluations.sweep(measuring, variants, precision)
     return models.jobs().submit(key, title, work, models.owner().name, again=True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,34 +10,17 @@ import torch
 from torch import Tensor
 
 from app.work.jobs import Work
-from app.work.recent import Recent
-from assets.home import home
 from assets.models.load import LoadedModel
-from assets.sets.image_set import ImageSet
-from assets.sets.selection import pictures
 from lrp.engine.progress import Progress
 from lrp.engine.timing import forward_backward, timed
 from lrp.maps.cells import grid
 from lrp.methods.catalogue import Method
 from lrp.metrics.deletion import STEPS, curves, deleted
-from lrp.propagation.rules import PRESETS
-from lrp.propagation.scores import BATCH, ContributionScores, contribution_scores
-from quant.analysis.sensitivity import Sensitivity, sensitivity_path
-from quant.analysis.sensitivity_estimation import find
-from quant.calibration.calibration import Calibration, calibrate, calibration_folder
-from quant.calibration.presets import Preset
+from lrp.propagation.scores import ContributionScores
+from lrp.propagation.scoring import Scoring
 
 BRIEF = 0.5  # seconds: maps made this fast are made again, as the first time is no measure
 REPEATS = 5
-
-
-@dataclass(frozen=True, eq=False)
-class Scoring:
-    """How layers are scored: on which images, by which rules, by what of their relevance."""
-
-    images: ImageSet
-    rules: str
-    statistic: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,67 +94,11 @@ def _placed(loaded: LoadedModel, images: Tensor, target: int) -> tuple[Tensor, T
     return images.to(device), torch.tensor([target], device=device)
 
 
-def score(loaded: LoadedModel, scoring: Scoring) -> Work:
+def score(scoring: Scoring) -> Work:
     """Make the job that scores every layer."""
-    images = scoring.images
 
     def work(progress: Progress) -> ContributionScores:
-        progress(0, len(images))
-        return contribution_scores(
-            loaded.model,
-            pictures(images, BATCH),
-            len(images),
-            PRESETS[scoring.rules],
-            scoring.statistic,
-            device=device_of(loaded),
-            progress=progress,
-        )
-
-    return work
-
-
-@dataclass(frozen=True, eq=False)
-class Calibrating:
-    """On which images a model is calibrated, and how; the result is shared by all sessions."""
-
-    loaded: LoadedModel
-    images: ImageSet
-    preset: Preset
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """Name the calibration."""
-        device = str(device_of(self.loaded))
-        return self.loaded.key, device, self.images.key, self.preset.name
-
-    @property
-    def folder(self) -> pathlib.Path:
-        """Where its passes are kept."""
-        return calibration_folder(home(), (self.loaded.key, self.images.key), self.preset)
-
-    def sensitivities(self, how: str) -> pathlib.Path:
-        """Where its layers' sensitivities are kept."""
-        return sensitivity_path(self.folder, how)
-
-    def obtain(self, kept: Recent[Calibration]) -> Calibration:
-        """Return the calibration, whose passes may still have to be solved."""
-        batches, device = pictures(self.images), device_of(self.loaded)
-        return kept.get(
-            self.key,
-            lambda: calibrate(self.loaded.model, batches, self.preset, device, self.folder),
-        )
-
-
-def sense(
-    calibrating: Calibrating, how: str, calibrations: Recent[Calibration]
-) -> Callable[[Progress], Sensitivity]:
-    """Make the job that finds each layer's sensitivity at each width, and keeps it in a file."""
-
-    def work(progress: Progress) -> Sensitivity:
-        calibration = calibrating.obtain(calibrations)
-        calibration.solve(progress=progress.of("calibrating, layer"))
-        found = find(calibration, how, None, progress.of("layer"))
-        found.write(calibrating.sensitivities(how))
-        return found
+        progress(0, len(scoring.images))
+        return scoring.scores(progress)
 
     return work

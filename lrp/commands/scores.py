@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 
 from assets.sets.options import add_data_arguments, add_model_arguments
-from assets.sets.selection import Draw, pictures
+from assets.sets.selection import Draw
 from assets.terminal import add_json, print_progress, write_json
 from lrp.commands.options import add_rules, subject
 from lrp.engine.progress import Progress
 from lrp.propagation.rules import preset
-from lrp.propagation.scores import BATCH, STATISTICS, contribution_scores
+from lrp.propagation.scores import STATISTICS
+from lrp.propagation.scoring import Scoring
 
 SAYS = "contribution score of every layer"
 
@@ -29,15 +30,8 @@ def run(options: argparse.Namespace) -> int:
     """Print the contribution score of every layer, and write it as JSON if asked to."""
     loaded, device = subject(options)
     images = Draw(loaded, options.data, None, options.images).calibrating
-    found = contribution_scores(
-        loaded.model,
-        pictures(images, BATCH),
-        len(images),
-        preset(options.rules),
-        options.statistic,
-        device,
-        Progress(print_progress("contribution scores")),
-    )
+    scoring = Scoring(loaded, images, preset(options.rules).name, options.statistic, device)
+    found = scoring.scores(Progress(print_progress("contribution scores")))
     by_layer = {name: {"mean": mean, "sd": found.sd[name]} for name, mean in found.mean.items()}
     payload = {
         "model": loaded.name,

@@ -75,6 +75,19 @@ def by_scores(scores: Mapping[str, float], objective: str = LRP) -> Losses:
     return Losses(tuple(scores), MENU, loss, loss, objective)
 
 
+def losses_of(
+    objective: str, scores: Mapping[str, float] | None, sensitivity: Sensitivity | None
+) -> Losses | None:
+    """Return the losses of an objective, or None where what they are made of is not there yet."""
+    if objective == LRP:
+        return None if scores is None else by_scores(scores)
+    if sensitivity is None:
+        return None
+    if objective == SENSITIVITY:
+        return by_sensitivity(sensitivity)
+    return None if scores is None else by_product(sensitivity, scores)
+
+
 def _column(scores: Mapping[str, float], names: tuple[str, ...]) -> np.ndarray:
     """Return the scores of `names` (L, 1), each finite and not negative."""
     for name in names:

@@ -1,6 +1,5 @@
 """The commands of `python -m quant`: each adds its arguments, and runs.
 
 Read `evaluate` (one configuration) and `allocate` (one budget), then `sensitivity`, `compare`,
-`sweep` with `sweep_report`, and `runs`. They share `options`, `calibrating`, `losses`, `measuring`
-and `text`.
+`sweep` with `sweep_report`, and `runs`. They share `options`, `evaluations`, `losses` and `text`.
 """

@@ -18,8 +18,8 @@ from quant.allocation.objectives import LRP, OBJECTIVES, Losses
 from quant.allocation.path import budget_plan
 from quant.allocation.path_table import to_csv
 from quant.calibration.presets import preset
-from quant.commands.calibrating import Calibrating
-from quant.commands.losses import Scoring, add_scoring
+from quant.commands.evaluations import calibrating
+from quant.commands.losses import add_scoring, basis
 from quant.commands.options import (
     Subject,
     add_calibration,
@@ -64,8 +64,8 @@ def run(options: argparse.Namespace) -> int:
     for one in (limits, other):
         require_feasible(offered, one)  # before any work
     images = draw(options, model.loaded).calibrating
-    calibrating = Calibrating(model, images, preset(options.preset))
-    losses = Scoring.of(options, calibrating).losses(options.objective)
+    calibrated = calibrating(model, images, preset(options.preset))
+    losses = basis(options, model, calibrated, images).losses(options.objective)
     if options.plan is not None:
         _plan(options.plan, model, offered, losses, other)
     if limits != Limits():

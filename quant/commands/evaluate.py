@@ -5,21 +5,29 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from assets.terminal import add_json, write_json
+from assets.terminal import add_json, print_stages, write_json
 from lrp.engine.layers import Layer
+from lrp.engine.progress import Progress
 from quant.allocation.allocation_file import read_allocation
 from quant.calibration.presets import preset
-from quant.commands.calibrating import Calibrating
-from quant.commands.measuring import Measuring, add_history, history
+from quant.commands.evaluations import (
+    add_history,
+    add_precision,
+    calibrating,
+    given,
+    history,
+    precision,
+    print_steps,
+)
 from quant.commands.options import add_images, add_preset, draw, subject
 from quant.commands.text import to_float
 from quant.evaluation.answers import Evaluation
+from quant.experiments.measuring import FLOAT, Measuring, Variant
 from quant.history.recipe import Recipe
-from quant.history.record import Recorded
 from quant.primitives.bits import Allocation, LayerBits, uniform
 
 SAYS = "accuracy of a quantized model beside the float one"
@@ -33,6 +41,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--activation-bits", type=int, help="bits of every layer's inputs, 2 to 8")
     parser.add_argument("--allocation", metavar="FILE", help="bits by layer, from `quant allocate`")
     add_preset(parser)
+    add_precision(parser)
     add_history(parser)
 
 
@@ -41,19 +50,21 @@ def run(options: argparse.Namespace) -> int:
     model = subject(options)
     name, allocation = _configuration(options, model.layers)
     images = draw(options, model.loaded)
-    calibrating = Calibrating(model, images.calibrating, preset(options.preset))
-    measuring = Measuring.of(options, calibrating, images.measured, history(options))
-    recipe = _recipe(options, measuring, name, allocation)
+    calibrated = calibrating(model, images.calibrating, preset(options.preset))
+    measuring = Measuring(calibrated, images.measured, history(options), given(options))
+    variant, enough = _variant(options, name, allocation), precision(options)
     started = time.perf_counter()
-    quantized = measuring.quantized(allocation)
+    measuring.logits(variant, Progress(print_stages()))
     seconds = time.perf_counter() - started
-    found = measuring.measure(recipe, quantized.run)
-    plain = _first(measuring.measure_float(len(found.answers)), len(found.answers))
-    payload = _report(recipe, name, plain.evaluation, found.evaluation)
+    found = print_steps("evaluation", measuring.measure(variant, enough))
+    count = len(found.answers)
+    plain = print_steps("float", measuring.measure(FLOAT, limit=count))
+    known = plain.answers.part(0, count).evaluation(plain.seconds)  # it may have answered more
+    payload = _report(measuring.recipe(variant), name, known, found.evaluation)
     spent = model.costs.cost(allocation)
     payload |= {"size_bytes": spent.size_bytes, "bitops": spent.bitops, "run": found.run}
     payload["seconds"] = {"calibration": seconds, **payload["seconds"]}
-    payload["path"] = str(quantized.arithmetic)
+    payload["path"] = found.path
     write_json(payload, options.json)
     if options.json != "-":
         _print(payload, found.evaluation)
@@ -71,17 +82,10 @@ def _configuration(options: argparse.Namespace, layers: Sequence[Layer]) -> tupl
     return str(LayerBits(*widths)), uniform(layers, *widths, options.ends)
 
 
-def _recipe(
-    options: argparse.Namespace, measuring: Measuring, name: str, allocation: Allocation
-) -> Recipe:
+def _variant(options: argparse.Namespace, name: str, allocation: Allocation) -> Variant:
     objective = "uniform" if options.allocation is None else "file"
     budget = name if options.ends is None else f"{name}, ends {options.ends}"
-    return measuring.recipe(allocation, objective, budget)
-
-
-def _first(found: Recorded, count: int) -> Recorded:
-    """Leave out what an earlier run answered beyond the first images."""
-    return replace(found, answers=found.answers.part(0, count))
+    return Variant(allocation, objective, budget)
 
 
 def _report(recipe: Recipe, name: str, plain: Evaluation, quantized: Evaluation) -> dict[str, Any]:

@@ -12,9 +12,10 @@ import numpy as np
 from assets.terminal import add_json, aligned, write_json
 from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity, rank_correlations
 from quant.calibration.presets import preset
-from quant.commands.calibrating import Calibrating
-from quant.commands.losses import add_how
+from quant.commands.evaluations import calibrating
+from quant.commands.losses import add_how, scoring_images, sensitivity
 from quant.commands.options import add_calibration, add_preset, draw, subject
+from quant.experiments.calibrating import Calibrating
 
 SAYS = "how much quantizing each layer alone moves the answer"
 SHOWN = 4  # bits by which layers are listed
@@ -34,14 +35,14 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Find the sensitivities of all layers at all widths, and list the layers."""
     model, chosen = subject(options), preset(options.preset)
-    calibrating = Calibrating(model, draw(options, model.loaded).calibrating, chosen)
-    if options.images is not None:
-        calibrating.first(options.images)
-    found = calibrating.sensitivity(options.how, options.images)
+    images = draw(options, model.loaded).calibrating
+    calibrated = calibrating(model, images, chosen)
+    scoring_images(options, images)  # before any work
+    found = sensitivity(calibrated, options.how, options.images)
     names = {"model": model.loaded.name, "weights": model.loaded.key, "preset": chosen.name}
-    payload = {**names, "calibration_images": len(calibrating.images), **_described(found)}
+    payload = {**names, "calibration_images": len(images), **_described(found)}
     if options.check:
-        payload["check"] = _check(calibrating, options.images)
+        payload["check"] = _check(calibrated, options.images)
     write_json(payload, options.json)
     if options.json != "-":
         print(_table(found))
@@ -59,7 +60,7 @@ def _described(found: Sensitivity) -> dict[str, Any]:
 
 def _check(calibrating: Calibrating, images: int | None) -> dict[str, Any]:
     """Compare estimates with what is measured of single layers."""
-    estimated, measured = (calibrating.sensitivity(how, images) for how in (ESTIMATED, MEASURED))
+    estimated, measured = (sensitivity(calibrating, how, images) for how in (ESTIMATED, MEASURED))
     counts = {ESTIMATED: estimated.images, MEASURED: measured.images}
     return {"images": counts, **rank_correlations(estimated, measured)}
 

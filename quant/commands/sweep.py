@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assets.terminal import add_json, write_json
+from assets.terminal import add_json, print_stages, write_json
+from lrp.engine.progress import Progress
 from quant.allocation.budget import Choices, from_average
 from quant.allocation.infeasible import require_feasible
 from quant.allocation.objectives import (
@@ -22,9 +23,16 @@ from quant.allocation.objectives import (
     reversed_losses,
 )
 from quant.calibration.presets import preset
-from quant.commands.calibrating import Calibrating
-from quant.commands.losses import Scoring, add_scoring
-from quant.commands.measuring import Measuring, add_history, history, precision
+from quant.commands.evaluations import (
+    add_history,
+    add_precision,
+    calibrating,
+    given,
+    history,
+    precision,
+    print_steps,
+)
+from quant.commands.losses import Basis, add_scoring, basis
 from quant.commands.options import (
     Subject,
     add_calibration,
@@ -37,6 +45,7 @@ from quant.commands.options import (
 )
 from quant.commands.sweep_report import Swept, described, said
 from quant.evaluation.clustered import Answered
+from quant.experiments.measuring import FLOAT, Measuring, Variant
 from quant.experiments.objective_sweep import Configuration, Trial, by_chance, configurations
 from quant.history.runs import Runs
 from quant.primitives.bits import MENU, LayerBits
@@ -56,6 +65,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     _add_trials(parser)
     add_scoring(parser)
     add_widths(parser)
+    add_precision(parser)
     add_history(parser)
 
 
@@ -112,28 +122,28 @@ class Wanted:
             require_feasible(offered[0], from_average(model.layers, budget))
         return cls(options, model, offered, history(options))
 
-    def losses(self, scoring: Scoring) -> list[Losses]:
+    def losses(self, basis: Basis) -> list[Losses]:
         """Return what bits are spent by: the objectives, then the controls."""
-        found = [scoring.losses(name) for name in dict.fromkeys(self.options.objectives)]
+        found = [basis.losses(name) for name in dict.fromkeys(self.options.objectives)]
         names, controls = found[0].names, self.options.controls
         if REVERSED in controls:
-            found.append(reversed_losses(by_sensitivity(scoring.sensitivity)))
+            found.append(reversed_losses(by_sensitivity(basis.sensitivity)))
         if RANDOM in controls:
             found += [random_losses(names, seed) for seed in range(self.options.seeds)]
         return found
 
-    def configurations(self, scoring: Scoring) -> list[Configuration]:
+    def configurations(self, basis: Basis) -> list[Configuration]:
         """Spend the budgets."""
         budgets = list(dict.fromkeys(self.options.budgets))
-        expected, even = by_sensitivity(scoring.sensitivity), UNIFORM in self.options.controls
+        expected, even = by_sensitivity(basis.sensitivity), UNIFORM in self.options.controls
         offered = self.offered[self.options.tied]
-        losses = self.losses(scoring)
+        losses = self.losses(basis)
         return configurations(self.model.layers, offered, budgets, losses, expected, even)
 
-    def by_chance(self, scoring: Scoring) -> list[Configuration]:
+    def by_chance(self, basis: Basis) -> list[Configuration]:
         """Spend budgets by random scores."""
         span = min(self.options.budgets), max(self.options.budgets)
-        count, expected = self.options.random_allocations, by_sensitivity(scoring.sensitivity)
+        count, expected = self.options.random_allocations, by_sensitivity(basis.sensitivity)
         return by_chance(self.model.layers, self.offered, span, count, expected)
 
 
@@ -153,11 +163,11 @@ def _try(wanted: Wanted, number: int, found: Swept) -> None:
     """Try all on one draw of calibration images."""
     options, model = wanted.options, wanted.model
     images = draw(options, model.loaded, number, measured_seed=0)
-    calibrating = Calibrating(model, images.calibrating, preset(options.preset))
-    measuring = Measuring.of(options, calibrating, images.measured, wanted.history)
-    scoring = Scoring.of(options, calibrating)
-    planned = wanted.configurations(scoring)
-    chance = wanted.by_chance(scoring) if number == 0 else []
+    calibrated = calibrating(model, images.calibrating, preset(options.preset))
+    measuring = Measuring(calibrated, images.measured, wanted.history, given(options))
+    spent_by = basis(options, model, calibrated, images.calibrating)
+    planned = wanted.configurations(spent_by)
+    chance = wanted.by_chance(spent_by) if number == 0 else []
     tried = [
         _trial(wanted, measuring, one, number, f"{place} of {len(planned) + len(chance)}")
         for place, one in enumerate([*planned, *chance], 1)
@@ -165,17 +175,18 @@ def _try(wanted: Wanted, number: int, found: Swept) -> None:
     found.trials.extend(tried[: len(planned)])
     found.chance.extend(tried[len(planned) :])
     most = max(len(one.answered.answers) for one in tried)
-    plain = measuring.measure_float(most).answers.part(0, most)
+    plain = print_steps("float", measuring.measure(FLOAT, limit=most)).answers.part(0, most)
     found.plain.append(Answered(plain, _places(measuring)))
 
 
 def _trial(
     wanted: Wanted, measuring: Measuring, one: Configuration, draw: int, place: str
 ) -> Trial:
-    recipe = measuring.recipe(one.allocation, one.objective, _budget(wanted, one))
-    run = measuring.quantized(one.allocation).run
-    state = measuring.measure(recipe, run, f"draw {draw + 1}, {place}, {one}")
-    return Trial(one, draw, Answered(state.answers, _places(measuring)), state.run)
+    variant = Variant(one.allocation, one.objective, _budget(wanted, one))
+    progress = Progress(print_stages())
+    steps = measuring.measure(variant, precision(wanted.options), progress=progress)
+    last = print_steps(f"draw {draw + 1}, {place}, {one}", steps)
+    return Trial(one, draw, Answered(last.answers, _places(measuring)), last.run)
 
 
 def _budget(wanted: Wanted, one: Configuration) -> str:

@@ -2,43 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
-from lrp.engine.progress import SILENT, Progress, follow
+from lrp.engine.progress import SILENT, Progress
 from quant.evaluation.answers import Answers, Evaluation
-from quant.evaluation.batched import Batched, Run
-from quant.evaluation.float_logits import FloatLogits
 from quant.evaluation.image_set import LARGEST, Pictures
+from quant.evaluation.logits import Logits
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """Where a streamed evaluation stands.
+    """Where an evaluation stands.
 
     Attributes:
-        answers: all so far, those known before included.
-        new: those of this batch, which begin at image `start`.
-        seconds: spent running the configuration on this batch.
+        name: of the configuration;  path: how its layers are multiplied, in words.
+        wanted: how many images there are to answer.
+        answers: all so far, those known before included; the new ones begin at image `start`.
+        seconds: spent running the configuration, in all.
+        run: its number in the history, None where none is kept.
     """
 
+    name: str
+    path: str
+    wanted: int
     answers: Answers
-    new: Answers
     start: int
     seconds: float
+    run: int | None = None
+
+    @property
+    def new(self) -> Answers:
+        """The answers that this step brought."""
+        return self.answers.part(self.start)
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """What the answers say so far."""
+        return self.answers.evaluation(self.seconds)
 
 
 def stream(
-    run: Run | None,
+    configuration: Logits,
     pictures: Pictures,
-    plain: FloatLogits,
-    device: str | torch.device = "cpu",
+    plain: Logits,
     *,
-    name: str = "the quantized model",
     known: Answers | None = None,
+    seconds: float = 0.0,
     precision: float | None = None,
     limit: int | None = None,
     largest: int = LARGEST,
@@ -49,44 +61,47 @@ def stream(
     The first step comes without running anything where answers are known already.
 
     Args:
-        run: from images (B, 3, H, W) to logits (B, K); None is the float model itself.
-        plain: the float model's logits on these images.
+        plain: the float model's logits on these images; they are a configuration too.
         known: answers to the first images, from an evaluation that was cut off.
+        seconds: that those took.
         precision: stop once the difference to float is known to +- this share; None: all images.
         limit: stop after so many images; None: all.
         largest: images of a batch, after the first few.
 
     Raises:
         ValueError: no images, more known answers than images, a precision outside 0 to 1, logits
-            that are not finite (`name` is given), or no memory for a single image.
+            that are not finite (the configuration is named), or no memory for a single image.
         Cancelled: the work was to stop when a batch was due.
     """
     answers = Answers.none() if known is None else known
     _check(len(pictures), len(answers), precision)
-    batched = None if run is None else Batched(name, run, device)
+    named = configuration.name, configuration.path, len(pictures)
+    step = Step(*named, answers, len(answers), seconds)
     if len(answers):
-        yield Step(answers, Answers.none(), len(answers), 0.0)
+        yield step
     if settled(answers, precision):
         return
     stop = len(pictures) if limit is None else min(limit, len(pictures))
     for images, labels in pictures.batches(len(answers), stop, largest):
         progress.check()
-        start, before = len(answers), 0.0 if batched is None else batched.seconds
-        reference = plain.of(start, images)
-        logits = reference if batched is None else batched(images)
-        new = Answers.of(logits, labels, reference)
-        answers = Answers.joined([answers, new])
-        if batched is None:
-            seconds = plain.seconds(start, len(answers))
-        else:
-            seconds = batched.seconds - before
-        yield Step(answers, new, start, seconds)
-        if settled(answers, precision):
+        step = _next(step, images, labels, configuration, plain)
+        yield step
+        if settled(step.answers, precision):
             return
 
 
+def _next(step: Step, images: Tensor, labels: Tensor, configuration: Logits, plain: Logits) -> Step:
+    """Answer a batch more."""
+    start = len(step.answers)
+    reference = plain.of(start, images)
+    logits = reference if configuration is plain else configuration.of(start, images)
+    answers = Answers.joined([step.answers, Answers.of(logits, labels, reference)])
+    seconds = step.seconds + configuration.seconds(start, len(answers))
+    return replace(step, answers=answers, start=start, seconds=seconds)
+
+
 def settled(answers: Answers, precision: float | None) -> bool:
-    """Tell whether the difference to float is known to +- `precision`; never for None.
+    """Return whether the difference to float is known to +- `precision`; never for None.
 
     The interval's width decides, not whether it holds 0: that would find differences by chance.
     """
@@ -102,35 +117,3 @@ def _check(images: int, known: int, precision: float | None) -> None:
         raise ValueError(f"answers to {known} images are known, of a set of {images}: not its own")
     if precision is not None and not 0 < precision < 1:
         raise ValueError(f"a precision of {precision:g}: use a share between 0 and 1")
-
-
-def evaluate(
-    runs: Mapping[str, Run],
-    batches: Iterable[tuple[Tensor, Tensor]],
-    images: int,
-    device: str | torch.device = "cpu",
-    reference: str = "float",
-    progress: Progress = SILENT,
-) -> dict[str, Evaluation]:
-    """Run every configuration on the same `images` images and count.
-
-    Args:
-        runs: configurations by name, each from images (B, 3, H, W) to logits (B, K).
-        batches: of images and labels (B,).
-        reference: the run that agreement and difference are with.
-
-    Raises:
-        ValueError: no images, logits that are not finite (the configuration is named), or no
-            memory for a single image.
-        Cancelled: the work was to stop.
-    """
-    batched = {name: Batched(name, run, device) for name, run in runs.items()}
-    parts: dict[str, list[Answers]] = {name: [] for name in runs}
-    for batch, labels in follow(batches, images, progress):
-        logits = {name: run(batch) for name, run in batched.items()}
-        for name, found in parts.items():
-            found.append(Answers.of(logits[name], labels, logits[reference]))
-    return {
-        name: Answers.joined(found).evaluation(batched[name].seconds)
-        for name, found in parts.items()
-    }

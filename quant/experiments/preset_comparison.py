@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from quant.evaluation.stream import Evaluation
+from quant.evaluation.answers import Counts
 
 FLOAT = "float"
 COLUMNS = (
@@ -36,21 +36,29 @@ class Comparison:
     draws: int
 
 
-def summarise(draws: Sequence[Mapping[str, Evaluation]]) -> dict[str, Comparison]:
-    """Summarise each configuration, by name, over draws that all hold it and `FLOAT`."""
-    return {name: _summary(name, draws) for name in draws[0]}
+def summarise(draws: Sequence[Mapping[str, Counts]]) -> dict[str, Comparison]:
+    """Summarise float and each configuration, by name, over draws that all hold it."""
+    plain = [_of_float(next(iter(draw.values()))) for draw in draws]
+    named = {name: _summary([draw[name] for draw in draws]) for name in draws[0]}
+    return {FLOAT: _summary(plain), **named}
 
 
-def _summary(name: str, draws: Sequence[Mapping[str, Evaluation]]) -> Comparison:
-    found = [draw[name] for draw in draws]
-    drops = [draw[FLOAT].top1 - draw[name].top1 for draw in draws]
-    divergences = [e.divergence for e in found]
+def _of_float(counts: Counts) -> Counts:
+    """Return what counts beside float's say of float itself."""
+    plain = counts.plain
+    return replace(counts, correct=plain, both=plain, agree=counts.images, divergence=0.0)
+
+
+def _summary(draws: Sequence[Counts]) -> Comparison:
+    tops = [draw.correct / draw.images for draw in draws]
+    drops = [draw.plain / draw.images - top for draw, top in zip(draws, tops, strict=True)]
+    divergences = [draw.divergence / draw.images for draw in draws]
     return Comparison(
-        top1=statistics.mean(e.top1 for e in found),
-        spread=_deviation([e.top1 for e in found]),
+        top1=statistics.mean(tops),
+        spread=_deviation(tops),
         drop=statistics.mean(drops),
         drop_error=_deviation(drops) / len(drops) ** 0.5,
-        agreement=statistics.mean(e.agreement for e in found),
+        agreement=statistics.mean(draw.agree / draw.images for draw in draws),
         divergence=statistics.mean(divergences),
         divergence_spread=_deviation(divergences),
         draws=len(draws),

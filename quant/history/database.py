@@ -49,6 +49,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE runs ADD COLUMN note TEXT NOT NULL DEFAULT ''",
         "CREATE INDEX runs_by_images ON runs (model_key, images_key)",
     ),
+    (
+        """CREATE TABLE logits (
+            key TEXT NOT NULL,
+            model_key TEXT NOT NULL,
+            images_key TEXT NOT NULL,
+            place INTEGER NOT NULL,
+            seconds REAL NOT NULL,
+            logits BLOB NOT NULL,
+            PRIMARY KEY (key, place)
+        )""",
+    ),
 )
 VERSION = len(MIGRATIONS)
 

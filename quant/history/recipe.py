@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -67,6 +67,11 @@ class Recipe:
             calibration = (self.calibration_key, self.calibration_images)
             named += [*calibration, preset(self.preset).key, _pairs(self.allocation)]
         return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def float_key(self) -> str:
+        """Name float's answers on the same images, whichever of them calibrate."""
+        return replace(self, allocation=None, seed=0).key
 
     def to_json(self) -> str:
         """Write it down."""

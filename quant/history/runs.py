@@ -123,10 +123,14 @@ class Runs:
         self._set(run, "note", note)
 
     def delete(self, run: int) -> None:
-        """Delete a run and its answers."""
+        """Delete a run and its answers, and float's logits with the last run on their images."""
         with transaction(self.path, write=True) as connection:
             self._of(connection, run)
             connection.execute("DELETE FROM runs WHERE id = ?", (run,))
+            connection.execute(
+                "DELETE FROM logits WHERE (model_key, images_key) NOT IN"
+                " (SELECT model_key, images_key FROM runs)"
+            )
 
     def get(self, run: int) -> Run:
         """Return one run."""

@@ -15,13 +15,13 @@ from streamlit.testing.v1 import AppTest
 from app.state import budget
 from app.work import models
 from app.work.jobs import JobQueue
-from app.work.tasks import Calibrating
 from lrp.engine.layers import Layer
 from lrp.engine.progress import Progress
 from quant.allocation.objectives import LRP, PRODUCT, SENSITIVITY
 from quant.analysis.sensitivity import ESTIMATED, Sensitivity
 from quant.calibration.presets import DEFAULT
 from quant.evaluation.stream import Step, stream
+from quant.experiments.calibrating import Calibrating
 from quant.primitives.bits import MENU
 from tests.app import runs_made as made
 
@@ -113,7 +113,7 @@ def made_up(name: str, how: str = ESTIMATED) -> Sensitivity:
 
 def know_sensitivities(name: str, folder: str | None = None) -> None:
     """Keep made-up sensitivities of a model, which take long to find."""
-    made_up(name).write(calibrating(name, folder).sensitivities(ESTIMATED))
+    made_up(name).write(calibrating(name, folder).sensitivity_file(ESTIMATED))
 
 
 def calibrating(name: str, folder: str | None = None) -> Calibrating:
@@ -142,7 +142,7 @@ class Gate:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.opened = threading.Event()
-        monkeypatch.setattr("app.work.evaluations.stream", self)
+        monkeypatch.setattr("quant.experiments.measuring.stream", self)
 
     def __call__(self, *args: object, progress: Progress, **options: object) -> Iterator[Step]:
         for step in stream(*args, progress=progress, **options):

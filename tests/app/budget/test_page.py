@@ -17,12 +17,11 @@ from app.budget import tabs
 from app.state import budget, selection
 from app.state.selection import Selected
 from app.work import models, spending
-from app.work.evaluations import Measuring
-from app.work.tasks import Calibrating, Scoring
-from assets.models.load import LoadedModel
-from assets.sets.image_set import ImageSet
+from lrp.propagation.scoring import Scoring
 from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity
 from quant.evaluation.stream import Step
+from quant.experiments.calibrating import Calibrating, ImageSet
+from quant.experiments.measuring import Measuring
 from quant.history.runs import DONE, STOPPED, Runs
 from quant.primitives.bits import MENU, LayerBits
 from tests.app import budget_pages as on
@@ -169,7 +168,7 @@ def test_an_error_in_measuring_is_told(
         raise ValueError("sensitivity 3.90 bit gives logits that are not finite")
         yield
 
-    monkeypatch.setattr("app.work.evaluations.stream", broken)
+    monkeypatch.setattr("quant.experiments.measuring.stream", broken)
     page.toggle(key=budget.AUTO.key).set_value(True).run()
     on.move(page, 38)
     run_until(page, lambda: page.error)
@@ -400,9 +399,9 @@ def test_no_image_of_a_folder_that_scores_or_calibrates_is_measured(
     asked: dict[str, ImageSet] = {}
     scores_of, measuring = spending.scores_of, spending.measuring
 
-    def scores(loaded: LoadedModel, scoring: Scoring) -> object:
+    def scores(scoring: Scoring) -> object:
         asked["scored"] = scoring.images
-        return scores_of(loaded, scoring)
+        return scores_of(scoring)
 
     def measured(selected: Selected, calibrating: Calibrating, images: ImageSet) -> Measuring:
         asked["calibrating"], asked["measured"] = calibrating.images, images
@@ -445,7 +444,7 @@ def test_an_error_of_a_job_is_shown_and_the_work_can_be_asked_for_again(
     def broken(*args: object, **kwargs: object) -> None:
         raise ValueError("relevance is not finite or nowhere positive: try other rules")
 
-    monkeypatch.setattr("app.work.tasks.contribution_scores", broken)
+    monkeypatch.setattr("lrp.propagation.scoring.contribution_scores", broken)
     on.choose(page, budget.BELOW, tabs.BY)
     page.select_slider(key=selection.SCORE_IMAGES).set_value(16).run()
     run_until(page, lambda: page.error)
@@ -465,7 +464,7 @@ def test_sensitivities_come_on_demand_and_scores_do_meanwhile(
         assert go_on.wait(60)
         return on.made_up("digits-swin", how)
 
-    monkeypatch.setattr("app.work.tasks.find", slow)
+    monkeypatch.setattr("quant.experiments.calibrating.find", slow)
     on.choose(page, budget.HOW_CHOICE, MEASURED)
     assert "bits are spent by contribution scores alone" in on.said(page)
     assert on.spent_by(page) == "lrp"
@@ -490,7 +489,7 @@ def test_work_that_another_session_left_starts_again(
 def test_sensitivities_that_are_damaged_are_found_anew(open_budget: Open) -> None:
     app = open_budget()
     on.know_sensitivities("digits-deit")
-    on.calibrating("digits-deit").sensitivities(ESTIMATED).write_text("{")
+    on.calibrating("digits-deit").sensitivity_file(ESTIMATED).write_text("{")
     app.selectbox(key=selection.MODEL).set_value("digits-deit").run()
     assert not app.exception
     assert app.progress

@@ -17,8 +17,8 @@ from lrp.engine.layers import list_layers
 from quant.allocation.allocation_file import from_json
 from quant.calibration.calibration import Calibration
 from quant.calibration.presets import preset
-from quant.evaluation.float_logits import FloatLogits
 from quant.evaluation.image_set import Pictures
+from quant.evaluation.logits import Logits, float_logits
 from quant.evaluation.stream import stream
 from quant.history.record import record
 from quant.history.runs import FILE, Run, Runs
@@ -263,8 +263,9 @@ def test_an_explanation_is_of_the_quantized_model_that_was_measured(
         loaded.model, next(iter(Pictures(calibration).batches()))[0], preset(chosen.preset)
     )
     quantized = QuantizedModel(loaded.model, calibrated, chosen.allocation or {})
-    pictures, plain = Pictures(images), FloatLogits(loaded.model)
-    steps = list(record(runs, chosen, lambda known: stream(quantized.run, pictures, plain)))
+    pictures, plain = Pictures(images), float_logits(loaded.model)
+    answered = Logits("uniform 2 bits", quantized.run)
+    steps = list(record(runs, chosen, lambda *known: stream(answered, pictures, plain)))
     runs.pin(steps[-1].run or 0, True)
     answers = steps[-1].answers
     app = open_page("runs", **SWIN)

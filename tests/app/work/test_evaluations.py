@@ -12,15 +12,16 @@ import pytest
 import torch
 
 from app.work import evaluations
-from app.work.evaluations import Live, Measuring, Wish
 from app.work.jobs import CANCELLED, DONE, JobQueue
 from app.work.recent import Recent
-from app.work.tasks import Calibrating
+from assets.home import home
 from lrp.engine.layers import list_layers
 from lrp.engine.progress import Cancelled, Progress
 from quant.calibration.presets import preset
-from quant.evaluation.float_logits import FloatLogits
-from quant.evaluation.image_set import Pictures
+from quant.evaluation.stream import Step
+from quant.experiments.calibrating import Calibrating
+from quant.experiments.measuring import FLOAT as PLAIN
+from quant.experiments.measuring import Given, Measuring, Variant
 from quant.history import runs as history
 from quant.history.recipe import Recipe
 from quant.history.runs import FILE, Run, Runs
@@ -31,13 +32,12 @@ from tests.app import runs_made as made
 IMAGES = made.IMAGES
 PATIENCE = 60
 LAYERS = list_layers(made.model().model, made.model().input_size)
-FOUR = Wish(uniform(LAYERS, 4, 4), "uniform", "4 bit")
-MIXED = Wish(
+FOUR = Variant(uniform(LAYERS, 4, 4), "uniform", "4 bit")
+MIXED = Variant(
     {layer.name: LayerBits(3 + index % 3, 4) for index, layer in enumerate(LAYERS)},
     "sensitivity",
     "4.00 bit",
 )
-PLAIN = Wish(None, "float", "float")
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +47,11 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measuring]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("BITLENS_HOME", str(tmp_path_factory.mktemp("home")))
         yield Measuring(
-            calibrating=Calibrating(loaded, calibration, preset("repq-vit")),
+            calibrating=Calibrating(
+                loaded, calibration, preset("repq-vit"), torch.device("cpu"), home(), Recent(2)
+            ),
             images=images,
-            checkpoint=None,
-            folder=None,
-            pictures=Pictures(images),
-            plain=FloatLogits(loaded.model),
-            calibrations=Recent(2),
+            kept=Recent(20),
             history=Runs(tmp_path_factory.mktemp("history") / FILE),
         )
 
@@ -68,10 +66,10 @@ class Heard:
 
     def __init__(self, most: int = 10**9) -> None:
         self.progress: list[tuple[int, int, str]] = []
-        self.found: list[Live] = []
+        self.found: list[Step] = []
         self.cancel, self.most = threading.Event(), most
 
-    def __call__(self, done: int, total: int, what: str = "", so_far: Live | None = None) -> None:
+    def __call__(self, done: int, total: int, what: str = "", so_far: Step | None = None) -> None:
         self.progress.append((done, total, what))
         if so_far is not None:
             self.found.append(so_far)
@@ -89,8 +87,8 @@ def kept(measuring: Measuring) -> list[Run]:
 def test_an_evaluation_says_what_running_the_model_says(measuring: Measuring) -> None:
     heard = Heard()
     found = heard.run(evaluations.evaluate(measuring, MIXED, None))
-    assert isinstance(found, Live)
-    calibration = measuring.calibrating.obtain(measuring.calibrations)
+    assert isinstance(found, Step)
+    calibration = measuring.calibrating.calibration
     model = made.model().model
     quantized = QuantizedModel(model, calibration, MIXED.allocation or {})
     pictures, labels = zip(*(measuring.images[i] for i in range(IMAGES)), strict=True)
@@ -103,7 +101,7 @@ def test_an_evaluation_says_what_running_the_model_says(measuring: Measuring) ->
     assert e.top1 == pytest.approx(right / IMAGES)
     assert e.difference == pytest.approx((right - float_right) / IMAGES)
     assert e.agreement == pytest.approx(float((answers == plain).float().mean()))
-    assert found.path == quantized.arithmetic
+    assert found.path == str(quantized.arithmetic)
     (run,) = kept(measuring)
     assert (run.id, run.state, run.recipe.allocation) == (found.run, history.DONE, MIXED.allocation)
     assert np.array_equal(run.answers.predicted, answers.numpy())
@@ -118,14 +116,14 @@ def test_it_streams_from_few_images_to_all(measuring: Measuring) -> None:
     assert images[-1] == IMAGES
     assert [done for done, _, what in heard.progress if what == "image"] == [0, *images]
     assert {total for _, total, what in heard.progress if what == "image"} == {IMAGES}
-    assert all(found.wish is FOUR for found in heard.found)
+    assert all(found.name == "uniform 4 bit" for found in heard.found)
 
 
 def test_float_needs_no_calibration(measuring: Measuring) -> None:
     heard = Heard()
     found = heard.run(evaluations.evaluate(measuring, PLAIN, None))
-    assert isinstance(found, Live)
-    assert found.path is None
+    assert isinstance(found, Step)
+    assert found.path == ""
     assert (found.evaluation.difference, found.evaluation.agreement) == (0, 1)
     assert {what for _, _, what in heard.progress} == {"image"}
     assert kept(measuring)[0].recipe.allocation is None
@@ -135,7 +133,9 @@ def test_the_layers_that_are_calibrated_first_are_counted(
     measuring: Measuring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BITLENS_HOME", str(tmp_path))
-    fresh = replace(measuring, calibrations=Recent(1))
+    fresh = replace(
+        measuring, calibrating=replace(measuring.calibrating, home=home(), kept=Recent(1))
+    )
     heard = Heard()
     heard.run(evaluations.evaluate(fresh, FOUR, None))
     stages = [what for _, _, what in heard.progress]
@@ -145,7 +145,7 @@ def test_the_layers_that_are_calibrated_first_are_counted(
 
 
 @pytest.mark.parametrize("wish", [FOUR, PLAIN])
-def test_what_was_cut_off_is_kept_and_gone_on_with(measuring: Measuring, wish: Wish) -> None:
+def test_what_was_cut_off_is_kept_and_gone_on_with(measuring: Measuring, wish: Variant) -> None:
     cut = Heard(most=2)
     with pytest.raises(Cancelled):
         cut.run(evaluations.evaluate(measuring, wish, None))
@@ -169,13 +169,13 @@ def test_what_was_cut_off_is_kept_and_gone_on_with(measuring: Measuring, wish: W
 
 def test_it_stops_once_it_is_precise_enough(measuring: Measuring) -> None:
     found = Heard().run(evaluations.evaluate(measuring, FOUR, 0.3))
-    assert isinstance(found, Live)
+    assert isinstance(found, Step)
     e = found.evaluation
     assert e.images < found.wanted == IMAGES
     assert (e.difference_high - e.difference_low) / 2 <= 0.3
     assert kept(measuring)[0].state == history.DONE
     all_of_them = Heard().run(evaluations.evaluate(measuring, FOUR, None))
-    assert isinstance(all_of_them, Live)
+    assert isinstance(all_of_them, Step)
     assert all_of_them.evaluation.images == IMAGES
     assert len(kept(measuring)) == 1
 
@@ -245,7 +245,7 @@ def test_what_is_measured_already_is_not_run_again(
 
     monkeypatch.setattr("quant.model.quantized_model.QuantizedModel.run", forbidden)
     again = Heard().run(evaluations.evaluate(measuring, FOUR, None))
-    assert isinstance(first, Live) and isinstance(again, Live)
+    assert isinstance(first, Step) and isinstance(again, Step)
     assert again.evaluation == first.evaluation
     assert again.run == first.run
 
@@ -254,7 +254,7 @@ def test_a_recipe_says_all_it_takes_to_repeat_it(
     measuring: Measuring, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    own = replace(measuring, checkpoint="weights.safetensors", folder="pictures")
+    own = replace(measuring, given=Given("weights.safetensors", "pictures"))
     recipe = own.recipe(MIXED)
     loaded, (calibration, images) = made.model(), made.sets()
     assert recipe == Recipe(
@@ -304,16 +304,18 @@ def test_warming_up_keeps_nothing_and_calibrates_nothing(
 ) -> None:
     Heard().run(evaluations.evaluate(measuring, FOUR, None))
     before = len(kept(measuring))
-    assert Heard().run(evaluations.warm(measuring, FOUR)) is True
+    assert measuring.warm(FOUR) is True
     assert len(kept(measuring)) == before
     monkeypatch.setenv("BITLENS_HOME", str(tmp_path / "empty"))
-    fresh = replace(measuring, calibrations=Recent(1))
-    assert Heard().run(evaluations.warm(fresh, FOUR)) is False
+    fresh = replace(
+        measuring, calibrating=replace(measuring.calibrating, home=home(), kept=Recent(1))
+    )
+    assert fresh.warm(FOUR) is False
     assert not (tmp_path / "empty").exists()
 
 
 def test_measurings_are_told_apart(measuring: Measuring) -> None:
     other = replace(measuring.calibrating, preset=preset("lrp-qvit"))
-    assert measuring.key == replace(measuring, folder="elsewhere").key
+    assert measuring.key == replace(measuring, given=Given(data="elsewhere")).key
     assert measuring.key != replace(measuring, calibrating=other).key
     assert measuring.key != replace(measuring, images=made.sets()[0]).key

@@ -13,7 +13,6 @@ from PIL import Image
 from app.state.selection import ModelChoice
 from app.work import models, spending, tasks
 from app.work.jobs import JobQueue
-from app.work.tasks import Scoring
 from assets.errors import InputError
 from assets.models.load import LoadedModel
 
@@ -81,20 +80,20 @@ def test_a_closed_session_leaves_the_queue() -> None:
 
 
 def test_scores_are_there_once_a_job_has_made_them(loaded: LoadedModel) -> None:
-    scoring = Scoring(
-        models.draw(loaded, None).scorable.subset(range(9)), "LRP_QVIT", "positive-sum"
-    )
-    assert spending.scores_of(loaded, scoring).get() is None
-    wanted = replace(spending.scores_of(loaded, scoring), make=lambda progress: "scores")
+    images = models.draw(loaded, None).scorable.subset(range(9))
+    scoring = models.scoring(loaded, images, "LRP_QVIT", "positive-sum")
+    assert spending.scores_of(scoring).get() is None
+    wanted = replace(spending.scores_of(scoring), make=lambda progress: "scores")
     assert wanted.start("me").ended.wait(20)
-    assert spending.scores_of(loaded, scoring).get() == "scores"
+    assert spending.scores_of(scoring).get() == "scores"
     models.memory.clear()
 
 
 def test_scores_by_another_statistic_are_other_scores(loaded: LoadedModel) -> None:
     images = models.draw(loaded, None).scorable.subset(range(9))
-    scorings = [Scoring(images, "LRP_QVIT", s) for s in ("positive-sum", "absolute-sum")]
-    assert len({spending.scores_of(loaded, scoring).key for scoring in scorings}) == 2
+    both = ("positive-sum", "absolute-sum")
+    scorings = [models.scoring(loaded, images, "LRP_QVIT", s) for s in both]
+    assert len({spending.scores_of(scoring).key for scoring in scorings}) == 2
 
 
 def test_each_kind_of_result_has_one_bounded_memory() -> None:

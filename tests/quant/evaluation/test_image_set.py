@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from quant.evaluation import batched
-from quant.evaluation.float_logits import FloatLogits
 from quant.evaluation.image_set import Pictures
+from quant.evaluation.logits import Logits, float_logits
 
 
 class Images:
@@ -93,7 +93,7 @@ def batch(start, stop):
 
 def test_float_runs_once_on_each_image():
     run, seen = plain_model()
-    plain = FloatLogits(run)
+    plain = float_logits(run)
     expected = torch.arange(10.0)[:, None] * torch.tensor([1.0, 2.0, 3.0])
     assert torch.equal(plain.of(2, batch(2, 6)), expected[2:6])
     assert torch.equal(plain.of(0, batch(0, 10)), expected)
@@ -104,7 +104,7 @@ def test_float_runs_once_on_each_image():
 def test_it_is_known_what_running_float_took(monkeypatch):
     clock = itertools.count()  # each call takes a second, from its look at the clock to the next
     monkeypatch.setattr(batched.time, "perf_counter", lambda: float(next(clock)))
-    plain = FloatLogits(plain_model()[0])
+    plain = float_logits(plain_model()[0])
     plain.of(0, batch(0, 4))
     plain.of(2, batch(2, 10))
     plain.of(0, batch(0, 10))
@@ -115,7 +115,7 @@ def test_it_is_known_what_running_float_took(monkeypatch):
 
 def test_what_there_is_no_room_for_is_run_again():
     run, seen = plain_model()
-    plain = FloatLogits(run, room=4 * 3 * 4)
+    plain = Logits("float", run, room=4 * 3 * 4)
     for _ in range(2):
         assert torch.equal(plain.of(0, batch(0, 6))[:, 0], torch.arange(6.0))
     assert seen == [0, 1, 2, 3, 4, 5, 4, 5]
@@ -123,4 +123,4 @@ def test_what_there_is_no_room_for_is_run_again():
 
 def test_a_float_model_that_overflows_is_named():
     with pytest.raises(ValueError, match="float gives logits that are not finite"):
-        FloatLogits(lambda images: images.flatten(1) / 0).of(0, batch(0, 2))
+        float_logits(lambda images: images.flatten(1) / 0).of(0, batch(0, 2))

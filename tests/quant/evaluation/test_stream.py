@@ -6,10 +6,11 @@ import torch
 from scipy.stats import entropy
 
 from lrp.engine.progress import Cancelled, Progress
+from quant.evaluation import image_set
 from quant.evaluation.answers import Answers
-from quant.evaluation.float_logits import FloatLogits
 from quant.evaluation.image_set import Pictures
-from quant.evaluation.stream import evaluate, settled, stream
+from quant.evaluation.logits import Logits, float_logits
+from quant.evaluation.stream import settled, stream
 
 
 def run_of(table):
@@ -22,74 +23,6 @@ def data():
     torch.manual_seed(0)
     images = torch.arange(20.0).reshape(20, 1, 1, 1).expand(-1, 3, 1, 1)
     return images, torch.randint(8, (20,)), torch.randn(20, 8), torch.randn(20, 8)
-
-
-def batches(images, labels, size=6):
-    return list(zip(images.split(size), labels.split(size), strict=True))
-
-
-def test_counts_are_those_of_a_loop(data):
-    images, labels, plain, other = data
-    found = evaluate({"float": run_of(plain), "other": run_of(other)}, batches(images, labels), 20)
-    for name, table in (("float", plain), ("other", other)):
-        ranks = [sorted(range(8), key=lambda k, r=row: -r[k]) for row in table.tolist()]
-        best = [float(r[0]) for r in plain.argsort(1, descending=True)]
-        pairs = list(zip(ranks, labels.tolist(), strict=True))
-        assert found[name].images == 20
-        assert found[name].top1 == sum(r[0] == y for r, y in pairs) / 20
-        assert found[name].top5 == sum(y in r[:5] for r, y in pairs) / 20
-        assert (
-            found[name].agreement == sum(r[0] == b for r, b in zip(ranks, best, strict=True)) / 20
-        )
-    assert found["float"].agreement == 1
-
-
-def test_divergence_is_the_mean_kl_from_the_reference(data):
-    images, labels, plain, other = data
-    found = evaluate({"float": run_of(plain), "other": run_of(other)}, batches(images, labels), 20)
-    rows = [
-        entropy(torch.softmax(p.double(), 0).numpy(), torch.softmax(q.double(), 0).numpy())
-        for p, q in zip(plain, other, strict=True)
-    ]
-    assert found["other"].divergence == pytest.approx(sum(rows) / 20)
-    assert found["float"].divergence == pytest.approx(0, abs=1e-12)
-
-
-def test_few_classes_have_a_top_five_of_all(data):
-    images, labels, plain, _ = data
-    found = evaluate({"float": run_of(plain[:, :3])}, batches(images, labels % 3), 20)
-    assert found["float"].top5 == 1
-
-
-def test_logits_that_are_not_finite_give_no_accuracy(data):
-    images, labels, plain, other = data
-    other[11, 2] = float("nan")
-    with pytest.raises(ValueError, match="other gives logits that are not finite"):
-        evaluate({"float": run_of(plain), "other": run_of(other)}, batches(images, labels), 20)
-
-
-def test_progress_counts_images_and_cancel_stops(data):
-    images, labels, plain, _ = data
-    seen, stop = [], threading.Event()
-
-    def tell(done, total, *_):
-        seen.append((done, total))
-        if done >= 12:
-            stop.set()
-
-    with pytest.raises(Cancelled):
-        evaluate(
-            {"float": run_of(plain)},
-            batches(images, labels),
-            20,
-            progress=Progress(tell, stop.is_set),
-        )
-    assert seen == [(6, 20), (12, 20)]
-
-
-def test_no_images_are_refused(data):
-    with pytest.raises(ValueError, match="no images"):
-        evaluate({"float": run_of(data[2])}, [], 0)
 
 
 class Images:
@@ -105,14 +38,82 @@ class Images:
         return self.images[index], int(self.labels[index])
 
 
+def evaluate(images, labels, plain, other=None, **options):
+    """Stream the float model, and another one beside it; return what each says in the end."""
+    pictures, shared = Pictures(Images(images, labels)), float_logits(run_of(plain))
+    runs = {"float": shared}
+    if other is not None:
+        runs["other"] = Logits("other", run_of(other))
+    return {
+        name: list(stream(run, pictures, shared, **options))[-1].evaluation
+        for name, run in runs.items()
+    }
+
+
+def test_counts_are_those_of_a_loop(data):
+    images, labels, plain, other = data
+    found = evaluate(images, labels, plain, other)
+    for name, table in (("float", plain), ("other", other)):
+        ranks = [sorted(range(8), key=lambda k, r=row: -r[k]) for row in table.tolist()]
+        best = [float(r[0]) for r in plain.argsort(1, descending=True)]
+        pairs = list(zip(ranks, labels.tolist(), strict=True))
+        assert found[name].images == 20
+        assert found[name].top1 == sum(r[0] == y for r, y in pairs) / 20
+        assert found[name].top5 == sum(y in r[:5] for r, y in pairs) / 20
+        assert (
+            found[name].agreement == sum(r[0] == b for r, b in zip(ranks, best, strict=True)) / 20
+        )
+    assert found["float"].agreement == 1
+
+
+def test_divergence_is_the_mean_kl_from_the_reference(data):
+    images, labels, plain, other = data
+    found = evaluate(images, labels, plain, other)
+    rows = [
+        entropy(torch.softmax(p.double(), 0).numpy(), torch.softmax(q.double(), 0).numpy())
+        for p, q in zip(plain, other, strict=True)
+    ]
+    assert found["other"].divergence == pytest.approx(sum(rows) / 20)
+    assert found["float"].divergence == pytest.approx(0, abs=1e-12)
+
+
+def test_few_classes_have_a_top_five_of_all(data):
+    images, labels, plain, _ = data
+    found = evaluate(images, labels % 3, plain[:, :3])
+    assert found["float"].top5 == 1
+
+
+def test_logits_that_are_not_finite_give_no_accuracy(data):
+    images, labels, plain, other = data
+    other[11, 2] = float("nan")
+    with pytest.raises(ValueError, match="other gives logits that are not finite"):
+        evaluate(images, labels, plain, other)
+
+
+def test_steps_count_images_and_cancel_stops(data, monkeypatch):
+    images, labels, plain, _ = data
+    seen, stop = [], threading.Event()
+    monkeypatch.setattr(image_set, "FIRST", 6)
+    pictures, shared = Pictures(Images(images, labels)), float_logits(run_of(plain))
+    progress = Progress(stopped=stop.is_set)
+    with pytest.raises(Cancelled):
+        for step in stream(shared, pictures, shared, largest=6, progress=progress):
+            seen.append((len(step.answers), step.wanted))
+            if len(step.answers) >= 12:
+                stop.set()
+    assert seen == [(6, 20), (12, 20)]
+
+
 @pytest.fixture
 def streamed(data):
     """Stream the made-up other model, or the run given, against the float one."""
     images, labels, plain, other = data
 
-    def steps(*run, **options):
+    def steps(*run, name="other", **options):
         (run,) = run or (run_of(other),)
-        return stream(run, Pictures(Images(images, labels)), FloatLogits(run_of(plain)), **options)
+        shared = float_logits(run_of(plain))
+        configuration = shared if run is None else Logits(name, run)
+        return stream(configuration, Pictures(Images(images, labels)), shared, **options)
 
     return steps
 
@@ -128,15 +129,15 @@ def test_a_stream_ends_where_counting_at_once_ends(data, streamed):
     assert [step.start for step in steps] == [0, 4, 12]
     assert [len(step.answers) for step in steps] == [4, 12, 20]
     assert same(Answers.joined([step.new for step in steps]), steps[-1].answers)
-    assert all(step.seconds > 0 for step in steps)
-    whole = {"float": run_of(plain), "other": run_of(other)}
-    expected = evaluate(whole, batches(images, labels, 20), 20)["other"]
+    spent = [step.seconds for step in steps]
+    assert all(later > earlier for earlier, later in zip([0.0, *spent], spent, strict=False))
+    expected = evaluate(images, labels, plain, other, largest=20)["other"]
     assert steps[-1].answers.evaluation(expected.seconds) == expected
 
 
 def test_the_difference_is_that_of_the_accuracies(data):
     images, labels, plain, other = data
-    found = evaluate({"float": run_of(plain), "other": run_of(other)}, batches(images, labels), 20)
+    found = evaluate(images, labels, plain, other)
     one = found["other"]
     assert one.difference == pytest.approx(one.top1 - found["float"].top1)
     assert one.difference_low <= one.difference <= one.difference_high
@@ -207,8 +208,8 @@ def test_float_runs_once_for_all_streams(data):
         asked.extend(batch[:, 0, 0, 0].int().tolist())
         return run_of(plain)(batch)
 
-    pictures, shared = Pictures(Images(images, labels)), FloatLogits(run)
-    for configuration in (run_of(other), run_of(-other), None):
+    pictures, shared = Pictures(Images(images, labels)), float_logits(run)
+    for configuration in (Logits("one", run_of(other)), Logits("two", run_of(-other)), shared):
         list(stream(configuration, pictures, shared))
     assert asked == list(range(20))
 
@@ -244,4 +245,4 @@ def test_a_stream_is_cancelled_between_batches(streamed):
 
 def test_a_stream_of_no_images_is_refused(data):
     with pytest.raises(ValueError, match="no images"):
-        next(stream(None, Pictures([]), FloatLogits(run_of(data[2]))))
+        next(stream(float_logits(run_of(data[2])), Pictures([]), float_logits(run_of(data[2]))))

@@ -7,16 +7,18 @@ import pytest
 
 from assets.terminal import markdown
 from quant.calibration.presets import CHOICES, DEFAULT, PRESETS, preset
-from quant.evaluation.stream import Evaluation
+from quant.evaluation.answers import Counts
 from quant.experiments.preset_comparison import FLOAT, Comparison, cells, summarise
 
 
-def evaluation(top1: float, divergence: float = 0.0) -> Evaluation:
-    return Evaluation(100, top1, top1, top1, 1.0, 0.9, divergence, 1.0)
+def counts(plain: float, top1: float, divergence: float) -> Counts:
+    """What a configuration of some accuracy answers beside float, of 100 images."""
+    right, float_right = round(100 * top1), round(100 * plain)
+    return Counts(100, right, 100, float_right, right, 90, 100 * divergence)
 
 
-def draws(tops: list[tuple[float, float]]) -> list[dict[str, Evaluation]]:
-    return [{FLOAT: evaluation(f), "x W4A4": evaluation(q, f - q)} for f, q in tops]
+def draws(tops: list[tuple[float, float]]) -> list[dict[str, Counts]]:
+    return [{"x W4A4": counts(f, q, f - q)} for f, q in tops]
 
 
 def test_a_drop_is_paired_within_each_draw() -> None:

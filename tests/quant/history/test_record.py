@@ -1,6 +1,5 @@
 import pytest
 
-from quant.evaluation.answers import Answers
 from quant.evaluation.stream import Step
 from quant.history.record import record
 from quant.history.runs import Runs
@@ -15,15 +14,15 @@ def history(tmp_path):
 def steps(*ends, begun=None):
     """Steps that answer up to each end, from what is known, and take a second an image."""
 
-    def made(known):
+    def made(known, seconds):
         start = len(known)
         if begun is not None:
             begun.append(start)
         if start:
-            yield Step(known, Answers.none(), start, 0.0)
+            yield Step("made up", "", 20, known, start, seconds)
         for end in ends:
-            new = answers(start, end)
-            yield Step(answers(0, end), new, start, float(end - start))
+            seconds += float(end - start)
+            yield Step("made up", "", 20, answers(0, end), start, seconds)
             start = end
 
     return made
@@ -34,7 +33,7 @@ def test_every_step_is_kept_as_it_comes(history):
     for state in record(history, recipe(), steps(4, 12, 20)):
         kept = history.get(state.run)
         assert (kept.state, kept.counts) == ("running", state.answers.counts())
-        found.append((len(state.answers), state.new, state.seconds))
+        found.append((len(state.answers), len(state.new), state.seconds))
     assert found == [(4, 4, 4), (12, 8, 12), (20, 8, 20)]
     run = history.get(state.run)
     assert (run.state, run.seconds) == ("done", 20)
@@ -55,8 +54,8 @@ def test_a_run_that_was_left_goes_on_where_it_was(history):
 
 
 def test_a_run_that_fails_is_stopped_with_what_it_had(history):
-    def failing(known):
-        yield from steps(4)(known)
+    def failing(known, seconds):
+        yield from steps(4)(known, seconds)
         raise ValueError("the machine is tired")
 
     with pytest.raises(ValueError, match="tired"):
