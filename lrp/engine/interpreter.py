@@ -177,7 +177,7 @@ class Interpreter(TorchFunctionMode):
         return self.other(func, args, kwargs or {})
 
     def enter(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        """Hear that the module called `name` starts with `inputs`."""
+        """Note that the module called `name` starts with `inputs`."""
 
     def layer_name(self, weight: Tensor) -> str:
         """Return the dotted name of the layer that owns `weight`."""

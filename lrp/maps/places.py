@@ -61,8 +61,8 @@ def head_maps(trace: Trace, relevance: Relevance, layer: Layer) -> Tensor | None
     channels = 2 if layer.stage is Stage.SCORES else 3  # k^T is (B, h, d, N), v is (B, h, N, d)
     heads = relevance.layers[layer.name][1].sum(channels).unbind(1)
     placed = [_placed(trace, layer, head) for head in heads]
-    found = [head for head in placed if head is not None]
-    return torch.stack(found, 1) if found else None
+    maps = [head for head in placed if head is not None]
+    return torch.stack(maps, 1) if maps else None
 
 
 def attention_relevance(relevance: Relevance, product: str) -> Tensor:
@@ -74,8 +74,8 @@ def attention_relevance(relevance: Relevance, product: str) -> Tensor:
     Args:
         product: name of a second attention product (`....matmul2`).
     """
-    found, images = relevance.layers[product][0], len(relevance.target)
-    return found if len(found) == images else found.unflatten(0, (images, -1))
+    attention, images = relevance.layers[product][0], len(relevance.target)
+    return attention if len(attention) == images else attention.unflatten(0, (images, -1))
 
 
 def grid_size(trace: Trace) -> tuple[int, int]:

@@ -91,10 +91,10 @@ def _targets(logits: Tensor, target: Target) -> Tensor:
     images, classes = logits.shape
     if target is None:
         return logits.argmax(1)
-    wanted = torch.as_tensor(target, device=logits.device).expand(images)
-    if wanted.min() < 0 or wanted.max() >= classes:
+    targets = torch.as_tensor(target, device=logits.device).expand(images)
+    if targets.min() < 0 or targets.max() >= classes:
         raise ValueError(f"target {target} is not a class: use 0 to {classes - 1}")
-    return wanted
+    return targets
 
 
 def _sources(trace: Trace, stop: str | None) -> dict[tuple[Hashable, ...], Tensor]:

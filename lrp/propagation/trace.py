@@ -204,8 +204,8 @@ class Trace(Interpreter):
             self._refuse(name, self.scope.current)  # in place: it would tear the tape
         result = func(*args, **kwargs)
         several = isinstance(result, tuple | list)
-        found = any(map(_varies, result)) if several else _varies(result)
-        if found and name not in _LINEAR and not (name in _BY_CONSTANT and not _varies(args[1])):
+        varies = any(map(_varies, result)) if several else _varies(result)
+        if varies and name not in _LINEAR and not (name in _BY_CONSTANT and not _varies(args[1])):
             self._refuse(name, self.scope.current)
         return result
 

@@ -150,13 +150,13 @@ class Calibration:
         return self._ready.get((name, bits), lambda: self._made_ready(name, bits))
 
     def _made_ready(self, name: str, bits: LayerBits) -> RunningLayer:
-        layer = self.found(name, bits)
+        layer = self.quantized(name, bits)
         if isinstance(layer, QuantizedProduct):
             return RunningProduct(layer)
         return RunningLinear(layer, self._integers)
 
-    def found(self, name: str, bits: LayerBits) -> QuantizedLinear | QuantizedProduct:
-        """Return what calibration found for a layer; as `layer`, and raises the same."""
+    def quantized(self, name: str, bits: LayerBits) -> QuantizedLinear | QuantizedProduct:
+        """Return a layer as data, not yet ready to run; as `layer`, and raises the same."""
         stored = self.stored(bits.activation)
         if name in stored.products:
             second = self.stored(bits.weight).operand(name, 1)

@@ -25,11 +25,11 @@ def solve_scores(
     preset: Preset, query: Tensor, keys: Tensor, bits: int
 ) -> tuple[Quantizer, Quantizer]:
     """Choose the quantizers of q (S, h, N, d) and k^T (S, h, d, N): least error after softmax."""
-    wanted = (query @ keys).softmax(-1)
+    expected = (query @ keys).softmax(-1)
     groups = _groups(query, preset)
 
     def error(scores: Tensor) -> Tensor:
-        return _total((scores.softmax(-1) - wanted).square(), groups)
+        return _total((scores.softmax(-1) - expected).square(), groups)
 
     if preset.ranges == "output":
         first = _operand(query, bits, groups, lambda q: error(q(query) @ keys))
@@ -44,11 +44,11 @@ def solve_mix(
     preset: Preset, probabilities: Tensor, values: Tensor, bits: int
 ) -> tuple[Quantizer, Quantizer]:
     """Choose the quantizers of softmax's output (S, h, N, N) and of v (S, h, N, d)."""
-    wanted = probabilities @ values
+    expected = probabilities @ values
     groups = _groups(values, preset)
 
     def loss(q: Quantizer) -> Tensor:
-        return (q(probabilities) @ values - wanted).square().sum()
+        return (q(probabilities) @ values - expected).square().sum()
 
     first = _softmax_quantizer(preset, probabilities, values, bits, loss)
     if preset.ranges != "output":
@@ -57,7 +57,7 @@ def solve_mix(
     encoded = first(probabilities)
 
     def error(v: Quantizer) -> Tensor:
-        return _total((encoded @ v(values) - wanted).square(), groups)
+        return _total((encoded @ v(values) - expected).square(), groups)
 
     return first, _operand(values, bits, groups, error)
 

@@ -1,4 +1,4 @@
-"""Write what a calibration pass found to a safetensors file, and read single layers back."""
+"""Write a calibration pass to a safetensors file, and read single layers back."""
 
 from __future__ import annotations
 
@@ -29,11 +29,16 @@ Tensors = dict[str, Tensor]
 Read = Callable[[str], Tensor]
 
 
-def save_pass(found: Pass, path: Path) -> None:
+def save_pass(made: Pass, path: Path) -> None:
     """Write a pass; a reader sees all of it or nothing."""
     tensors: Tensors = {}
-    described: dict[str, Any] = {"schema": SCHEMA, "bits": found.bits, "linear": {}, "products": {}}
-    for name, solved in found.linear.items():
+    described: dict[str, Any] = {
+        "schema": SCHEMA,
+        "bits": made.bits,
+        "linear": {},
+        "products": {},
+    }
+    for name, solved in made.linear.items():
         described["linear"][name] = {
             "quantizer": _put_quantizer(solved.quantizer, f"{name}|input", tensors),
             "transform": _put_transform(solved.transform, f"{name}|transform", tensors),
@@ -42,7 +47,7 @@ def save_pass(found: Pass, path: Path) -> None:
         for width, weight in solved.weights.items():
             for part in ("codes", "scale", "bias"):
                 tensors[f"{name}|{width}|{part}"] = getattr(weight, part)
-    for name, pair in found.products.items():
+    for name, pair in made.products.items():
         described["products"][name] = [
             _put_quantizer(quantizer, f"{name}|{side}", tensors)
             for side, quantizer in enumerate(pair)
@@ -52,13 +57,13 @@ def save_pass(found: Pass, path: Path) -> None:
 
 def _apart(tensors: Tensors) -> Tensors:
     """Return tensors on the CPU in one piece each; safetensors refuses the same memory twice."""
-    found: Tensors = {}
+    apart: Tensors = {}
     places: set[int] = set()
     for key, tensor in tensors.items():
         tensor = tensor.detach().cpu().contiguous()
-        found[key] = tensor.clone() if tensor.data_ptr() in places else tensor
+        apart[key] = tensor.clone() if tensor.data_ptr() in places else tensor
         places.add(tensor.data_ptr())
-    return found
+    return apart
 
 
 def _write(tensors: Tensors, described: dict[str, Any], path: Path) -> None:

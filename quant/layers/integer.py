@@ -151,7 +151,7 @@ class IntegerLinear:
 
 
 def _extremes_are_exact(code: int, weight: int) -> bool:
-    """Say whether a row of the largest products adds up: where sums saturate, it does not."""
+    """Return whether a row of the largest products adds up: where sums saturate, it does not."""
     signed = torch.tensor([[-weight], [min(weight, 127)]])
     codes = signed.to(torch.int8).expand(2, 64).contiguous()
     layer = IntegerLinear(codes, torch.ones(2), None, Encoder(1.0, 0, 8))

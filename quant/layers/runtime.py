@@ -123,11 +123,11 @@ class _PerHead:
         self._heads = [(s, -z, q.levels - z) for s, z in zip(scales, zeros, strict=True)]
 
     def __call__(self, x: Tensor) -> Tensor:
-        found = _heads_apart(x)
+        encoded = _heads_apart(x)
         for head, (scale, low, high) in enumerate(self._heads):
-            part = torch.mul(x[:, head], 1 / scale, out=found[:, head])
+            part = torch.mul(x[:, head], 1 / scale, out=encoded[:, head])
             part.round_().clamp_(low, high).mul_(scale)
-        return found
+        return encoded
 
 
 def _heads_apart(x: Tensor) -> Tensor:

@@ -56,10 +56,12 @@ class QuantizedTrace(Trace):
         rules: Rules = ATTN_LRP,
     ) -> None:
         self._ready = {name: calibration.layer(name, bits) for name, bits in allocation.items()}
-        self._found = {name: calibration.found(name, bits) for name, bits in allocation.items()}
+        self._quantized = {
+            name: calibration.quantized(name, bits) for name, bits in allocation.items()
+        }
         self._affine = calibration.untouched(allocation) | {
             name: restored(layer.transform, (layer.weight.values, layer.weight.bias))
-            for name, layer in self._found.items()
+            for name, layer in self._quantized.items()
             if isinstance(layer, QuantizedLinear)
         }
         super().__init__(model, images, rules)
@@ -70,7 +72,7 @@ class QuantizedTrace(Trace):
         if name in self._affine:
             rows, bias = self._affine[name]
             weight = rows.view(weight.shape)
-        if name not in self._found:
+        if name not in self._quantized:
             return super().weigh(name, form, input, weight, bias)
         if isinstance(form, Convolution) and not _tiles(form):
             raise UnsupportedOperation(f"patches of {name!r} overlap: only such as tile are traced")
@@ -81,7 +83,7 @@ class QuantizedTrace(Trace):
     @torch.no_grad()
     def _computed(self, name: str, form: Linear, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return x^ and the output of a layer with weights."""
-        layer, ready = self._found[name], cast(RunningLinear, self._ready[name])
+        layer, ready = self._quantized[name], cast(RunningLinear, self._ready[name])
         assert isinstance(layer, QuantizedLinear)
         rounded = _restored(layer, form.rows(x))
         if isinstance(form, Convolution):
@@ -89,7 +91,7 @@ class QuantizedTrace(Trace):
         return rounded, form.by_rows(ready, x)
 
     def multiply(self, name: str, input: Tensor, other: Tensor) -> Tensor:
-        layer = self._found.get(name)
+        layer = self._quantized.get(name)
         if not isinstance(layer, QuantizedProduct):
             return super().multiply(name, input, other)
         with torch.no_grad():

@@ -169,5 +169,5 @@ def test_a_layers_errors_are_those_of_the_running_layer():
         calibration.model, calibration.surveyed(), random_images()
     ).seen.items():
         errors = errors_of(seen, stored, 4, corrected=False)
-        running = calibration.found(name, LayerBits(4, 4))
+        running = calibration.quantized(name, LayerBits(4, 4))
         assert torch.equal(errors.both(), running(*seen.operands) - errors.wanted), name

@@ -107,7 +107,7 @@ class Twin:
 
     def __init__(self, calibration: Calibration, allocation: Allocation) -> None:
         self.model: Any = calibration.model
-        self.found = {n: calibration.found(n, bits) for n, bits in allocation.items()}
+        self.found = {n: calibration.quantized(n, bits) for n, bits in allocation.items()}
 
     def through(self, quantizer: Any, x: Tensor) -> Tensor:
         return x + (quantizer(x.detach()) - x.detach())
@@ -175,7 +175,7 @@ def test_z_plus_shares_out_by_the_signs_of_the_float_models_basis(calibrated, na
     allocation = every(calibration, 4)
     trace = traced(calibration, allocation, LRP_QVIT)
     (x,) = (t.detach().double() for t in trace.operands["head"])
-    layer = calibration.found("head", allocation["head"])
+    layer = calibration.quantized("head", allocation["head"])
     weight, bias = original(layer)
     torch.testing.assert_close(x @ weight.T + bias, trace.logits.double(), rtol=1e-3, atol=1e-3)
     positive = (x * weight[2]).clamp(min=0)
@@ -222,7 +222,7 @@ def test_what_rounding_and_biases_take_is_all_that_is_lost(family, tmp_path):
         x, rounded = trace.given[name][-1], trace.operands[name][-1]
         lost += total((rounded - x) * gradient(trace, rounded))
         if name in trace.gave:
-            bias = original(calibration.found(name, allocation[name]))[1].float()
+            bias = original(calibration.quantized(name, allocation[name]))[1].float()
             spread = bias.view(-1, *[1] * (x.dim() - 2)) if "patch_embed" in name else bias
             lost += total(spread * gradient(trace, trace.gave[name]))
     found = relevance(trace, 1)
