@@ -57,6 +57,20 @@ def test_the_reference_has_each_public_name_and_no_other(repository: Path, packa
     assert sorted(set(told)) == sorted(importlib.import_module(package).__all__)
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_reference_calls_each_name_by_its_parameters(repository: Path, package: str) -> None:
+    text = (repository / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    module, calls = importlib.import_module(package), rf"`{package}\.(\w+)(?:\.(\w+))?\(([^)]*)\)`"
+    for name, method, arguments in re.findall(calls, " ".join(text.split())):
+        called = getattr(module, name)
+        parameters = list(
+            inspect.signature(getattr(called, method) if method else called).parameters
+        )
+        told = [argument.partition("=")[0].strip() for argument in arguments.split(",")]
+        kept = [parameter for parameter in parameters if parameter in told]
+        assert told == kept, f"{package}.{name} takes {parameters}"
+
+
 def test_a_name_that_is_not_public_is_refused() -> None:
     import lrp
 
