@@ -8,6 +8,7 @@ from assets.terminal import run
 from quant.__main__ import main
 from quant.calibration import calibration
 from quant.calibration.presets import PRESETS
+from quant.evaluation.batched import Batched
 from quant.model.quantized_model import QuantizedModel
 
 W4A4 = ["--weight-bits", "4", "--activation-bits", "4"]
@@ -135,6 +136,34 @@ def test_evaluate_stops_when_the_difference_is_known_and_goes_on_when_asked(caps
     assert apart["float"] == whole["float"]
     assert apart["quantized"] == pytest.approx(whole["quantized"], rel=1e-4)
     assert len(history(capsys)["runs"]) == 2
+
+
+def test_float_runs_once_on_an_image_whatever_is_measured_beside_it(capsys, home, monkeypatch):
+    sizes = []
+    real = Batched.__call__
+
+    def counted(self, images):
+        if self.name == "float":
+            sizes.append(len(images))
+        return real(self, images)
+
+    monkeypatch.setattr(Batched, "__call__", counted)
+    four, _ = evaluated(capsys, *REPQ)
+    assert sum(sizes) == 24
+    other = ["--preset", "repq-vit", "--weight-bits", "2", "--activation-bits", "4"]
+    two, _ = evaluated(capsys, *other)
+    assert sum(sizes) == 24
+    assert two["float"] == four["float"]
+    compare = ["compare", "--model", "digits-vit", "--calibration-images", "8", "--limit", "24"]
+    assert main([*compare, "--presets", "repq-vit", "--draws", "1", "--json", "-"]) == 0
+    found, _ = answer(capsys)
+    assert sum(sizes) == 24
+    assert found["configurations"]["float"]["top1"] == four["float"]["top1"]
+    assert found["configurations"]["repq-vit W4A4"]["top1"] == four["quantized"]["top1"]
+    apart, _ = evaluated(capsys, *other, "--no-history")
+    assert sum(sizes) == 48
+    assert apart["float"] == two["float"]
+    assert apart["quantized"] == pytest.approx(two["quantized"], rel=1e-4)
 
 
 def test_what_was_measured_before_an_interrupt_is_kept(capsys, home, ran, monkeypatch):
