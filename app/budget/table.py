@@ -40,7 +40,7 @@ def table_of(
     widths = np.clip(np.floor(np.array(plan.average_bits) + 1e-9), MENU[0], MENU[-1]).astype(int)
     even = _uniform(costs, widths)
     if prediction is not None and expected is not None and float_top1 is not None:
-        losses = expected.at(plan.weight, plan.activation).sum(1).tolist()
+        losses = [sum(row) for row in expected.at(plan.weight, plan.activation).tolist()]
         by_width = {w: expected.of(uniform(costs.layers, w, w)) for w in set(widths.tolist())}
         even_losses = [by_width[w] for w in widths.tolist()]
         mixed = replace(mixed, predicted=_bands(prediction, losses, float_top1))

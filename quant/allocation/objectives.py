@@ -60,7 +60,8 @@ class Losses:
         """Return the expected loss of an allocation of these layers."""
         bits = [allocation[name] for name in self.names]
         weight, activation = [b.weight for b in bits], [b.activation for b in bits]
-        return float(self.at(np.array(weight), np.array(activation)).sum())
+        # one layer after the other: numpy would add pairs, and round in another way
+        return float(sum(self.at(np.array(weight), np.array(activation)).tolist()))
 
 
 def by_scores(scores: Mapping[str, float], objective: str = LRP) -> Losses:
