@@ -27,20 +27,18 @@ def show(shown: Shown) -> None:
         name = one_of("Cost", list(budget_charts.AXES), budget.AXIS, default="Model size")
         axis = budget_charts.AXES[name]
         st.caption(_said(shown, points))
-    if not points:
-        sweep.show(shown)
-        return
-    figure = budget_charts.trade_off(points, shown.table, shown.row, axis, dark())
-    st.plotly_chart(
-        figure,
-        config=charts.CHART_CONFIG,
-        key=budget.TRADE_OFF,
-        on_select=lambda: _clicked(shown),
-        selection_mode="points",
-        alt="accuracy against cost",
-    )
+    if points:
+        st.plotly_chart(
+            budget_charts.trade_off(points, shown.table, shown.row, axis, dark()),
+            config=charts.CHART_CONFIG,
+            key=budget.TRADE_OFF,
+            on_select=lambda: _clicked(shown),
+            selection_mode="points",
+            alt="accuracy against cost",
+        )
     sweep.show(shown)
-    as_numbers({"accuracy and cost": table(points)})
+    if points:
+        as_numbers({"accuracy and cost": table(points)})
 
 
 def _said(shown: Shown, points: list[Configuration]) -> str:

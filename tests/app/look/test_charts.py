@@ -62,6 +62,25 @@ def test_axis_labels_stand_at_the_middle_of_their_block() -> None:
     assert labels == {"0.5": "", "2": "0", "3.5": "1", "4.5": ""}
 
 
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_specification_holds_no_table_and_is_made_once(dark: bool) -> None:
+    spec = altair_charts.score_spec(LAYERS, dark)
+    assert altair_charts.score_spec(LAYERS, dark) is spec
+    assert altair_charts.score_spec(LAYERS, not dark) != spec
+    bars, errors, edges = (layer["data"] for layer in spec["layer"])
+    assert bars == errors == {"name": "source"}  # as Streamlit names the table it is given
+    assert edges == {"values": [{"edge": 1}, {"edge": 3}, {"edge": 4}]}
+    assert "datasets" not in spec
+
+
+def test_a_click_on_a_bar_picks_its_layer() -> None:
+    spec = altair_charts.score_spec(LAYERS, dark=False)
+    (pick,) = spec["params"]
+    assert pick["name"] == altair_charts.PICK
+    assert pick["select"] == {"type": "point", "fields": ["layer"]}
+    assert pick["views"] == [spec["layer"][0]["name"]]
+
+
 def sensed() -> pd.DataFrame:
     return pd.DataFrame(
         {

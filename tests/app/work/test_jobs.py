@@ -217,6 +217,18 @@ def test_done_work_is_not_done_again_but_failed_work_is() -> None:
     assert len(calls) == 2
 
 
+def test_work_asked_for_again_is_done_again_but_joined_while_it_runs() -> None:
+    queue, work = JobQueue(), Held("once")
+    first = queue.submit("k", "t", work, "me", again=True)
+    assert queue.submit("k", "t", work, "you", again=True) is first
+    work.released.set()
+    assert ended(first).result == "once"
+    second = queue.submit("k", "t", lambda progress: "again", "me", again=True)
+    assert second is not first
+    assert ended(second).result == "again"
+    assert queue.find("k") is second
+
+
 def test_an_error_is_told_in_words_and_the_worker_lives_on() -> None:
     queue = JobQueue()
 
