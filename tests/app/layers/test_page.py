@@ -51,6 +51,7 @@ def test_another_width_has_another_error(layers: AppTest, run_until: RunUntil) -
     layers.selectbox(key=quantizer.WEIGHT.widget).set_value(8).run()
     run_until(layers, lambda: "At 8 bits by 4" in said(layers))
     assert before != said(layers)
+    run_until(layers, lambda: "w" in layers.query_params)  # written once nothing is waited for
     assert layers.query_params["w"] == "8"
 
 
