@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bench.models import NAMES, build
 from bench.relprop import relprop
 from bench.timing import ratios, show
-from lrp.engine.timing import forward_backward
+from lrp.engine.device import forward_backward
 from lrp.maps.heatmap import heatmap_alone
 from lrp.propagation.relevance import Relevance, relevance
 from lrp.propagation.rules import ATTN_LRP, PRESETS, Rules

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from app.work.jobs import Work
 from assets.models.load import LoadedModel
+from lrp.engine.device import forward_backward, timed
 from lrp.engine.progress import Progress
-from lrp.engine.timing import forward_backward, timed
 from lrp.maps.cells import grid
 from lrp.methods.catalogue import Method
 from lrp.metrics.deletion import STEPS, curves, deleted

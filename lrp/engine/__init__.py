@@ -2,5 +2,5 @@
 
 Read `scope` (which module is running), `interpreter` (each operation as a method to override),
 `layers` and `names` (what can be quantized, by name: the spine); then `progress`, `device`,
-`timing`, `versions` and `ranks`, which any long computation needs.
+`versions` and `ranks`, which any long computation needs.
 """

@@ -1,8 +1,15 @@
-"""Choose where a model runs."""
+"""Choose where a model runs, and time what runs there."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
+from torch import Tensor, nn
+
+Result = TypeVar("Result")
 
 
 def resolve_device(name: str | torch.device = "auto") -> torch.device:
@@ -12,7 +19,8 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
         ValueError: the name is unknown, or this machine has no such device.
     """
     if str(name) == "auto":
-        return torch.device(_best())
+        kinds = (torch.device(kind) for kind in ("cuda", "mps", "cpu"))
+        return next(device for device in kinds if _present(device))
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -24,13 +32,29 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
     return device
 
 
-def _best() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
 def _present(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
     return device.type != "mps" or torch.backends.mps.is_available()
+
+
+def forward_backward(model: nn.Module, images: Tensor, target: Tensor) -> None:
+    """Run a model on images (B, 3, H, W) and take the gradient of the classes `target` (B,)."""
+    inputs = images.clone().requires_grad_()
+    torch.autograd.grad(model(inputs).gather(1, target[:, None]).sum(), inputs)
+
+
+def timed(run: Callable[[], Result], device: torch.device) -> tuple[Result, float]:
+    """Return what `run` returns and the seconds it took, the device's unfinished work included."""
+    _wait(device)
+    started = time.perf_counter()
+    result = run()
+    _wait(device)
+    return result, time.perf_counter() - started
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -16,35 +16,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from lrp.engine.scope import parameter_owners, scope_of
+from lrp.engine.names import owner_of
+from lrp.engine.scope import scope_of
 
-# What torch calls an operation -> the method that handles it. Methods keep torch's argument names.
-OPERATIONS: dict[Callable[..., Any], str] = {
-    F.linear: "linear",
-    F.conv2d: "conv2d",
-    torch.conv2d: "conv2d",
-    F.scaled_dot_product_attention: "attention",
-    F.layer_norm: "layer_norm",
-    F.rms_norm: "rms_norm",
-    F.normalize: "normalize",
-    **dict.fromkeys((torch.matmul, torch.bmm, Tensor.matmul, Tensor.bmm), "matmul"),
-    **dict.fromkeys((F.softmax, torch.softmax, Tensor.softmax), "softmax"),
-    **dict.fromkeys((torch.add, Tensor.add), "add"),
-    **dict.fromkeys((torch.mul, Tensor.mul), "mul"),
-    **dict.fromkeys((F.gelu, F.silu, F.relu, F.sigmoid, torch.sigmoid, Tensor.sigmoid), "activate"),
-    **dict.fromkeys((F.tanh, torch.tanh, Tensor.tanh), "activate"),
+# The method that handles an operation, and what torch calls it: operators have names of their own.
+# Methods keep torch's argument names.
+_SPELLINGS: dict[str, tuple[Callable[..., Any], ...]] = {
+    "linear": (F.linear,),
+    "conv2d": (F.conv2d, torch.conv2d),
+    "attention": (F.scaled_dot_product_attention,),
+    "layer_norm": (F.layer_norm,),
+    "rms_norm": (F.rms_norm,),
+    "normalize": (F.normalize,),
+    "matmul": (torch.matmul, torch.bmm, Tensor.matmul, Tensor.bmm, Tensor.__matmul__),
+    "softmax": (F.softmax, torch.softmax, Tensor.softmax),
+    "add": (torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__),
+    "mul": (torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__),
+    "activate": (
+        *(F.gelu, F.silu, F.relu, F.sigmoid, F.tanh),
+        *(torch.sigmoid, torch.tanh, Tensor.sigmoid, Tensor.tanh),
+    ),
 }
-# Python spells operators with their own methods; they are the same operations.
-OPERATIONS |= {
-    getattr(Tensor, spelled): name
-    for name, spellings in {
-        "matmul": ("__matmul__",),
-        "add": ("__add__", "__radd__", "__iadd__"),
-        "mul": ("__mul__", "__rmul__", "__imul__"),
-    }.items()
-    for spelled in spellings
-}
-
+OPERATIONS = {spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings}
 
 Rows = Callable[[Tensor], Tensor]  # a layer on rows (..., C)
 Size = int | tuple[int, ...]
@@ -155,7 +148,9 @@ class Interpreter(TorchFunctionMode):
         super().__init__()
         self.model = model
         self.scope = scope_of(model)
-        self._owners = parameter_owners(model)
+        # A parameter that several modules share belongs to the last of them.
+        named = model.named_parameters(remove_duplicate=False)
+        self._owners = {id(parameter): owner_of(name) for name, parameter in named}
 
     def run(self, images: Tensor) -> Tensor:
         """Return the model's logits (B, K) for `images` (B, 3, H, W)."""
@@ -212,27 +207,14 @@ class Interpreter(TorchFunctionMode):
     def softmax(self, input: Tensor, dim: int, *args: Any, **kwargs: Any) -> Tensor:
         return torch.softmax(input, dim)
 
-    def layer_norm(
-        self,
-        input: Tensor,
-        normalized_shape: list[int],
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        eps: float = 1e-5,
-    ) -> Tensor:
-        return F.layer_norm(input, normalized_shape, weight, bias, eps)
+    def layer_norm(self, *args: Any, **kwargs: Any) -> Tensor:
+        return F.layer_norm(*args, **kwargs)
 
-    def rms_norm(
-        self,
-        input: Tensor,
-        normalized_shape: list[int],
-        weight: Tensor | None = None,
-        eps: float | None = None,
-    ) -> Tensor:
-        return F.rms_norm(input, normalized_shape, weight, eps)
+    def rms_norm(self, *args: Any, **kwargs: Any) -> Tensor:
+        return F.rms_norm(*args, **kwargs)
 
-    def normalize(self, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return F.normalize(input, *args, **kwargs)
+    def normalize(self, *args: Any, **kwargs: Any) -> Tensor:
+        return F.normalize(*args, **kwargs)
 
     def activate(self, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return func(input, *args, **kwargs)

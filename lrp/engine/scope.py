@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from lrp.engine.names import owner_of, product_name
+from lrp.engine.names import product_name
 
 Enter = Callable[[str, nn.Module, tuple[Any, ...]], None]
 
@@ -22,13 +22,13 @@ class Scope(threading.local):
     """The stack of running modules of one model, innermost last."""
 
     def __init__(self) -> None:
-        self.names: list[str] = []
-        self.products: list[int] = []
-        self.on_enter: Enter | None = None
+        self.reset()
 
     def reset(self, on_enter: Enter | None = None) -> None:
         """Empty the stack before a run and tell `on_enter` of every module entered."""
-        self.names, self.products, self.on_enter = [], [], on_enter
+        self.names: list[str] = []
+        self.products: list[int] = []
+        self.on_enter = on_enter
 
     @property
     def current(self) -> str:
@@ -55,10 +55,16 @@ def scope_of(model: nn.Module) -> Scope:
 
 def _instrument(model: nn.Module) -> Scope:
     scope = Scope()
+
+    def leave(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if scope.names:
+            scope.names.pop()
+            scope.products.pop()
+
     for name, module in model.named_modules():
         module.register_forward_pre_hook(_entered(scope, name))
         # always_call: an exception in the module must not leave its name on the stack.
-        module.register_forward_hook(_left(scope), always_call=True)
+        module.register_forward_hook(leave, always_call=True)
     return scope
 
 
@@ -70,18 +76,3 @@ def _entered(scope: Scope, name: str) -> Callable[[nn.Module, tuple[Any, ...]], 
             scope.on_enter(name, module, inputs)
 
     return hook
-
-
-def _left(scope: Scope) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
-    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if scope.names:
-            scope.names.pop()
-            scope.products.pop()
-
-    return hook
-
-
-def parameter_owners(model: nn.Module) -> dict[int, str]:
-    """Map id(parameter) to the dotted name of the module that owns it."""
-    named = model.named_parameters(remove_duplicate=False)
-    return {id(parameter): owner_of(name) for name, parameter in named}

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lrp.engine.device import forward_backward, timed
 from lrp.engine.progress import SILENT, Progress, follow
-from lrp.engine.timing import forward_backward, timed
 from lrp.maps.cells import grid
 from lrp.methods.catalogue import Method
 from lrp.metrics.deletion import STEPS, curves, deleted, ends
