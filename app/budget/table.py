@@ -19,7 +19,7 @@ from quant.allocation.cost import CostModel
 from quant.allocation.objectives import Losses
 from quant.allocation.path import BudgetPlan
 from quant.evaluation.prediction import Prediction
-from quant.primitives.bits import MENU, uniform
+from quant.primitives.bits import MENU
 
 
 def table_of(
@@ -36,15 +36,14 @@ def table_of(
         expected: what allocations are expected to lose, in nats; None predicts nothing.
     """
     plain = costs.cost({})
+    widths = np.clip(np.floor(plan.average_bits + 1e-9), MENU[0], MENU[-1]).astype(int)
+    even = np.broadcast_to(widths[:, None], plan.weight.shape)
     mixed = _figures(costs, plan.weight, plan.activation)
-    widths = np.clip(np.floor(np.array(plan.average_bits) + 1e-9), MENU[0], MENU[-1]).astype(int)
-    even = _uniform(costs, widths)
+    uniform = _figures(costs, even, even)
     if prediction is not None and expected is not None and float_top1 is not None:
-        losses = [sum(row) for row in expected.at(plan.weight, plan.activation).tolist()]
-        by_width = {w: expected.of(uniform(costs.layers, w, w)) for w in set(widths.tolist())}
-        even_losses = [by_width[w] for w in widths.tolist()]
+        losses, even_losses = expected.at(plan.weight, plan.activation), expected.at(even, even)
         mixed = replace(mixed, predicted=_bands(prediction, losses, float_top1))
-        even = replace(even, predicted=_bands(prediction, even_losses, float_top1))
+        uniform = replace(uniform, predicted=_bands(prediction, even_losses, float_top1))
     return BudgetTable(
         label={AVERAGE: "Average bits", SIZE: "Weights", BITOPS: "BitOps"}[axis.unit],
         unit={AVERAGE: " bit", SIZE: " MB", BITOPS: " G"}[axis.unit],
@@ -54,10 +53,10 @@ def table_of(
         weight=plan.weight,
         activation=plan.activation,
         mixed=mixed,
-        uniform=even,
+        uniform=uniform,
         plain=Plain(plain.size_bytes, plain.bitops, float_top1),
         gap=plan.gap.tolist(),
-        steps=said(bought(costs.layers, plan), len(axis.values)),
+        steps=latest_bought(bought(costs.layers, plan), len(axis.values)),
     )
 
 
@@ -83,19 +82,11 @@ def _figures(costs: CostModel, weight: np.ndarray, activation: np.ndarray) -> Fi
     )
 
 
-def _uniform(costs: CostModel, widths: np.ndarray) -> Figures:
-    spent = [costs.uniform(float(width)) for width in widths]
-    return Figures(
-        size=[one.size_bytes for one in spent],
-        bitops=[one.bitops for one in spent],
-        weight_bits=widths.tolist(),
-        activation_bits=widths.tolist(),
-    )
-
-
-def _bands(prediction: Prediction, losses: Sequence[float], float_top1: float) -> list[Band]:
-    found = prediction.bands(np.array(losses), float_top1)
-    return [(low, middle, min(1.0, high)) for low, middle, high in found.tolist()]
+def _bands(prediction: Prediction, losses: np.ndarray, float_top1: float) -> list[Band]:
+    """Predict accuracies from layers' expected losses (T, L)."""
+    sums = np.array([sum(row) for row in losses.tolist()])
+    bands = prediction.bands(sums, float_top1).tolist()
+    return [(low, middle, min(1.0, high)) for low, middle, high in bands]
 
 
 @dataclass(frozen=True)
@@ -117,6 +108,11 @@ class Purchase:
     bitops: float
     gain: float
 
+    def __str__(self) -> str:
+        cost = [f"+{units.size(self.size)}"] if self.size else []
+        cost.append(f"+{units.operations(self.bitops)} BitOps")
+        return f"{self.layer} {self.what} {self.before} → {self.after} bits ({', '.join(cost)})"
+
 
 def bought(
     layers: Sequence[Layer], plan: BudgetPlan, losses: Losses | None = None
@@ -126,14 +122,12 @@ def bought(
     Args:
         losses: those the plan was made with, for the gains; 0 without.
     """
-    found = []
-    for row in range(1, len(plan.limits)):
-        changed = (plan.weight[row] != plan.weight[row - 1]) | (
-            plan.activation[row] != plan.activation[row - 1]
-        )
-        for index in np.flatnonzero(changed).tolist():
-            found += _purchases(layers[index], index, row, plan, losses)
-    return found
+    changed = np.diff(plan.weight, axis=0) | np.diff(plan.activation, axis=0)
+    return [
+        purchase
+        for row, index in np.argwhere(changed).tolist()
+        for purchase in _purchases(layers[index], index, row + 1, plan, losses)
+    ]
 
 
 def _purchases(
@@ -164,23 +158,17 @@ def _gain(losses: Losses | None, side: str, index: int, before: int, after: int)
     return float(row[column(before)] - row[column(after)])
 
 
-def said(purchases: Sequence[Purchase], rows: int) -> list[str]:
-    """Say what the latest step to each row bought."""
-    latest = {row: list(made) for row, made in groupby(purchases, key=lambda p: p.row)}
-    found, last = [], "nothing yet: the lowest widths"
+def latest_bought(purchases: Sequence[Purchase], rows: int) -> list[str]:
+    """Return in words what the latest step to each row bought."""
+    steps = {row: list(made) for row, made in groupby(purchases, key=lambda p: p.row)}
+    sentences, latest = [], "nothing yet: the lowest widths"
     for row in range(rows):
-        if row in latest:
-            last = "; ".join(_said(p) for p in latest[row][:3])
-            more = len(latest[row]) - 3
-            last += f" and {more} more" if more > 0 else ""
-        found.append(last)
-    return found
-
-
-def _said(p: Purchase) -> str:
-    cost = [f"+{units.size(p.size)}"] if p.size else []
-    cost.append(f"+{units.operations(p.bitops)} BitOps")
-    return f"{p.layer} {p.what} {p.before} → {p.after} bits ({', '.join(cost)})"
+        if row in steps:
+            latest = "; ".join(map(str, steps[row][:3]))
+            more = len(steps[row]) - 3
+            latest += f" and {more} more" if more > 0 else ""
+        sentences.append(latest)
+    return sentences
 
 
 def purchases_table(axis: Axis, purchases: Sequence[Purchase]) -> pd.DataFrame:

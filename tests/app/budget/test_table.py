@@ -257,7 +257,7 @@ def test_a_step_is_said_in_words() -> None:
         (2, 768.0, 208_896.0, 0.0),
         (2, 0.0, 208_896.0, 0.0),
     ]
-    words = plans.said(found, 4)
+    words = plans.latest_bought(found, 4)
     assert words[:2] == ["nothing yet: the lowest widths"] * 2
     assert (
         words[2]
@@ -271,7 +271,7 @@ def test_a_step_is_said_in_words() -> None:
 
 def test_of_many_purchases_at_once_three_are_said() -> None:
     plan = made_plan([(2, 2), (2, 2)], [(3, 3), (3, 3)])
-    assert plans.said(plans.bought(LAYERS[1:3], plan), 2)[1].endswith(
+    assert plans.latest_bought(plans.bought(LAYERS[1:3], plan), 2)[1].endswith(
         "blocks.0.attn.matmul1 second operand 2 → 3 bits (+18.5 k BitOps) and 1 more"
     )
 
