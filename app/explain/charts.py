@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from app.explain.conservation import CLASS, Conservation
 from app.look.charts import DARK, DASHES, LIGHT, MARGIN, SYMBOLS, short_block
-from app.work.tasks import Curves
+from app.work.explanations import Curves
 from lrp.maps.heatmap import PIXELS
 
 MANY = 10  # numbers on an axis

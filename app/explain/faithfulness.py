@@ -11,7 +11,7 @@ from app.explain.question import Question, label
 from app.look import units
 from app.look.appearance import dark
 from app.look.charts import CHART_CONFIG
-from app.work.tasks import Curves, MethodMap
+from app.work.explanations import Curves, MethodMap
 from lrp.metrics.localisation import hits, mass
 
 COMMAND = "python -m lrp faithfulness"

@@ -18,9 +18,8 @@ from app.parts.job_panel import POLL_SECONDS, progress
 from app.parts.map_look import Look, divided, ground, look_controls, scale, side
 from app.state import selection
 from app.work import explanations, models
-from app.work.explanations import CURVES, MAP
+from app.work.explanations import CURVES, MAP, Curves, MethodMap
 from app.work.jobs import RUNNING, Job
-from app.work.tasks import Curves, MethodMap
 from app.work.wanted import Wanted
 from lrp.maps.pictures import enlarge, overlay
 from lrp.methods.catalogue import METHODS, suitable

@@ -12,8 +12,7 @@ from app.parts.gallery import Chosen
 from app.parts.job_panel import result
 from app.state.selection import Selected
 from app.work import explanations
-from app.work.explanations import Prepared
-from app.work.tasks import MethodMap
+from app.work.explanations import MethodMap, Prepared
 from assets.sets.image_set import class_names
 from lrp.methods.catalogue import METHODS, suitable
 from lrp.propagation.relevance import Relevance

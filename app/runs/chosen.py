@@ -16,7 +16,7 @@ from app.runs.listing import cost_of, pinned
 from app.state import runs as run_state
 from app.state import selection
 from app.state.selection import ModelChoice
-from app.work import history, tasks
+from app.work import history, models
 from quant.allocation.cost import Cost
 from quant.history.recipe import Recipe
 from quant.history.runs import RUNNING, Run
@@ -83,7 +83,7 @@ def load_button(recipe: Recipe, key: str) -> None:
         return
     choice = ModelChoice(recipe.model, recipe.checkpoint, recipe.data)
     selected = selection.CURRENT.get()
-    device = recipe.device if selected is None else str(tasks.device_of(selected.loaded))
+    device = recipe.device if selected is None else str(models.device_of(selected.loaded))
     try:
         found = sidebar.open_selection(choice, device)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Everything the explain page may wait for: traces, relevance, methods' maps and their curves.
+"""Everything the Explain page may wait for: traces, relevance, methods' maps and their curves.
 
 Each comes as something wanted: kept, or to be made by a job. Keys are the model's, the device and
 the SHA-256 of the picture, never values.
@@ -12,17 +12,21 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
-from app.work import models, tasks
+from app.work import models
 from app.work.jobs import Work
-from app.work.tasks import Curves, MethodMap
 from app.work.wanted import Wanted
 from assets.models.load import LoadedModel
+from lrp.engine.device import forward_backward, timed
 from lrp.engine.progress import Progress
+from lrp.maps.cells import grid
 from lrp.maps.pictures import from_model_input
-from lrp.methods.catalogue import METHODS
+from lrp.methods.catalogue import METHODS, Method
+from lrp.metrics.deletion import STEPS, curves, deleted
 from lrp.propagation.relevance import Relevance, relevance
 from lrp.propagation.rules import PRESETS
 from lrp.propagation.trace import Trace
@@ -30,6 +34,8 @@ from lrp.propagation.trace import Trace
 MAP, CURVES = "map", "curves"  # what keys of the methods' jobs begin with
 # Rough costs in forward and backward passes, to tell the time left before anything was measured.
 COSTS, OTHER_COST, CURVES_COST = {"integrated-gradients": 32.0, "occlusion": 80.0}, 2.0, 12.0
+BRIEF = 0.5  # seconds: maps made this fast are made again, as the first time is no measure
+REPEATS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +45,33 @@ class Prepared:
     key: str
     images: Tensor
     seen: Image.Image
+
+
+@dataclass(frozen=True, eq=False)
+class MethodMap:
+    """A method's map (h, w) of one image, and what it took: seconds, and as a multiple of the
+    model's own forward and backward pass."""
+
+    values: np.ndarray
+    seconds: float
+    cost: float
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """A class's probability as a share of the image is deleted, each (S + 1,).
+
+    `morf` deletes what the map calls most relevant first, `lerf` what it calls least relevant.
+    """
+
+    deleted: np.ndarray
+    morf: np.ndarray
+    lerf: np.ndarray
+
+    @property
+    def gap(self) -> float:
+        """The mean of LeRF - MoRF over the curve: the larger, the more faithful."""
+        return float(self.lerf.mean() - self.morf.mean())
 
 
 def prepare(loaded: LoadedModel, picture: Image.Image) -> Prepared:
@@ -52,7 +85,7 @@ def prepare(loaded: LoadedModel, picture: Image.Image) -> Prepared:
 
 def trace_of(loaded: LoadedModel, prepared: Prepared, rules: str) -> Wanted[Trace]:
     """Return the one forward pass that all targets of an image share."""
-    device = tasks.device_of(loaded)
+    device = models.device_of(loaded)
 
     def make(progress: Progress) -> Trace:
         return Trace(loaded.model, prepared.images.to(device), PRESETS[rules])
@@ -78,10 +111,13 @@ def map_of(
     loaded: LoadedModel, prepared: Prepared, method: str, target: int, at_once: bool = False
 ) -> Wanted[MethodMap]:
     """Return a method's map of a target, with what it costs; `at_once` jumps the queue of jobs."""
-    work = tasks.explain(loaded, prepared.images, METHODS[method], target)
-    key = (MAP, prepared.key, str(tasks.device_of(loaded)), loaded.key, method, target)
+
+    def make(progress: Progress) -> MethodMap:
+        return explain(loaded, prepared.images, METHODS[method], target, progress)
+
+    key = (MAP, prepared.key, str(models.device_of(loaded)), loaded.key, method, target)
     queue = models.quick_jobs() if at_once else models.jobs()
-    return Wanted(key, METHODS[method].label, _timed(key, work), models.memory("maps", 128), queue)
+    return Wanted(key, METHODS[method].label, _timed(key, make), models.memory("maps", 128), queue)
 
 
 def curves_of(loaded: LoadedModel, prepared: Prepared, method: str, target: int) -> Wanted[Curves]:
@@ -90,8 +126,8 @@ def curves_of(loaded: LoadedModel, prepared: Prepared, method: str, target: int)
     key = (CURVES, *wanted.key[1:])
 
     def make(progress: Progress) -> Curves:
-        found = wanted.kept.get(wanted.key, lambda: wanted.make(progress))
-        return tasks.delete(loaded, prepared.images, found.values, target)
+        method_map = wanted.kept.get(wanted.key, lambda: wanted.make(progress))
+        return delete(loaded, prepared.images, method_map.values, target)
 
     title = f"the faithfulness of {METHODS[method].label}"
     return Wanted(key, title, _timed(key, make), models.memory("curves", 256), models.jobs())
@@ -122,3 +158,36 @@ def rough_cost(key: tuple[Hashable, ...]) -> float:
 def _like(key: tuple[Hashable, ...]) -> Hashable:
     kind, _, device, model, method, _ = key
     return kind, device, model, method
+
+
+def explain(
+    loaded: LoadedModel, images: Tensor, method: Method, target: int, progress: Progress
+) -> MethodMap:
+    """Make a method's map of one image (1, 3, H, W), and measure what that takes."""
+    model, (pictures, classes) = loaded.model, _placed(loaded, images, target)
+    forward_backward(model, pictures, classes)  # prepares what later passes find ready
+    took: list[float] = []
+    own: list[float] = []
+    while not took or (len(took) < REPEATS and sum(took) < BRIEF):
+        progress.check()
+        maps, seconds = timed(lambda: method.maps(model, pictures, classes), pictures.device)
+        took.append(seconds)
+        own.append(timed(lambda: forward_backward(model, pictures, classes), pictures.device)[1])
+    # The least of each is what other work on this machine disturbed least.
+    return MethodMap(maps[0].cpu().numpy(), min(took), min(took) / min(own))
+
+
+def delete(loaded: LoadedModel, images: Tensor, values: np.ndarray, target: int) -> Curves:
+    """Delete one image's cells in the order that a map of the target ranks them."""
+    pictures, classes = _placed(loaded, images, target)
+    maps = torch.as_tensor(values, device=pictures.device)[None]
+    rows, columns = grid(loaded.model, *pictures.shape[-2:])
+    steps = min(STEPS, rows * columns)
+    morf, lerf = curves(loaded.model, pictures, maps, classes, steps)
+    shares = deleted(rows * columns, steps).numpy() / (rows * columns)
+    return Curves(shares, morf[0].cpu().numpy(), lerf[0].cpu().numpy())
+
+
+def _placed(loaded: LoadedModel, images: Tensor, target: int) -> tuple[Tensor, Tensor]:
+    device = models.device_of(loaded)
+    return images.to(device), torch.tensor([target], device=device)

@@ -18,7 +18,6 @@ import torch
 from app.state.selection import ModelChoice
 from app.work.jobs import Job, JobQueue
 from app.work.recent import Recent
-from app.work.tasks import device_of
 from assets.home import home
 from assets.models.load import LoadedModel, load_model
 from assets.sets.image_set import ImageSet, load_images
@@ -110,6 +109,11 @@ def _layers(_loaded: LoadedModel, key: str) -> tuple[Layer, ...]:
 def layers_of(loaded: LoadedModel) -> tuple[Layer, ...]:
     """Return a model's layers in the order they run."""
     return _layers(loaded, loaded.key)
+
+
+def device_of(loaded: LoadedModel) -> torch.device:
+    """Return where a model's weights are."""
+    return next(loaded.model.parameters()).device
 
 
 def costs_of(loaded: LoadedModel) -> CostModel:

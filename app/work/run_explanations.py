@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from app.work import models, tasks
+from app.work import models
 from app.work.explanations import Prepared
 from app.work.wanted import Wanted
 from assets.errors import InputError
@@ -68,7 +68,7 @@ def explained_of(
 
     Passes that the allocation needs have to be solved.
     """
-    device = tasks.device_of(loaded)
+    device = models.device_of(loaded)
 
     def make(progress: Progress) -> Explained:
         images = prepared.images.to(device)

@@ -9,9 +9,10 @@ import hashlib
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from app.state.selection import Selected
-from app.work import evaluations, history, models, tasks
+from app.work import history, models
 from app.work.budget_axis import Axis, axis_of
 from app.work.jobs import Job
 from app.work.recent import Recent
@@ -26,6 +27,7 @@ from quant.allocation.objectives import Losses, by_sensitivity
 from quant.allocation.path import BudgetPlan, budget_plan
 from quant.analysis.sensitivity import Sensitivity
 from quant.evaluation.prediction import Prediction, point, predict
+from quant.evaluation.stream import Step
 from quant.experiments.calibrating import Calibrating
 from quant.experiments.measuring import Given, Measuring, Shared, Variant
 from quant.history.runs import Run
@@ -61,9 +63,13 @@ class Spending:
 
 def scores_of(scoring: Scoring) -> Wanted[ContributionScores]:
     """Return how the layers' contribution scores are had."""
+
+    def make(progress: Progress) -> ContributionScores:
+        progress(0, len(scoring.images))
+        return scoring.scores(progress)
+
     title = f"Scoring the layers of {scoring.loaded.name} on {len(scoring.images)} images"
-    kept = models.memory("scores", 32)
-    return Wanted(scoring.key, title, tasks.score(scoring), kept, models.jobs())
+    return Wanted(scoring.key, title, make, models.memory("scores", 32), models.jobs())
 
 
 def sensitivity_of(calibrating: Calibrating, how: str) -> Wanted[Sensitivity]:
@@ -116,10 +122,35 @@ def measuring(selected: Selected, calibrating: Calibrating, images: ImageSet) ->
     return Measuring(calibrating, images, history.history(), given, kept=kept)
 
 
+def evaluate(
+    measuring: Measuring, variant: Variant, precision: float | None, progress: Progress
+) -> Step:
+    """Evaluate a variant image by image, and report each `Step`.
+
+    Args:
+        precision: stop once the difference to float is known to +- this share; None: all images.
+    """
+    progress(0, len(measuring.images), "image")
+    for step in measuring.measure(variant, precision, progress=progress):
+        progress(len(step.answers), step.wanted, "image", step)
+    return step  # there is at least one image
+
+
+def sweep(
+    measuring: Measuring, variants: Sequence[Variant], precision: float | None, progress: Progress
+) -> int:
+    """Evaluate variants one after another and return how many; what is done is kept."""
+    count, total = len(measuring.images), len(measuring.images) * len(variants)
+    for index, variant in enumerate(variants):
+        for step in measuring.measure(variant, precision, progress=progress):
+            progress(index * count + len(step.answers), total, "image", step)
+    return len(variants)
+
+
 def start_evaluation(measuring: Measuring, variant: Variant, precision: float | None) -> Job:
     """Evaluate a variant in the background."""
     key = ("evaluation", measuring.recipe(variant).key, precision)
-    work = evaluations.evaluate(measuring, variant, precision)
+    work = partial(evaluate, measuring, variant, precision)
     return models.jobs().submit(key, f"Measuring {variant}", work, models.owner().name, again=True)
 
 
@@ -139,7 +170,7 @@ def start_sweep(measuring: Measuring, variants: Sequence[Variant], precision: fl
     named = repr([measuring.recipe(variant).key for variant in variants])
     key = ("sweep", hashlib.sha256(named.encode()).hexdigest(), precision)
     title = f"Sweep over {len(variants)} configurations"
-    work = evaluations.sweep(measuring, variants, precision)
+    work = partial(sweep, measuring, variants, precision)
     return models.jobs().submit(key, title, work, models.owner().name, again=True)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from app.explain import charts
 from app.explain.conservation import Conservation
-from app.work.tasks import Curves
+from app.work.explanations import Curves
 
 
 def test_the_histogram_counts_every_value_with_its_sign() -> None:

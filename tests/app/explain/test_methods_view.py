@@ -191,7 +191,7 @@ def test_curves_that_fail_are_said_to(
     def broken(*args: object) -> None:
         raise ValueError("a map is not finite")
 
-    monkeypatch.setattr("app.work.tasks.curves", broken)
+    monkeypatch.setattr("app.work.explanations.curves", broken)
     app = finish(open_page(model="digits-swin", image="image-3", faithfulness="true", **VIEW))
     assert "faithfulness of AttnLRP failed: a map is not finite" in app.error[0].value
     assert "AttnLRP" in table(app)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from app.work import evaluations
-from app.work.jobs import CANCELLED, DONE, JobQueue
+from app.work import spending
+from app.work.jobs import CANCELLED, DONE, JobQueue, Work
 from app.work.recent import Recent
 from assets.home import home
 from lrp.engine.layers import list_layers
@@ -76,7 +77,7 @@ class Heard:
         if len(self.found) >= self.most:
             self.cancel.set()
 
-    def run(self, work: evaluations.Work) -> object:
+    def run(self, work: Work) -> object:
         return work(Progress(self, self.cancel.is_set))
 
 
@@ -86,7 +87,7 @@ def kept(measuring: Measuring) -> list[Run]:
 
 def test_an_evaluation_says_what_running_the_model_says(measuring: Measuring) -> None:
     heard = Heard()
-    found = heard.run(evaluations.evaluate(measuring, MIXED, None))
+    found = heard.run(partial(spending.evaluate, measuring, MIXED, None))
     assert isinstance(found, Step)
     calibration = measuring.calibrating.calibration
     model = made.model().model
@@ -109,7 +110,7 @@ def test_an_evaluation_says_what_running_the_model_says(measuring: Measuring) ->
 
 def test_it_streams_from_few_images_to_all(measuring: Measuring) -> None:
     heard = Heard()
-    heard.run(evaluations.evaluate(measuring, FOUR, None))
+    heard.run(partial(spending.evaluate, measuring, FOUR, None))
     images = [found.evaluation.images for found in heard.found]
     assert images[0] <= 4
     assert images == sorted(set(images))
@@ -121,7 +122,7 @@ def test_it_streams_from_few_images_to_all(measuring: Measuring) -> None:
 
 def test_float_needs_no_calibration(measuring: Measuring) -> None:
     heard = Heard()
-    found = heard.run(evaluations.evaluate(measuring, PLAIN, None))
+    found = heard.run(partial(spending.evaluate, measuring, PLAIN, None))
     assert isinstance(found, Step)
     assert found.path == ""
     assert (found.evaluation.difference, found.evaluation.agreement) == (0, 1)
@@ -137,7 +138,7 @@ def test_the_layers_that_are_calibrated_first_are_counted(
         measuring, calibrating=replace(measuring.calibrating, home=home(), kept=Recent(1))
     )
     heard = Heard()
-    heard.run(evaluations.evaluate(fresh, FOUR, None))
+    heard.run(partial(spending.evaluate, fresh, FOUR, None))
     stages = [what for _, _, what in heard.progress]
     first = stages.index("calibrating, layer")
     assert stages[first:].count("calibrating, layer") >= len(LAYERS)
@@ -148,14 +149,14 @@ def test_the_layers_that_are_calibrated_first_are_counted(
 def test_what_was_cut_off_is_kept_and_gone_on_with(measuring: Measuring, wish: Variant) -> None:
     cut = Heard(most=2)
     with pytest.raises(Cancelled):
-        cut.run(evaluations.evaluate(measuring, wish, None))
+        cut.run(partial(spending.evaluate, measuring, wish, None))
     (run,) = kept(measuring)
     before = cut.found[-1].evaluation.images
     assert (run.state, run.counts.images) == (history.STOPPED, before)
     assert 0 < before < IMAGES
 
     again = Heard()
-    again.run(evaluations.evaluate(measuring, wish, None))
+    again.run(partial(spending.evaluate, measuring, wish, None))
     images = [found.evaluation.images for found in again.found]
     assert images[0] == before  # at once, what is known
     assert (images[1] > before, images[-1]) == (True, IMAGES)
@@ -163,18 +164,18 @@ def test_what_was_cut_off_is_kept_and_gone_on_with(measuring: Measuring, wish: V
     assert (whole.id, whole.state) == (run.id, history.DONE)
 
     other = replace(measuring, history=Runs(measuring.history.path.with_name("other.sqlite3")))
-    Heard().run(evaluations.evaluate(other, wish, None))
+    Heard().run(partial(spending.evaluate, other, wish, None))
     assert np.array_equal(whole.answers.predicted, kept(other)[0].answers.predicted)
 
 
 def test_it_stops_once_it_is_precise_enough(measuring: Measuring) -> None:
-    found = Heard().run(evaluations.evaluate(measuring, FOUR, 0.3))
+    found = Heard().run(partial(spending.evaluate, measuring, FOUR, 0.3))
     assert isinstance(found, Step)
     e = found.evaluation
     assert e.images < found.wanted == IMAGES
     assert (e.difference_high - e.difference_low) / 2 <= 0.3
     assert kept(measuring)[0].state == history.DONE
-    all_of_them = Heard().run(evaluations.evaluate(measuring, FOUR, None))
+    all_of_them = Heard().run(partial(spending.evaluate, measuring, FOUR, None))
     assert isinstance(all_of_them, Step)
     assert all_of_them.evaluation.images == IMAGES
     assert len(kept(measuring)) == 1
@@ -182,7 +183,7 @@ def test_it_stops_once_it_is_precise_enough(measuring: Measuring) -> None:
 
 def test_a_job_shows_what_is_found_so_far_and_stops_when_asked(measuring: Measuring) -> None:
     queue, seen, go_on = JobQueue(), threading.Event(), threading.Event()
-    work = evaluations.evaluate(measuring, FOUR, None)
+    work = partial(spending.evaluate, measuring, FOUR, None)
 
     def held(progress: Progress) -> object:
         def heard(done: int, total: int, what: str = "", so_far: object | None = None) -> None:
@@ -207,7 +208,7 @@ def test_a_job_shows_what_is_found_so_far_and_stops_when_asked(measuring: Measur
 
 def test_a_sweep_measures_one_after_another(measuring: Measuring) -> None:
     heard = Heard()
-    assert heard.run(evaluations.sweep(measuring, [PLAIN, FOUR, MIXED], None)) == 3
+    assert heard.run(partial(spending.sweep, measuring, [PLAIN, FOUR, MIXED], None)) == 3
     done = [done for done, _, what in heard.progress if what == "image"]
     assert done == sorted(done)
     assert done[-1] == 3 * IMAGES
@@ -223,28 +224,28 @@ def test_a_sweep_measures_one_after_another(measuring: Measuring) -> None:
 
 def test_a_sweep_that_is_cut_off_keeps_what_is_done(measuring: Measuring) -> None:
     whole = Heard()
-    whole.run(evaluations.evaluate(measuring, PLAIN, None))
+    whole.run(partial(spending.evaluate, measuring, PLAIN, None))
     cut = Heard(most=3)  # float comes at once, then two steps of the next
     with pytest.raises(Cancelled):
-        cut.run(evaluations.sweep(measuring, [PLAIN, FOUR, MIXED], None))
+        cut.run(partial(spending.sweep, measuring, [PLAIN, FOUR, MIXED], None))
     later, earlier = kept(measuring)
     assert (earlier.recipe.objective, earlier.state) == ("float", history.DONE)
     assert (later.recipe.objective, later.state) == ("uniform", history.STOPPED)
     assert [run.id for run in measuring.done()] == [earlier.id]
-    assert Heard().run(evaluations.sweep(measuring, [PLAIN, FOUR, MIXED], None)) == 3
+    assert Heard().run(partial(spending.sweep, measuring, [PLAIN, FOUR, MIXED], None)) == 3
     assert [run.state for run in kept(measuring)] == [history.DONE] * 3
 
 
 def test_what_is_measured_already_is_not_run_again(
     measuring: Measuring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = Heard().run(evaluations.evaluate(measuring, FOUR, None))
+    first = Heard().run(partial(spending.evaluate, measuring, FOUR, None))
 
     def forbidden(*args: object) -> None:
         raise AssertionError("the model ran")
 
     monkeypatch.setattr("quant.model.quantized_model.QuantizedModel.run", forbidden)
-    again = Heard().run(evaluations.evaluate(measuring, FOUR, None))
+    again = Heard().run(partial(spending.evaluate, measuring, FOUR, None))
     assert isinstance(first, Step) and isinstance(again, Step)
     assert again.evaluation == first.evaluation
     assert again.run == first.run
@@ -278,8 +279,8 @@ def test_a_recipe_says_all_it_takes_to_repeat_it(
 
 
 def test_the_same_bits_are_one_run_whatever_chose_them(measuring: Measuring) -> None:
-    Heard().run(evaluations.evaluate(measuring, FOUR, None))
-    Heard().run(evaluations.evaluate(measuring, replace(FOUR, objective="lrp"), None))
+    Heard().run(partial(spending.evaluate, measuring, FOUR, None))
+    Heard().run(partial(spending.evaluate, measuring, replace(FOUR, objective="lrp"), None))
     assert len(kept(measuring)) == 1
 
 
@@ -302,7 +303,7 @@ def test_runs_under_another_quantizer_or_on_other_images_are_left_out(
 def test_warming_up_keeps_nothing_and_calibrates_nothing(
     measuring: Measuring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Heard().run(evaluations.evaluate(measuring, FOUR, None))
+    Heard().run(partial(spending.evaluate, measuring, FOUR, None))
     before = len(kept(measuring))
     assert measuring.warm(FOUR) is True
     assert len(kept(measuring)) == before

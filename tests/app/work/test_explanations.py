@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from app.state.selection import ModelChoice
-from app.work import explanations, models, tasks
+from app.work import explanations, models
 from app.work.wanted import Wanted
 from assets.models.load import LoadedModel
 from lrp.engine.progress import Cancelled, Progress
@@ -124,6 +124,6 @@ def test_what_one_took_tells_how_long_the_like_of_it_will_take(loaded: LoadedMod
 
 
 def test_a_cancelled_map_is_not_made(loaded: LoadedModel) -> None:
-    work = tasks.explain(loaded, torch.zeros(1, 3, 64, 64), METHODS["saliency"], 0)
+    stopped = Progress(stopped=lambda: True)
     with pytest.raises(Cancelled):
-        work(Progress(stopped=lambda: True))
+        explanations.explain(loaded, torch.zeros(1, 3, 64, 64), METHODS["saliency"], 0, stopped)

@@ -11,7 +11,7 @@ import streamlit as st
 from PIL import Image
 
 from app.state.selection import ModelChoice
-from app.work import models, spending, tasks
+from app.work import models, spending
 from app.work.jobs import JobQueue
 from assets.errors import InputError
 from assets.models.load import LoadedModel
@@ -107,4 +107,4 @@ def test_each_kind_of_result_has_one_bounded_memory() -> None:
 
 def test_devices_end_with_the_cpu() -> None:
     assert models.devices()[-1] == "cpu"
-    assert tasks.device_of(models.load(ModelChoice(MODEL), "cpu")).type == "cpu"
+    assert models.device_of(models.load(ModelChoice(MODEL), "cpu")).type == "cpu"
