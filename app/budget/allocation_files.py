@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -11,8 +12,8 @@ from app.budget.slider import Shown
 from app.look.charts import KINDS
 from app.state import budget, selection
 from app.work import models
-from quant.allocation.allocation_file import from_json, to_json
-from quant.primitives.bits import Allocation
+from assets.sets.image_set import ImageSet
+from quant.allocation.allocation_file import from_json, images_of, to_json
 
 
 def show(shown: Shown) -> None:
@@ -27,7 +28,7 @@ def show(shown: Shown) -> None:
     costs = models.costs_of(loaded)
     spent, even = costs.cost(solution.allocation), costs.uniform(solution.average_bits)
     preset = shown.measuring.calibrating.preset.name if shown.measuring else None
-    payload = to_json(loaded.name, solution, spent, even, preset)
+    payload = to_json(loaded.name, solution, spent, even, preset, _chosen_on(shown))
     name = f"{loaded.name}-{shown.table.text(shown.row).strip().replace(' ', '')}"
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.download_button(
@@ -40,6 +41,16 @@ def show(shown: Shown) -> None:
     _bring(shown)
     st.caption("This view as a link, without locks:")
     st.code(_link(), language=None)
+
+
+def _chosen_on(shown: Shown) -> dict[str, set[int]]:
+    """Return the images that bits are chosen on: those that calibrate, and those that score."""
+    chosen_on: dict[str, set[int]] = {}
+    calibrating = [] if shown.measuring is None else [shown.measuring.calibrating.images]
+    for images in [*calibrating, shown.scoring.images]:
+        assert isinstance(images, ImageSet)
+        chosen_on.setdefault(images.source.key, set()).update(images.indices)
+    return chosen_on
 
 
 def layer_rows(shown: Shown) -> pd.DataFrame:
@@ -78,21 +89,22 @@ def _bring(shown: Shown) -> None:
     if file is None or not selection.newly_uploaded(file.file_id):
         return
     try:
-        allocation = read(file.getvalue(), shown)
+        payload = read(file.getvalue())
+        allocation = from_json(payload, models.layers_of(shown.selected.loaded))
+        chosen_on = images_of(payload)
     except ValueError as error:
         st.error(f"{file.name}: {error}. What was there stays.")
         return
-    selection.set_locks(shown.selected.loaded.key, allocation)
+    selection.load(shown.selected.loaded.key, allocation, chosen_on)
     st.rerun()
 
 
-def read(data: bytes, shown: Shown) -> Allocation:
-    """Read an allocation of this model; ValueError says what is wrong with it."""
+def read(data: bytes) -> Any:
+    """Read an uploaded document; ValueError where it is not JSON."""
     try:
-        payload = json.loads(data.decode("utf-8"))
+        return json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError):  # the latter for brackets within brackets
         raise ValueError("it is not JSON: give what the download wrote") from None
-    return from_json(payload, models.layers_of(shown.selected.loaded))
 
 
 def _link() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import streamlit as st
 
@@ -150,7 +150,8 @@ def _measuring(selected: Selected) -> Draw:
         persist_state="session",
         help="Without the drawing in the browser: a slider that works when it is let go.",
     )
-    return models.draw(selected.loaded, selected.folder, count)
+    draw = models.draw(selected.loaded, selected.folder, count)
+    return replace(draw, taken=selection.taken(selected.loaded.key))
 
 
 def _count(most: int) -> int:

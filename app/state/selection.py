@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -97,6 +97,7 @@ _PENDING: Entry[str | None] = Entry("_pending", None)
 PICTURES: Entry[Mapping[str, bytes]] = Entry("_pictures", {})
 _UPLOADED: Entry[str | None] = Entry("_uploaded", None)
 # By model, the bits fixed by hand.
+_TAKEN: Entry[Mapping[str, Mapping[str, Sequence[int]]]] = Entry("_taken", {})
 _LOCKS: Entry[Mapping[str, Mapping[str, LayerBits]]] = Entry("_locks", {})
 # Keys of the work that the user cancelled.
 _DECLINED: Entry[frozenset[Hashable]] = Entry("_declined", frozenset())
@@ -150,6 +151,19 @@ def apply_pending() -> None:
 def locks(model_key: str) -> dict[str, LayerBits]:
     """Return the bits fixed by hand, by layer name."""
     return dict(_LOCKS.get().get(model_key, {}))
+
+
+def taken(model_key: str) -> Mapping[str, Sequence[int]]:
+    """Return the images that loaded bits were chosen on: places in a source, by its key."""
+    return _TAKEN.get().get(model_key, {})
+
+
+def load(
+    model_key: str, allocation: Mapping[str, LayerBits], chosen_on: Mapping[str, Sequence[int]]
+) -> None:
+    """Lock all layers at bits that were chosen on images, which are not measured from now on."""
+    set_locks(model_key, allocation)
+    _TAKEN.set({**_TAKEN.get(), model_key: chosen_on})
 
 
 def set_locks(model_key: str, fixed: Mapping[str, LayerBits]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import streamlit as st
 
 from app.budget import objective, settings, slider, tabs
@@ -52,7 +54,11 @@ def _take_over(selected: Selected) -> None:
     """Lock the layers as a run does that was handed over."""
     recipe = runs.HANDED.pop()
     if recipe is not None and recipe.allocation and recipe.model_key == selected.loaded.key:
-        selection.set_locks(selected.loaded.key, recipe.allocation)
+        used: dict[str, tuple[int, ...]] = {}
+        with suppress(ValueError):  # images that are gone are not measured either
+            images = models.draw_again(selected.loaded, recipe).calibrating
+            used = {images.source.key: images.indices}
+        selection.load(selected.loaded.key, recipe.allocation, used)
 
 
 def _plan(selected: Selected, chosen: Settings, spent_by: Spending) -> Shown | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -45,6 +45,8 @@ class Draw:
         seed: of the order in which images calibrate.
         measured_seed: of the order in which images are measured, where they are of the same folder
             as those that calibrate; None is `seed`.
+        taken: images that are not measured either, as bits were chosen on them: places in a source,
+            by its key.
         open: opens a folder's images for a model and a split, as `load_images`.
     """
 
@@ -56,6 +58,7 @@ class Draw:
     seed: int = 0
     measured_seed: int | None = None
     skip: int = 0
+    taken: Mapping[str, Collection[int]] = field(default_factory=dict)
     open: Open = load_images
 
     @cached_property
@@ -74,11 +77,13 @@ class Draw:
                 f"--skip {self.skip} of {len(order)} images: use 0 to {len(order) - 1}"
             )
         stop = None if self.limit is None else self.skip + self.limit
-        calibrating = set(self.calibrating.indices) if self._shared else set()
+        taken = set(self.taken.get(order.source.key, ()))
+        if self._shared:
+            taken |= set(self.calibrating.indices)
         left = [
             place
             for place in range(len(order))[self.skip : stop]
-            if order.indices[place] not in calibrating
+            if order.indices[place] not in taken
         ]
         if not left:
             raise InputError(f"draw {self.seed + 1} calibrates on all images that it would measure")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,19 @@ READABLE = (1, 2)  # 1 lacks limits, loss, bound and preset, which reading does 
 
 
 def to_json(
-    model: str, solution: Solution, spent: Cost, uniform: Cost, preset: str | None = None
+    model: str,
+    solution: Solution,
+    spent: Cost,
+    uniform: Cost,
+    preset: str | None = None,
+    chosen_on: Mapping[str, Iterable[int]] | None = None,
 ) -> dict[str, Any]:
     """Describe an allocation, its budget, its cost and that of the same budget spent uniformly.
 
     Args:
         preset: the quantizer whose losses the bits were chosen by, if any.
+        chosen_on: the images that the bits were chosen on, which must not measure them: places in
+            a source of images, by its key.
     """
     return {
         "schema": SCHEMA,
@@ -40,6 +47,7 @@ def to_json(
         "loss": solution.loss,
         "bound": solution.bound,
         "gap": solution.gap,
+        "chosen_on": {key: sorted(places) for key, places in (chosen_on or {}).items()},
     }
 
 
@@ -54,13 +62,21 @@ def read_allocation(path: str | Path, layers: Sequence[Layer]) -> Allocation:
     Raises:
         ValueError: the file cannot be read, or is no allocation of this model.
     """
+    return from_json(read_json(path), layers)
+
+
+def read_json(path: str | Path) -> Any:
+    """Return what an allocation's JSON file holds, for `from_json` and `images_of`.
+
+    Raises:
+        ValueError: the file cannot be read, or is not JSON.
+    """
     try:
-        payload = json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError:
         raise ValueError(f"{path} cannot be read: give an allocation's JSON file") from None
     except ValueError:
         raise ValueError(f"{path} is not JSON: give what `quant allocate --json` wrote") from None
-    return from_json(payload, layers)
 
 
 def from_json(payload: Any, layers: Sequence[Layer]) -> Allocation:
@@ -81,6 +97,22 @@ def from_json(payload: Any, layers: Sequence[Layer]) -> Allocation:
         if name not in entries:
             raise ValueError(f"the allocation lacks the layer {name!r}: name every layer")
     return {name: _bits(name, entries[name]) for name in names}
+
+
+def images_of(payload: Mapping[str, Any]) -> dict[str, list[int]]:
+    """Return the images that an allocation was chosen on, as `to_json` was told; {} where unknown.
+
+    Raises:
+        ValueError: they are not places by source.
+    """
+    chosen_on = payload.get("chosen_on", {})
+    if not isinstance(chosen_on, dict) or not all(map(_are_places, chosen_on.values())):
+        raise ValueError('"chosen_on" must map sources of images to lists of places')
+    return chosen_on
+
+
+def _are_places(value: Any) -> bool:
+    return isinstance(value, list) and all(type(place) is int for place in value)
 
 
 def _entries(payload: Any) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +69,8 @@ def run(options: argparse.Namespace) -> int:
     if options.plan is not None:
         _plan(options.plan, model, offered, losses, other)
     if limits != Limits():
-        _solve(options, model, offered, losses, limits)
+        used = {images.source.key: images.indices}
+        _solve(options, model, offered, losses, limits, used)
     return 0
 
 
@@ -110,14 +111,20 @@ def _plan(path: str, model: Subject, offered: Choices, losses: Losses, other: Li
 
 
 def _solve(
-    options: argparse.Namespace, model: Subject, offered: Choices, losses: Losses, limits: Limits
+    options: argparse.Namespace,
+    model: Subject,
+    offered: Choices,
+    losses: Losses,
+    limits: Limits,
+    chosen_on: Mapping[str, Iterable[int]],
 ) -> None:
     """Spend one budget, and say what it buys."""
     solution = exact(offered, losses, limits)
     spent = model.costs.cost(solution.allocation)
     even = model.costs.uniform(solution.average_bits)
     quantizer = None if options.objective == LRP else preset(options.preset).name
-    write_json(to_json(model.loaded.name, solution, spent, even, quantizer), options.json)
+    payload = to_json(model.loaded.name, solution, spent, even, quantizer, chosen_on)
+    write_json(payload, options.json)
     if options.json != "-":
         print(*by_layer(solution.allocation), certificate(solution), sep="\n")
         print(beside(spent, even))

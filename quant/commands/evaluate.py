@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from assets.terminal import add_json, print_stages, write_json
 from lrp.engine.layers import Layer
 from lrp.engine.progress import Progress
-from quant.allocation.allocation_file import read_allocation
+from quant.allocation.allocation_file import from_json, images_of, read_json
 from quant.calibration.presets import preset
 from quant.commands.evaluations import (
     add_history,
@@ -48,8 +48,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure one configuration and the float model on the same images."""
     model = subject(options)
-    name, allocation = _configuration(options, model.layers)
-    images = draw(options, model.loaded)
+    name, allocation, used = _configuration(options, model.layers)
+    images = replace(draw(options, model.loaded), taken=used)
     calibrated = calibrating(model, images.calibrating, preset(options.preset))
     measuring = Measuring(calibrated, images.measured, history(options), given(options))
     variant, enough = _variant(options, name, allocation), precision(options)
@@ -71,15 +71,19 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _configuration(options: argparse.Namespace, layers: Sequence[Layer]) -> tuple[str, Allocation]:
+def _configuration(
+    options: argparse.Namespace, layers: Sequence[Layer]
+) -> tuple[str, Allocation, dict[str, list[int]]]:
+    """Return a name, the bits, and the images they were chosen on."""
     widths = (options.weight_bits, options.activation_bits)
     if options.allocation is not None:
         if (*widths, options.ends) != (None, None, None):
             raise ValueError("give --allocation, or the bits of all layers, not both")
-        return Path(options.allocation).stem, read_allocation(options.allocation, layers)
+        payload = read_json(options.allocation)
+        return Path(options.allocation).stem, from_json(payload, layers), images_of(payload)
     if None in widths:
         raise ValueError("give --weight-bits and --activation-bits, or --allocation")
-    return str(LayerBits(*widths)), uniform(layers, *widths, options.ends)
+    return str(LayerBits(*widths)), uniform(layers, *widths, options.ends), {}
 
 
 def _variant(options: argparse.Namespace, name: str, allocation: Allocation) -> Variant:

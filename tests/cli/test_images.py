@@ -96,3 +96,21 @@ def _allocated(data: list[str], *arguments: str) -> dict[str, set[tuple[str, int
         with pytest.raises(Seen):
             main(["allocate", "--model", "digits-swin", "--average-bits", "4", *data, *arguments])
     return found
+
+
+def test_images_that_chose_an_allocation_are_not_measured_with_it(
+    data: list[str], tmp_path: Path
+) -> None:
+    many = "15" if data and len(list(Path(data[1]).rglob("*.png"))) == 20 else "40"
+    file = tmp_path / "allocation.json"
+    by_score = ["--objective", "lrp", "--calibration-images", many]
+    command = ["allocate", "--model", "digits-swin", "--average-bits", "4", "--json", str(file)]
+    assert main([*command, *by_score, *data]) == 0
+    chose = _allocated(data, *by_score)["scored"]
+    found = asked("evaluate", data, "--calibration-images", "4", "--allocation", str(file))
+    assert len(chose) == int(many)
+    assert found["measured"]
+    assert not chose & found["measured"]
+    alike = ["--weight-bits", "4", "--activation-bits", "4"]
+    others = asked("evaluate", data, "--calibration-images", "4", *alike)["measured"]
+    assert others - found["measured"] == others & chose

@@ -15,9 +15,14 @@ from streamlit.testing.v1 import AppTest
 from app.budget import allocation_files, scores, tabs, trade_off
 from app.state import budget, selection
 from app.state import runs as run_state
+from app.state.selection import Selected
+from app.work import spending
+from assets.sets.image_set import ImageSet
 from lrp.propagation.rules import LRP_QVIT
 from lrp.propagation.scores import ContributionScores
 from quant.allocation.allocation_file import from_json
+from quant.experiments.calibrating import Calibrating
+from quant.experiments.measuring import Measuring
 from quant.history.runs import DONE, STOPPED, Runs
 from quant.primitives.bits import LayerBits, uniform
 from tests.app import budget_pages as on
@@ -228,6 +233,26 @@ def test_an_allocation_is_brought_back(page: AppTest) -> None:
     assert on.frame(page, "locked")["locked"].all()
     on.press(page, "Unlock all")
     assert len(set(on.bits(page).values())) > 3
+
+
+def test_images_that_chose_loaded_bits_are_not_measured(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[ImageSet] = []
+    real = spending.measuring
+
+    def measuring(selected: Selected, calibrating: Calibrating, images: ImageSet) -> Measuring:
+        measured.append(images)
+        return real(selected, calibrating, images)
+
+    monkeypatch.setattr("app.work.spending.measuring", measuring)
+    show(page, tabs.LAYERS)
+    before = measured[-1]
+    chose = sorted(before.indices)[::3]
+    payload = json.loads(written(uniform(LAYERS, 5, 6)))
+    bring(page, json.dumps(payload | {"chosen_on": {before.source.key: chose}}).encode())
+    assert set(measured[-1].indices) == set(before.indices) - set(chose)
+    assert len(measured[-1]) == len(before) - len(chose)
 
 
 NO_LAYER = written({"blocks.0.attn.qkv": LayerBits(4, 4)})

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from lrp.engine.layers import list_layers
-from quant.allocation.allocation_file import from_json, read_allocation, to_json
+from quant.allocation.allocation_file import from_json, images_of, read_allocation, to_json
 from quant.allocation.budget import Limits, from_average
 from quant.allocation.cost import CostModel
 from quant.allocation.solution import Solution
@@ -45,6 +45,20 @@ def test_it_says_how_the_bits_were_chosen(layers, payload):
         "bitops": 16 * sum(layer.macs for layer in layers),
     }
     assert (payload["loss"], payload["bound"], payload["gap"]) == (2.0, 1.5, 0.25)
+
+
+def test_the_images_it_was_chosen_on_are_written_and_read(layers, payload):
+    assert images_of(payload) == {} == images_of({"schema": 2})
+    solution = Solution(from_json(payload, layers), "lrp", 4.0, Limits(), loss=2.0, bound=1.5)
+    cost = CostModel(layers, 0).uniform(4)
+    written = to_json("m", solution, cost, cost, chosen_on={"folder": (9, 2), "other": {4}})
+    assert images_of(json.loads(json.dumps(written))) == {"folder": [2, 9], "other": [4]}
+
+
+@pytest.mark.parametrize("wrong", [3, [1], {"folder": 3}, {"folder": ["a"]}, {"folder": [True]}])
+def test_images_it_was_chosen_on_that_are_none_are_refused(payload, wrong):
+    with pytest.raises(ValueError, match="must map sources of images to lists of places"):
+        images_of(payload | {"chosen_on": wrong})
 
 
 def test_no_limit_is_written_as_null(layers):
