@@ -63,11 +63,6 @@ class Layer:
         return self.kind == "matmul"
 
     @property
-    def in_attention(self) -> bool:
-        """Whether it is a part of an attention."""
-        return bool(self.attention)
-
-    @property
     def stage(self) -> Stage | None:
         """What it does, where that is one of `Stage`."""
         return Stage.HEAD if self.name.startswith("head") else _STAGES.get(self.role)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lrp.maps.places import block_map, has_map, pixel_map
+from lrp.maps.places import block_map, has_map
 from lrp.propagation.relevance import Relevance, Target, relevance
 from lrp.propagation.trace import Trace
 
@@ -39,7 +39,7 @@ def heatmap(trace: Trace, relevance: Relevance, depth: str | None = None) -> Ten
         known = ", ".join(depths(trace))
         raise ValueError(f"depth {depth!r} has no heatmap in this model: use {known}")
     if depth == PIXELS:
-        return pixel_map(relevance)
+        return relevance.pixels.sum(1)  # over the colours
     found = block_map(trace, relevance, depth)
     assert found is not None
     return found

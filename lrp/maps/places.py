@@ -14,11 +14,6 @@ from lrp.propagation.relevance import Relevance
 from lrp.propagation.trace import Trace
 
 
-def pixel_map(relevance: Relevance) -> Tensor:
-    """Sum the pixels' relevance over the colours: (B, H, W)."""
-    return relevance.pixels.sum(1)
-
-
 def block_map(trace: Trace, relevance: Relevance, block: str) -> Tensor | None:
     """Map the relevance of a block's input tokens: (B, h, w), in patches, or None.
 
@@ -95,7 +90,7 @@ def _placed(trace: Trace, layer: Layer, values: Tensor) -> Tensor | None:
     if block is None:
         return _on_grid(trace, layer.block, values)
     shape = trace.blocks[layer.block].shape  # (B, H, W, C)
-    if layer.in_attention:
+    if layer.attention:
         return _from_windows(block, values, shape)
     return values.reshape(shape[:3])
 
@@ -117,12 +112,7 @@ def _on_grid(trace: Trace, block: str, values: Tensor) -> Tensor | None:
     grid = trace.grids.get(block)
     if grid is None or values.dim() != 2 or len(values) != len(trace.images):
         return None
+    # Class, distillation and register tokens stand before the patches.
+    known = getattr(trace.model, "num_prefix_tokens", getattr(trace.model, "num_tokens", 0))
     prefix = values.shape[1] - grid[0] * grid[1]
-    if prefix not in (0, _prefix_tokens(trace.model)):
-        return None
-    return values[:, prefix:].unflatten(1, grid)
-
-
-def _prefix_tokens(model: nn.Module) -> int:
-    """Count the class, distillation and register tokens, which stand before the patches."""
-    return int(getattr(model, "num_prefix_tokens", getattr(model, "num_tokens", 0)))
+    return values[:, prefix:].unflatten(1, grid) if prefix in (0, known) else None

@@ -53,7 +53,9 @@ def occlusion(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
     Zeiler & Fergus 2014. Cells are those of the faithfulness curves: patches, joined where there
     are more than 16 a side.
     """
-    window = _cell(model, images)
+    height, width = images.shape[-2:]
+    rows, columns = grid(model, height, width)
+    window = -(-height // rows), -(-width // columns)  # pixels of a cell
     with torch.no_grad():
         attribution = Occlusion(model).attribute(
             images,
@@ -95,13 +97,6 @@ def _blocks(model: nn.Module) -> list[str]:
 
 def _leaf(images: Tensor) -> Tensor:
     return images.detach().clone().requires_grad_()  # captum warns of images that are none
-
-
-def _cell(model: nn.Module, images: Tensor) -> tuple[int, int]:
-    """Return the height and width of a cell, in pixels."""
-    height, width = images.shape[-2:]
-    rows, columns = grid(model, height, width)
-    return -(-height // rows), -(-width // columns)
 
 
 @contextmanager

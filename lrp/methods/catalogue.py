@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +23,6 @@ from lrp.propagation.rules import ATTN_LRP, ATTN_LRP_GAMMA, CHEFER, LRP_QVIT, Ru
 from lrp.propagation.trace import Trace
 
 Maps = Callable[[nn.Module, Tensor, Tensor], Tensor]
-
-
-def _any(model: nn.Module) -> bool:
-    return True
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Method:
     label: str
     what: str
     maps: Maps
-    suits: Callable[[nn.Module], bool] = _any
+    suits: Callable[[nn.Module], bool] = lambda model: True
 
 
 def method(name: str) -> Method:
@@ -80,14 +77,6 @@ def _relevance_by(rules: Rules, depth: str | None = None) -> Maps:
         return heatmap_alone(Trace(model, images, rules), target, depth)
 
     return maps
-
-
-def _rollout(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
-    return attention_rollout(model, images)
-
-
-def _chefer_attribution(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
-    return transformer_attribution(model, images, target, CHEFER)
 
 
 def _random(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
@@ -163,7 +152,7 @@ _METHODS = (
         "chefer-attribution",
         "Chefer's attribution",
         "The same under the rules of Chefer et al. (CVPR 2021) as published; not signed.",
-        _chefer_attribution,
+        partial(transformer_attribution, rules=CHEFER),
         rolls_out,
     ),
     Method(
@@ -179,7 +168,7 @@ _METHODS = (
         "Attention rollout",
         "Attention of all blocks, multiplied up (Abnar & Zuidema 2020); the same for every class, "
         "not signed.",
-        _rollout,
+        attention_rollout,
         rolls_out,
     ),
     Method(

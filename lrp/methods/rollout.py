@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lrp.engine.layers import Stage, list_layers
 from lrp.maps.places import grid_size
-from lrp.propagation.relevance import Relevance, Target, relevance
+from lrp.propagation.relevance import Target, relevance
 from lrp.propagation.rules import GRADIENT, LRP_QVIT, Rules
 from lrp.propagation.trace import Trace
 
@@ -35,8 +35,8 @@ def rolls_out(model: nn.Module) -> bool:
     )
 
 
-def attention_rollout(model: nn.Module, images: Tensor) -> Tensor:
-    """Return the same map for every class: (B, h, w), in patches, from 0 to 1.
+def attention_rollout(model: nn.Module, images: Tensor, target: Target = None) -> Tensor:
+    """Return the same map whatever the `target`: (B, h, w), in patches, from 0 to 1.
 
     A_b = (mean over heads of attention + I) / 2, whose rows sum to 1; the map is a row of
     A_L ... A_1 (arXiv:2005.00928).
@@ -64,11 +64,7 @@ def gradient_attention(model: nn.Module, images: Tensor, target: Tensor) -> Tens
 
 
 def transformer_attribution(
-    model: nn.Module,
-    images: Tensor,
-    target: Target = None,
-    rules: Rules = LRP_QVIT,
-    found: Relevance | None = None,
+    model: nn.Module, images: Tensor, target: Target = None, rules: Rules = LRP_QVIT
 ) -> Tensor:
     """Return the map of `target` (default: the top class): (B, h, w), in patches, not negative.
 
@@ -77,14 +73,12 @@ def transformer_attribution(
 
     Args:
         rules: LRP_QVIT, or CHEFER for the map as published.
-        found: relevance of these images and classes, where it is already there.
 
     Raises:
         ValueError: the model cannot be rolled out.
     """
     trace = _trace(model, images)
-    if found is None:
-        found = relevance(Trace(model, images, rules), target)
+    found = relevance(Trace(model, images, rules), target)
     weights = {name: found.layers[name][0] for name in _attentions(trace)}
     return _reached(trace, _weighted_by_gradient(trace, found.target, weights))
 
@@ -93,7 +87,7 @@ def _attends_once_a_block(model: Any) -> bool:
     # differential attention subtracts two maps, parallel blocks have several
     products: dict[str, list[Stage | None]] = defaultdict(list)
     for layer in list_layers(model, (3, *model.patch_embed.img_size)):
-        if layer.is_product and layer.in_attention:
+        if layer.is_product and layer.attention:
             products[layer.block].append(layer.stage)
     once = all(stages == [Stage.SCORES, Stage.MIX] for stages in products.values())
     return once and len(products) == len(model.blocks)

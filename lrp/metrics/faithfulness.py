@@ -87,7 +87,6 @@ def faithfulness(
     device: str | torch.device = "cpu",
     steps: int = STEPS,
     progress: Progress = SILENT,
-    on_method: Callable[[Faithfulness], None] | None = None,
     on_maps: Callable[[str, Tensor], None] | None = None,
     seed: int = 0,
 ) -> dict[str, Faithfulness]:
@@ -97,8 +96,8 @@ def faithfulness(
     same state of the machine, and of a single image the methods are finished one by one.
 
     Args:
-        progress: told (maps done, methods x images).
-        on_method: told a method's figures over the images so far, after each batch.
+        progress: told (maps done, methods x images) and, as `so_far`, a method's figures over the
+            images so far, after each batch.
         on_maps: told a method's name and its maps (B, h, w) of a batch, before their curves.
         seed: of the order in which equal values of a map are deleted.
 
@@ -109,17 +108,17 @@ def faithfulness(
     runs, results = [_Run(method, steps, seed) for method in methods], {}
     done = 0
     for batch in follow(batches, images):
-        shared = _Batch.of(model, batch.to(device))
+        pictures = batch.to(device)
+        probabilities = ends(model, pictures)
+        shared = _Batch(pictures, probabilities[:-1].argmax(1), probabilities)
         for run in runs:
             progress.check()
             maps = run.explain(model, shared)
             if on_maps is not None:
                 on_maps(run.method.name, maps)
-            so_far = results[run.method.name] = run.delete(model, shared, maps)
-            if on_method is not None:
-                on_method(so_far)
+            results[run.method.name] = run.delete(model, shared, maps)
             done += len(batch)
-            progress(done, len(runs) * images)
+            progress(done, len(runs) * images, so_far=results[run.method.name])
     return results
 
 
@@ -130,11 +129,6 @@ class _Batch:
     images: Tensor
     target: Tensor
     ends: Tensor
-
-    @classmethod
-    def of(cls, model: nn.Module, images: Tensor) -> _Batch:
-        probabilities = ends(model, images)
-        return cls(images, probabilities[:-1].argmax(1), probabilities)
 
 
 class _Run:

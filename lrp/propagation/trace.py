@@ -58,7 +58,7 @@ class Trace(Interpreter):
         _, channels, height, width = images.shape
         layers = list_layers(model, (channels, height, width))
         self.layers = {layer.name: layer for layer in layers}
-        self._attentions = {layer.attention for layer in layers if layer.in_attention}
+        self._attentions = {layer.attention for layer in layers if layer.attention}
         self.rules = rules
         self.images = images.detach().clone().requires_grad_()
         self.operands: dict[str, tuple[Tensor, ...]] = {}
@@ -107,7 +107,7 @@ class Trace(Interpreter):
     def _gamma(self, name: str, weight: Tensor) -> float:
         if weight.dim() > 2:
             return self.rules.gamma_convolution
-        return self.rules.gamma_attention if self.layers[name].in_attention else self.rules.gamma
+        return self.rules.gamma_attention if self.layers[name].attention else self.rules.gamma
 
     def multiply(self, name: str, input: Tensor, other: Tensor) -> Tensor:
         """Apply the attention product called `name` under its rule."""

@@ -59,8 +59,8 @@ def test_layers_of_a_renamed_attention_are_what_they_were(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_in_timms_models_the_attentions_are_those_called_so(family):
     for layer in list_layers(build(family), SIZE):
-        assert layer.in_attention == ("attn" in layer.name), layer
-        if layer.in_attention and not layer.attention.startswith("attn_pool"):
+        assert bool(layer.attention) == ("attn" in layer.name), layer
+        if layer.attention and not layer.attention.startswith("attn_pool"):
             assert layer.attention.rpartition(".")[2] == "attn"
 
 
@@ -162,7 +162,7 @@ def test_a_block_as_a_whole_is_no_attention():
         "blocks.0.matmul1",
         "blocks.0.matmul2",
     ]
-    assert not any(layer.in_attention for layer in layers)
+    assert not any(layer.attention for layer in layers)
     assert not rolls_out(model)
 
 

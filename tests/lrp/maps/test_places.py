@@ -7,6 +7,7 @@ import torch
 from timm.models.swin_transformer import window_partition
 
 from lrp.engine.layers import list_layers
+from lrp.maps.heatmap import PIXELS, heatmap
 from lrp.maps.places import (
     _from_windows,
     attention_relevance,
@@ -14,7 +15,6 @@ from lrp.maps.places import (
     grid_size,
     head_maps,
     layer_map,
-    pixel_map,
 )
 from lrp.propagation.relevance import relevance
 from lrp.propagation.trace import Trace
@@ -129,7 +129,7 @@ def test_block_maps_have_one_value_a_patch(model, images):
     trace = Trace(model, images)
     found = relevance(trace, 0)
     assert block_map(trace, found, next(iter(trace.blocks))).shape == (3, *grid_size(trace))
-    assert pixel_map(found).shape == (3, 32, 32)
+    assert heatmap(trace, found, PIXELS).shape == (3, 32, 32)
 
 
 def test_relevance_of_a_bright_square_lies_on_it():
@@ -137,8 +137,9 @@ def test_relevance_of_a_bright_square_lies_on_it():
     model = build("vit")
     images = torch.zeros(1, *SIZE)
     images[..., 8:16, 16:24] = 3
-    found = relevance(Trace(model, images), 0)
-    outside = pixel_map(found).clone()
+    trace = Trace(model, images)
+    found = relevance(trace, 0)
+    outside = heatmap(trace, found, PIXELS).clone()
     outside[..., 8:16, 16:24] = 0
-    assert pixel_map(found).abs().sum() > 0
+    assert heatmap(trace, found, PIXELS).abs().sum() > 0
     assert outside.abs().max() == 0

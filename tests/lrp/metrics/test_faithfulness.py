@@ -101,8 +101,8 @@ def test_methods_are_told_as_they_finish(vit):
     def on_maps(name: str, maps: Tensor) -> None:
         told.append((name, "maps", len(maps)))
 
-    def on_method(found: Faithfulness) -> None:
-        told.append((found.method, "curves", len(found.gap)))
+    def tell(done: int, total: int, what: str, found: Faithfulness) -> None:
+        told.extend([(found.method, "curves", len(found.gap)), (done, total)])
 
     found = faithfulness(
         vit,
@@ -110,8 +110,7 @@ def test_methods_are_told_as_they_finish(vit):
         3,
         [RAMP, FLIPPED],
         steps=4,
-        progress=Progress(lambda *counts: told.append(counts[:2])),
-        on_method=on_method,
+        progress=Progress(tell),
         on_maps=on_maps,
     )
     first, second = told[:6], told[6:]
