@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import pandas as pd
 import streamlit as st
 from PIL.Image import Image
+from streamlit.delta_generator import DeltaGenerator
 
-from app.layers import attention_maps
-from app.layers.attention_maps import MEAN
 from app.look import units
 from app.parts import gallery
 from app.parts.job_panel import result
@@ -22,6 +24,7 @@ from quant.analysis.anatomy import Attention
 from quant.experiments.calibrating import Calibrating
 from quant.primitives.bits import LayerBits, uniform
 
+MEAN = -1  # instead of a head's number: all heads averaged
 SIZE = 260
 PREFIX = "num_prefix_tokens"  # what timm calls the tokens before the patches
 
@@ -38,39 +41,38 @@ def show(selected: Selected, calibrating: Calibrating, layer: Layer) -> None:
     layers = models.layers_of(selected.loaded)
     allocation = uniform(layers, bits.weight, bits.activation)
     prepared = explanations.prepare(selected.loaded, picture.picture)
-    found = result(layer_analyses.attention_of(calibrating, allocation, bits, prepared, product))
-    head = _head(len(found.plain))
+    attention = result(
+        layer_analyses.attention_of(calibrating, allocation, bits, prepared, product)
+    )
+    head = st.selectbox(
+        "Head",
+        [MEAN, *range(len(attention.plain))],
+        format_func=lambda head: "mean of all" if head == MEAN else f"head {head}",
+        key=quantizer.HEAD_CHOICE,
+        width=160,
+    )
     prefix = int(getattr(selected.loaded.model, PREFIX, 0))
-    st.markdown(sentence(found, head, bits))
-    _pictures(found, head, prefix, prepared)
-    table = attention_maps.table(found.plain, found.quantized)
-    as_numbers({"attention by head, float and quantized": table})
+    st.markdown(sentence(attention, head, bits))
+    _pictures(attention, head, prefix, prepared)
+    as_numbers(
+        {"attention by head, float and quantized": table(attention.plain, attention.quantized)}
+    )
 
 
 def _product(selected: Selected, layer: Layer) -> str | None:
-    """Name the product of attention and values in a layer's block."""
+    """Return the name of the product of attention and values in a layer's block."""
     if layer.role == "matmul2":
         return layer.name
     inside = [x for x in models.layers_of(selected.loaded) if x.block and x.block == layer.block]
     return next((x.name for x in inside if x.role == "matmul2"), None)
 
 
-def _head(count: int) -> int:
-    return st.selectbox(
-        "Head",
-        [MEAN, *range(count)],
-        format_func=lambda head: "mean of all" if head == MEAN else f"head {head}",
-        key=quantizer.HEAD_CHOICE,
-        width=160,
-    )
-
-
-def sentence(found: Attention, head: int, bits: LayerBits) -> str:
-    """Say how far quantization moves attention."""
-    plain, quantized = (attention_maps.head_of(x, head) for x in (found.plain, found.quantized))
-    share = units.share(float(attention_maps.moved(plain, quantized).mean()))
+def sentence(attention: Attention, head: int, bits: LayerBits) -> str:
+    """Return in words how far quantization moves attention."""
+    plain, quantized = (head_of(x, head) for x in (attention.plain, attention.quantized))
+    share = units.share(float(moved(plain, quantized).mean()))
     which = "on average over the heads" if head == MEAN else f"in head {head}"
-    windows = f", the mean over its {found.windows} windows" if found.windows > 1 else ""
+    windows = f", the mean over its {attention.windows} windows" if attention.windows > 1 else ""
     return units.unbroken(
         f"With all layers at {bits.weight} bits for weights and {bits.activation} for activations, "
         f"**{share}** of the attention goes to other tokens than in float, or nowhere, {which}"
@@ -78,20 +80,18 @@ def sentence(found: Attention, head: int, bits: LayerBits) -> str:
     )
 
 
-def _pictures(found: Attention, head: int, prefix: int, prepared: Prepared) -> None:
-    plain, quantized = (attention_maps.head_of(x, head) for x in (found.plain, found.quantized))
+def _pictures(attention: Attention, head: int, prefix: int, prepared: Prepared) -> None:
+    plain, quantized = (head_of(x, head) for x in (attention.plain, attention.quantized))
     columns = st.columns(3, gap="medium")
     size = prepared.images.shape[-2], prepared.images.shape[-1]
-    maps = [attention_maps.on_patches(x, prefix, size) for x in (plain, quantized)]
-    if found.windows == 1 and maps[0] is not None and maps[1] is not None:
+    maps = [on_patches(x, prefix, size) for x in (plain, quantized)]
+    if attention.windows == 1 and maps[0] is not None and maps[1] is not None:
         query = "the class token" if prefix else "all tokens, on average,"
-        drawn = on_picture(prepared.seen, maps[0], maps[1])
-        captions = (f"float: where {query} looks", "quantized", "quantized − float")
-        for column, picture, caption in zip(columns, drawn, captions, strict=True):
-            column.image(picture, caption, "stretch", alt=caption)
-    captions = ("float: queries in rows, keys in columns", "quantized", "quantized − float")
-    for column, picture, caption in zip(columns, matrices(plain, quantized), captions, strict=True):
-        column.image(picture, caption, "stretch", output_format="PNG", alt=caption)
+        base = enlarge(prepared.seen, SIZE)
+        laid = [overlay(base, values, 0.9) for values in scaled(maps[0], maps[1], 1.0)]
+        _row(columns, laid, f"float: where {query} looks")
+    squares = [heat(values, SIZE) for values in scaled(plain, quantized, 0.5)]
+    _row(columns, squares, "float: queries in rows, keys in columns")
     change = float(np.abs(quantized - plain).max())
     st.caption(
         "Stronger red is more attention, on one scale for float and quantized; the squares show "
@@ -100,15 +100,10 @@ def _pictures(found: Attention, head: int, prefix: int, prepared: Prepared) -> N
     )
 
 
-def on_picture(seen: Image, plain: np.ndarray, quantized: np.ndarray) -> list[Image]:
-    """Lay two maps (h, w), on one scale, and their difference, on its own, over a picture."""
-    base = enlarge(seen, SIZE)
-    return [overlay(base, values, 0.9) for values in scaled(plain, quantized, 1.0)]
-
-
-def matrices(plain: np.ndarray, quantized: np.ndarray) -> list[Image]:
-    """Draw two attentions (N, N), on one scale, and their difference, on its own."""
-    return [heat(values, SIZE) for values in scaled(plain, quantized, 0.5)]
+def _row(columns: Sequence[DeltaGenerator], pictures: Sequence[Image], first: str) -> None:
+    captions = (first, "quantized", "quantized − float")
+    for column, picture, caption in zip(columns, pictures, captions, strict=True):
+        column.image(picture, caption, "stretch", output_format="PNG", alt=caption)
 
 
 def scaled(plain: np.ndarray, quantized: np.ndarray, power: float) -> list[np.ndarray]:
@@ -118,3 +113,41 @@ def scaled(plain: np.ndarray, quantized: np.ndarray, power: float) -> list[np.nd
     largest = float(np.abs(difference).max()) or 1.0
     maps = [(values.clip(min=0) / peak) ** power for values in (plain, quantized)]
     return [*maps, np.sign(difference) * (np.abs(difference) / largest) ** power]
+
+
+def head_of(attention: np.ndarray, head: int) -> np.ndarray:
+    """Return one head (N, N) of an attention (h, N, N), or the mean over the heads."""
+    return attention.mean(0) if head == MEAN else attention[head]
+
+
+def on_patches(head: np.ndarray, prefix: int, size: tuple[int, int]) -> np.ndarray | None:
+    """Arrange what is looked at as patches (rows, columns); None where tokens are not patches.
+
+    Of the first prefix token's query (the class token's), or of the mean over all queries.
+
+    Args:
+        head: (N, N), queries in rows.
+        prefix: tokens before the patches.
+        size: (H, W) of the image that the patches cut up.
+    """
+    looked = (head[0] if prefix else head.mean(0))[prefix:]
+    rows = round((len(looked) * size[0] / size[1]) ** 0.5)
+    return looked.reshape(rows, -1) if rows and len(looked) % rows == 0 else None
+
+
+def moved(plain: np.ndarray, quantized: np.ndarray) -> np.ndarray:
+    """Return how much of each row's attention moves, 0 to 1: half the sum of its changes."""
+    return np.abs(plain - quantized).sum(-1) / 2
+
+
+def table(plain: np.ndarray, quantized: np.ndarray) -> pd.DataFrame:
+    """Return one row a head of attentions (h, N, N)."""
+    return pd.DataFrame(
+        {
+            "head": range(len(plain)),
+            "attention moved (%)": 100 * moved(plain, quantized).mean(-1),
+            "most in a row (%)": 100 * moved(plain, quantized).max(-1),
+            "sum of a row, float": plain.sum(-1).mean(-1),
+            "sum of a row, quantized": quantized.sum(-1).mean(-1),
+        }
+    ).round(3)

@@ -1,13 +1,35 @@
-"""Draw charts of one quantized layer. Pure: values in, Plotly figures out."""
+"""Draw charts of quantized layers. Pure: values in, Plotly figures or Vega-Lite out.
+
+A Vega-Lite specification is the same for every table, so that a moving slider redraws at once.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import altair as alt
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
-from app.look.charts import DASHES, MARGIN, SYMBOLS, colours, ink
+from app.look.altair_charts import (
+    CHARTS_KEPT,
+    ROWS,
+    figures,
+    outline,
+    over_blocks,
+    pickable,
+    specification,
+)
+from app.look.charts import DARK_BITS, DASHES, LIGHT_BITS, MARGIN, SYMBOLS, colours, ink
+from lrp.engine.layers import Layer
 from quant.analysis.anatomy import Side
+from quant.analysis.clipping import LIMITS, Clipping
 from quant.analysis.sqnr_by_width import SqnrByWidth
+
+TOP, BOTTOM = 50.0, 5.0  # dB, where the strip's colours end
 
 
 def spread(side: Side, label: str, dark: bool) -> go.Figure:
@@ -69,3 +91,127 @@ def by_width(sqnr: SqnrByWidth, name: str, labels: tuple[str, str, str], dark: b
     figure.update_yaxes(title="SQNR (dB)")
     figure.update_xaxes(title="bits", dtick=1)
     return figure
+
+
+def strip_table(
+    layers: Sequence[Layer], sqnr: SqnrByWidth, kind: int, chosen: str | None
+) -> pd.DataFrame:
+    """Return one row a layer and width; what is beyond the colours is drawn as their ends."""
+    where = {name: i for i, name in enumerate(sqnr.names)}
+    rows = [
+        {
+            "layer": layer.name,
+            "bits": width,
+            "SQNR": float(np.clip(error, BOTTOM, TOP)),
+            "left": place,
+            "right": place + 1,
+            "low": width - 0.5,
+            "high": width + 0.5,
+            "chosen": layer.name == chosen,
+        }
+        for place, layer in enumerate(layers)
+        for width, error in zip(sqnr.widths, sqnr.errors[where[layer.name], kind], strict=True)
+    ]
+    return pd.DataFrame(rows)
+
+
+@lru_cache(CHARTS_KEPT)
+def strip_spec(layers: tuple[Layer, ...], dark: bool) -> dict[str, Any]:
+    """Specify a heatmap of SQNR by layer and width; a click chooses a layer."""
+    palette = DARK_BITS if dark else LIGHT_BITS
+    domain = np.linspace(BOTTOM, TOP, len(palette)).tolist()
+    legend = alt.Legend(title="SQNR (dB)", orient="right", gradientLength=160)
+    widths = alt.Axis(title="bits", values=list(range(2, 9)), grid=False, ticks=False)
+    cells = (
+        pickable(layers)
+        .mark_rect(cursor="pointer", stroke=ink(dark))
+        .encode(
+            y=alt.Y("low:Q", axis=widths).scale(domain=[1.5, 8.5], nice=False, zero=False),
+            y2="high",
+            color=alt.Color("SQNR:Q", legend=legend).scale(
+                domain=domain, range=palette, clamp=True, interpolate="rgb"
+            ),
+            strokeWidth=outline(1.5),
+            tooltip=["layer:N", "bits:Q", *figures(".1f", "SQNR")],
+        )
+    )
+    return over_blocks(layers, [cells], 230, dark)
+
+
+def range_table(found: Clipping, limit: float) -> pd.DataFrame:
+    """Return one row a channel, by the width of its quantizer: its range and what is covered."""
+    low, high, changed = found.kept(limit)
+    order = np.argsort(found.channels.scale.numpy(), kind="stable")
+    return pd.DataFrame(
+        {
+            "channel": order,
+            "place": np.arange(len(order)),
+            "low": found.low[order],
+            "high": found.high[order],
+            "covered from": low[order],
+            "covered to": high[order],
+            "clipping": np.where(changed[order], "touched", "untouched"),
+        }
+    )
+
+
+@lru_cache(CHARTS_KEPT)
+def range_spec(channels: int, dark: bool) -> dict[str, Any]:
+    """Specify bars of each channel's range, with what the quantizer covers of those touched."""
+    thick = max(1.0, min(6.0, 560 / max(1, channels)))
+    axis = alt.Axis(title="channels, the narrowest first", grid=False, tickCount=6)
+    places = ROWS.encode(x=alt.X("place:Q", axis=axis).scale(domain=[-1, channels], nice=False))
+    ranges = places.mark_rule(strokeWidth=thick).encode(
+        y=alt.Y("low:Q").axis(title="value", tickCount=6),
+        y2="high",
+        color=alt.Color("clipping:N")
+        .scale(domain=["untouched", "touched"], range=colours(dark)[:2])
+        .legend(orient="top", title=None, symbolStrokeWidth=4),
+        tooltip=figures(".3~g", "channel", "low", "high", "covered from", "covered to"),
+    )
+    ends = places.transform_filter("datum.clipping == 'touched'")
+    ends = ends.mark_tick(thickness=2, size=max(4.0, thick), color=ink(dark))
+    marks = [ranges, ends.encode(y="covered from:Q"), ends.encode(y="covered to:Q")]
+    return specification(alt.layer(*marks, height=280))
+
+
+def limit_table(found: Clipping, limit: float) -> pd.DataFrame:
+    """Return one row a threshold, and one a way to do without."""
+    here = found.at(limit)
+    rows = [
+        {"way": "clipped", "K": k, "SQNR": e, "touched": t, "here": i == here}
+        for i, (k, e, t) in enumerate(zip(LIMITS, found.errors, found.touched, strict=True))
+    ]
+    others = (
+        ("one range", found.off),
+        ("a range each", found.plain),
+        ("the preset's way", found.own),
+    )
+    ends = [
+        {"way": name, "K": k, "SQNR": error, "touched": 0, "here": False}
+        for name, error in others
+        for k in (LIMITS[0], LIMITS[-1])
+    ]
+    table = pd.DataFrame(rows + ends)
+    return table[np.isfinite(table["SQNR"])]
+
+
+@lru_cache(CHARTS_KEPT)
+def limit_spec(dark: bool) -> dict[str, Any]:
+    """Specify the error over the threshold, with a mark at the chosen one."""
+    ways = ["clipped", "one range", "a range each", "the preset's way"]
+    dashes = [[1, 0], [2, 2], [6, 3], [10, 3, 2, 3]]
+    legend = alt.Legend(orient="top", title=None, columns=2)
+    places = ROWS.encode(
+        x=alt.X("K:Q", title="threshold K (standard deviations)"),
+        y=alt.Y("SQNR:Q").axis(title="SQNR of the output (dB)", tickCount=6).scale(zero=False),
+        tooltip=["way:N", *figures(".3~g", "K", "SQNR", "touched")],
+    )
+    line = places.mark_line(strokeWidth=2, tooltip=True).encode(
+        color=alt.Color("way:N", legend=legend).scale(
+            domain=ways, range=[colours(dark)[i] for i in (1, 6, 0, 2)]
+        ),
+        strokeDash=alt.StrokeDash("way:N", legend=legend).scale(domain=ways, range=dashes),
+    )
+    dot = places.transform_filter("datum.here").mark_point(filled=True, size=130, color=ink(dark))
+    return specification(alt.layer(line, dot, height=280))

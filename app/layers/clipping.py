@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app.components.live_slider import live_slider
-from app.layers import range_charts
+from app.layers import charts
 from app.look import units
 from app.look.appearance import dark
 from app.parts.numbers import as_numbers
@@ -44,17 +44,17 @@ def _movable(found: Clipping, bits: LayerBits) -> None:
     with right:
         st.markdown(sentence(found, limit))
     first, second = st.columns([1.5, 1], gap="medium")
-    channels = range_charts.range_table(found, limit)
+    channels = charts.range_table(found, limit)
     with first:
         st.vega_lite_chart(
             channels,
-            range_charts.range_spec(len(channels), dark()),
+            charts.range_spec(len(channels), dark()),
             alt=f"range of each of {len(channels)} channels, those the threshold touches marked",
         )
     with second:
         st.vega_lite_chart(
-            range_charts.limit_table(found, limit),
-            range_charts.limit_spec(dark()),
+            charts.limit_table(found, limit),
+            charts.limit_spec(dark()),
             alt="error of the output over the threshold",
         )
     ranges = channels.drop(columns="place")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app.layers import charts, width_strip
+from app.layers import charts
 from app.layers.spread import names
 from app.look import units
 from app.look.appearance import dark
@@ -71,10 +71,10 @@ def model(layers: tuple[Layer, ...], calibrating: Calibrating) -> None:
         return
     kind = KINDS[one_of("Quantized", list(KINDS), quantizer.STRIP_KIND, titled=True)]
     st.caption(weakest(found, kind))
-    table = width_strip.strip_table(layers, found, kind, selection.LAYER.get())
+    table = charts.strip_table(layers, found, kind, selection.LAYER.get())
     st.vega_lite_chart(
         table,
-        width_strip.strip_spec(layers, dark()),
+        charts.strip_spec(layers, dark()),
         key=quantizer.STRIP,
         on_select=lambda: pick_in_chart(quantizer.STRIP),
         alt="SQNR by layer and width",

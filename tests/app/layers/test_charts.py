@@ -11,14 +11,11 @@ import torch
 
 from app.layers import (
     attention,
-    attention_maps,
     charts,
     clipping,
-    range_charts,
     spread,
-    width_strip,
 )
-from app.layers.attention_maps import MEAN
+from app.layers.attention import MEAN
 from app.look import units
 from lrp.engine.layers import Layer
 from quant.analysis.anatomy import Attention, Side, side
@@ -84,15 +81,15 @@ def test_the_curve_has_no_infinite_points(swept: SqnrByWidth) -> None:
 
 
 def test_the_strip_has_a_cell_a_layer_and_width(swept: SqnrByWidth) -> None:
-    table = width_strip.strip_table(LAYERS, swept, BOTH, "blocks.0.qkv")
+    table = charts.strip_table(LAYERS, swept, BOTH, "blocks.0.qkv")
     assert len(table) == 21
-    assert table["SQNR"].between(width_strip.BOTTOM, width_strip.TOP).all()
+    assert table["SQNR"].between(charts.BOTTOM, charts.TOP).all()
     assert set(table[table["chosen"]]["layer"]) == {"blocks.0.qkv"}
-    assert width_strip.strip_spec(LAYERS, True) != width_strip.strip_spec(LAYERS, False)
+    assert charts.strip_spec(LAYERS, True) != charts.strip_spec(LAYERS, False)
 
 
 def test_ranges_are_sorted_and_marked_where_clipped(clipped: Clipping) -> None:
-    table = range_charts.range_table(clipped, 1.0)
+    table = charts.range_table(clipped, 1.0)
     assert list(table["channel"]) == [0, 1, 2, 3]
     assert list(table["clipping"]) == ["untouched"] * 3 + ["touched"]
     widths = table["covered to"] - table["covered from"]
@@ -102,7 +99,7 @@ def test_ranges_are_sorted_and_marked_where_clipped(clipped: Clipping) -> None:
 
 
 def test_thresholds_are_beside_the_ways_without(clipped: Clipping) -> None:
-    table = range_charts.limit_table(clipped, 2.0)
+    table = charts.limit_table(clipped, 2.0)
     assert table[table["here"]]["K"].tolist() == [2.0]
     ends = table.groupby("way")["SQNR"].agg(["min", "max"])
     assert ends.loc["one range"].tolist() == [10, 10]
@@ -121,19 +118,19 @@ def test_the_threshold_is_said(clipped: Clipping) -> None:
 
 def test_attention_is_arranged_as_patches() -> None:
     head = np.arange(81.0).reshape(9, 9)
-    found = attention_maps.on_patches(head, 1, (32, 64))
+    found = attention.on_patches(head, 1, (32, 64))
     assert found is not None
     np.testing.assert_array_equal(found, [[1, 2, 3, 4], [5, 6, 7, 8]])
-    square = attention_maps.on_patches(head, 0, (30, 30))
+    square = attention.on_patches(head, 0, (30, 30))
     assert square is not None
     np.testing.assert_array_equal(square.ravel(), head.mean(0))
-    assert attention_maps.on_patches(np.ones((8, 8)), 1, (32, 32)) is None
+    assert attention.on_patches(np.ones((8, 8)), 1, (32, 32)) is None
 
 
 def test_moved_attention_is_counted() -> None:
     plain = np.array([[[0.5, 0.5], [1.0, 0.0]]])
     quantized = np.array([[[0.25, 0.75], [1.0, 0.0]]])
-    table = attention_maps.table(plain, quantized)
+    table = attention.table(plain, quantized)
     assert table["attention moved (%)"].tolist() == [12.5]
     assert table["most in a row (%)"].tolist() == [25]
     found = Attention(plain, quantized, 1)
