@@ -21,41 +21,41 @@ PAGE = 16  # pictures at once
 WIDTH = 104
 
 
-def show(found: Comparison, selected: Selected) -> Change | None:
-    """Show the changed images and return the chosen one, or the first; None where there is none."""
+def show(comparison: Comparison, selected: Selected) -> Change | None:
+    """Show the changed images; return the one to look into, or None where there is none."""
     st.subheader("Images that change their answer")
-    if not found.changes:
+    if not comparison.changes:
         st.caption("None: A and B answer every image alike.")
         return None
-    images = run_explanations.measured(selected.loaded, found.other.recipe)
-    wanted = _kinds(found)
-    shown = [change for change in found.changes if wanted in (ALL, kind(change))]
+    images = run_explanations.measured(selected.loaded, comparison.other.recipe)
+    right = _who_is_right(comparison)
+    shown = [change for change in comparison.changes if right in (ALL, kind(change))]
     st.caption(
-        f"A and B differ on {units.count(len(found.changes))} of {units.count(found.images)} "
-        "images. Under each picture: its class, then what A answers → what B answers. Choose one "
-        "to see where the two look."
+        f"A and B differ on {units.count(len(comparison.changes))} of "
+        f"{units.count(comparison.images)} images. Under each picture: its class, then what A "
+        "answers → what B answers. Choose one to see where the two look."
     )
     pages = max(1, -(-len(shown) // PAGE))
     page = 1
     if pages > 1:
         page = min(pages, st.pagination(pages, key=runs.CHANGED_PAGE))
     part = shown[(page - 1) * PAGE : page * PAGE]
-    chosen = _chosen(found, part)
+    place = runs.image(comparison.key)
+    change = next((change for change in part if change.index == place), part[0])
     thumbnails(
         "Images that change their answer",
         [_item(images, change) for change in part],
-        str(chosen.index),
+        str(change.index),
         runs.CHANGED_STRIP,
-        lambda place: runs.CHANGED.set((found.key, int(place))),
+        lambda place: runs.CHANGED.set((comparison.key, int(place))),
         width=WIDTH,
         wrapped=True,
     )
-    return chosen
+    return change
 
 
-def _kinds(found: Comparison) -> str:
-    """Let the user choose who shall be right."""
-    kinds = [kind(change) for change in found.changes]
+def _who_is_right(comparison: Comparison) -> str:
+    kinds = [kind(change) for change in comparison.changes]
     counts = {ALL: len(kinds)} | {k: kinds.count(k) for k in (ONLY_ONE, ONLY_OTHER, NEITHER)}
     options = [k for k, count in counts.items() if count]
     selection.offer(runs.CHANGES, options)
@@ -65,11 +65,6 @@ def _kinds(found: Comparison) -> str:
         runs.CHANGES,
         format_func=lambda k: f"{k} ({units.count(counts[k])})",
     )
-
-
-def _chosen(found: Comparison, part: list[Change]) -> Change:
-    place = runs.image(found.key)
-    return next((change for change in part if change.index == place), part[0])
 
 
 def _item(images: ImageSet, change: Change) -> Thumbnail:

@@ -22,7 +22,7 @@ from app.look.charts import DARK_BITS, LIGHT_BITS, colours, ink
 from app.runs.pair import BOTH, FIRST, NEITHER, ONLY_ONE, ONLY_OTHER, SECOND, Comparison
 from lrp.engine.layers import Layer
 from quant.evaluation.comparison import ClassAccuracy
-from quant.primitives.bits import MENU, Allocation
+from quant.primitives.bits import MENU, Allocation, LayerBits
 
 WEIGHTS, ACTIVATIONS = "Weights", "Activations"
 TALL = 9.5  # where the axis of bits ends on either side
@@ -32,15 +32,15 @@ FAINT = 0.4  # opacity of layers with the same bits on both sides
 OUTCOME_HEIGHT, BITS_HEIGHT, CLASS_HEIGHT, CLASS_MARGIN = 92, 300, 25, 84
 
 
-def outcome_table(found: Comparison) -> pd.DataFrame:
+def outcome_table(comparison: Comparison) -> pd.DataFrame:
     """Return how many images each outcome has, in the order of the bar."""
-    counts = found.outcomes
+    counts = comparison.outcomes
     return pd.DataFrame(
         {
             "outcome": list(counts),
             "order": range(len(counts)),
             "images": list(counts.values()),
-            "share": [count / found.images for count in counts.values()],
+            "share": [count / comparison.images for count in counts.values()],
         }
     )
 
@@ -70,25 +70,17 @@ def bits_table(
         if allocation is None:
             continue
         rows = places[places["layer"].isin(list(allocation))].copy()
-        rows["bits"] = [bits_of(allocation, layer, of) for layer in rows["layer"]]
+        rows["bits"] = [bits_of(allocation[layer], of) for layer in rows["layer"]]
         rows["side"] = mark
         rows["end"] = up * rows["bits"]
         rows["print"] = up * (rows["bits"] + 0.75)
-        rows["same"] = [
-            one is not None
-            and other is not None
-            and bits_of(one, layer, of) == bits_of(other, layer, of)
-            for layer in rows["layer"]
-        ]
         parts.append(rows)
-    return pd.concat(parts, ignore_index=True)
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(same=table.duplicated(["layer", "bits"], keep=False))
 
 
-def bits_of(allocation: Allocation, layer: str, of: str) -> int | None:
-    """Return a layer's bits of weights or activations; None where it stays in float."""
-    bits = allocation.get(layer)
-    if bits is None:
-        return None
+def bits_of(bits: LayerBits, of: str) -> int:
+    """Return the bits of a layer's weights or of its activations."""
     return bits.weight if of == WEIGHTS else bits.activation
 
 
@@ -131,13 +123,13 @@ def class_table(classes: Sequence[ClassAccuracy], names: Sequence[str]) -> pd.Da
     """Return one row a class, the most changed first; accuracies in percent."""
     rows = [
         {
-            "class": names[found.label] if found.label < len(names) else f"class {found.label}",
-            "images": found.images,
-            "A": 100 * found.top1,
-            "B": 100 * (found.other or 0.0),
-            "change": 100 * ((found.other or 0.0) - found.top1),
+            "class": names[c.label] if c.label < len(names) else f"class {c.label}",
+            "images": c.images,
+            "A": 100 * c.top1,
+            "B": 100 * (c.other or 0.0),
+            "change": 100 * ((c.other or 0.0) - c.top1),
         }
-        for found in classes
+        for c in classes
     ]
     return pd.DataFrame(rows).sort_values("change", key=abs, ascending=False, kind="stable")
 

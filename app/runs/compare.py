@@ -12,40 +12,42 @@ from app.parts.figure import figure
 from app.parts.numbers import as_numbers
 from app.runs import charts
 from app.runs.charts import ACTIVATIONS, WEIGHTS
-from app.runs.chosen import load_button
-from app.runs.listing import cost_of_bits
+from app.runs.detail import load_button
+from app.runs.listing import cost_of
 from app.runs.pair import Comparison, Contender, verdict
 from app.state import runs, selection
 from app.state.selection import Selected
 from lrp.engine.layers import Layer
-from quant.primitives.bits import Allocation
+from quant.allocation.cost import FLOAT_BITS
+from quant.primitives.bits import Allocation, LayerBits
 
+FLOAT = LayerBits(FLOAT_BITS, FLOAT_BITS)
 ENOUGH = 5  # images of a class from which its accuracy is drawn
 
 
-def show(found: Comparison) -> None:
+def show(comparison: Comparison) -> None:
     """Show both, and the difference between them."""
     st.subheader("A against B")
-    for side, place in zip(found.sides, st.columns(2, gap="medium"), strict=True):
+    for side, place in zip(comparison.sides, st.columns(2, gap="medium"), strict=True):
         with place.container(border=True):
-            _side(found, side)
-    st.markdown(units.unbroken(verdict(found)))
-    table = charts.outcome_table(found)
-    counts = [f"{units.count(n)} {outcome}" for outcome, n in found.outcomes.items()]
-    said = f"Of {units.count(found.images)} images: {', '.join(counts)}."
+            _side(comparison, side)
+    st.markdown(units.unbroken(verdict(comparison)))
+    table = charts.outcome_table(comparison)
+    counts = [f"{units.count(n)} {outcome}" for outcome, n in comparison.outcomes.items()]
+    said = f"Of {units.count(comparison.images)} images: {', '.join(counts)}."
     st.vega_lite_chart(table, charts.outcome_spec(dark()), alt=said)
     st.caption(f"{said} Only the images that one alone gets right decide between them.")
 
 
-def _side(found: Comparison, side: Contender) -> None:
-    recipe, reached = side.recipe, found.evaluation(side)
+def _side(comparison: Comparison, side: Contender) -> None:
+    recipe, reached = side.recipe, comparison.evaluation(side)
     preset = "" if side.allocation is None else f", {recipe.preset}"
     run = "as it answered B's images" if side.plain else f"run {side.run.id}"
-    st.markdown(f"**{side.mark}: {side.name}** ({recipe.model}{preset}; {run})")
+    st.markdown(f"**{side.title}** ({recipe.model}{preset}; {run})")
     places = st.columns([1, 1.5], gap="small", vertical_alignment="center")
     interval = units.interval(reached.top1_low, reached.top1_high)
     figure(places[0], "Top-1", units.share(reached.top1), interval)
-    spent = cost_of_bits(recipe.model_key, side.allocation)
+    spent = cost_of(recipe.model_key, side.allocation)
     if spent is not None:
         places[1].markdown(
             f"{spent.average_bits:.2f} bits a weight  \n{units.size(spent.size_bytes)} in all  \n"
@@ -53,43 +55,43 @@ def _side(found: Comparison, side: Contender) -> None:
         )
 
 
-def in_use(found: Comparison) -> Selected | None:
+def in_use(comparison: Comparison) -> Selected | None:
     """Return the model in use if it is that of both sides; else offer to load it."""
-    keys = {side.recipe.model_key for side in found.sides}
+    keys = {side.recipe.model_key for side in comparison.sides}
     if len(keys) > 1:
         st.info("Bits and heatmaps are compared within one model: these are two.")
         return None
     selected = selection.CURRENT.get()
     if selected is not None and selected.loaded.key in keys:
         return selected
-    st.info(f"Load {found.other.recipe.model} to see its bits, its images and its heatmaps.")
-    load_button(found.other.recipe, "load-compared")
+    st.info(f"Load {comparison.other.recipe.model} to see its bits, its images and its heatmaps.")
+    load_button(comparison.other.recipe, "load-compared")
     return None
 
 
-def bits(found: Comparison, layers: tuple[Layer, ...]) -> None:
+def bits(comparison: Comparison, layers: tuple[Layer, ...]) -> None:
     """Show the bits of both by layer."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("Bits of each layer")
         of = one_of("Bits of", [WEIGHTS, ACTIVATIONS], runs.BITS_OF)
-    one, other = (side.allocation for side in found.sides)
+    one, other = (side.allocation for side in comparison.sides)
     said = spent_differently(one, other, of)
     st.caption(said)
     table = charts.bits_table(layers, one, other, of)
-    sides = tuple(side.mark for side in found.sides if side.allocation is not None)
+    sides = tuple(side.mark for side in comparison.sides if side.allocation is not None)
     st.vega_lite_chart(table, charts.bits_spec(layers, sides, dark()), alt=said)
     as_numbers({"bits of both by layer": bit_rows(layers, one, other)})
 
 
 def spent_differently(one: Allocation | None, other: Allocation | None, of: str) -> str:
-    """Say where B spends other bits than A."""
+    """Return in words where B spends other bits than A."""
     if one is None or other is None:
         plain, mark = ("A", "B") if one is None else ("B", "A")
         return f"A bar is a layer's bits in {mark}; {plain} is float, 32 bits everywhere."
     gaps = {
-        layer: (charts.bits_of(other, layer, of) or 0) - bits
-        for layer in one
-        if (bits := charts.bits_of(one, layer, of)) is not None and layer in other
+        layer: charts.bits_of(other[layer], of) - charts.bits_of(bits, of)
+        for layer, bits in one.items()
+        if layer in other
     }
     more = sum(gap > 0 for gap in gaps.values())
     less = sum(gap < 0 for gap in gaps.values())
@@ -111,17 +113,17 @@ def bit_rows(
     for layer in layers:
         row: dict[str, object] = {"layer": layer.name, "weights": layer.parameters}
         for mark, allocation in (("A", one), ("B", other)):
-            found = (allocation or {}).get(layer.name)
-            row[f"{mark} weight bits"] = 32 if found is None else found.weight
-            row[f"{mark} activation bits"] = 32 if found is None else found.activation
+            bits = (allocation or {}).get(layer.name, FLOAT)
+            row[f"{mark} weight bits"] = bits.weight
+            row[f"{mark} activation bits"] = bits.activation
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def classes(found: Comparison, names: tuple[str, ...]) -> None:
+def classes(comparison: Comparison, names: tuple[str, ...]) -> None:
     """Show the accuracy of both within each class, where a class has images enough for one."""
     st.subheader("Accuracy by class")
-    table = charts.class_table(found.classes, names)
+    table = charts.class_table(comparison.classes, names)
     said = classes_changed(table)
     st.caption(units.unbroken(said))
     if table["images"].max() >= ENOUGH:
@@ -135,7 +137,7 @@ def classes(found: Comparison, names: tuple[str, ...]) -> None:
 
 
 def classes_changed(table: pd.DataFrame) -> str:
-    """Say which classes changed most, and how little a class's number is worth."""
+    """Return in words which classes changed most, and how little a class's number is worth."""
     few, many = int(table["images"].min()), int(table["images"].max())
     counted = f"{few} to {many} images" if few < many else f"{many} image{'s' * (many > 1)}"
     moved = int((table["change"] != 0).sum())

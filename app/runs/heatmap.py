@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import pandas as pd
 import streamlit as st
@@ -11,8 +11,8 @@ import torch
 from app.look import units
 from app.parts.choice import one_of
 from app.parts.job_panel import result
-from app.parts.map_look import Look, divided, look_controls, scale, side
-from app.runs.pair import Comparison, Contender
+from app.parts.map_look import divided, look_controls, scale, side
+from app.runs.pair import FIRST, SECOND, Comparison, Contender
 from app.state import runs, selection
 from app.state.selection import Selected
 from app.work import explanations, run_explanations
@@ -27,47 +27,37 @@ THEIRS, OURS, TRUE = "B's answer", "A's answer", "its class"
 ALIKE, RATHER = 0.9, 0.6  # rank correlations from which maps are called so
 
 
-@dataclass(frozen=True, eq=False)
-class MapPair:
-    """A changed image, and a class's maps of it in both configurations."""
-
-    change: Change
-    target: int
-    names: tuple[str, ...]
-    maps: tuple[Explained, Explained]
-
-
-def show(found: Comparison, change: Change, selected: Selected) -> None:
-    """Show the maps of the chosen image with a divider between them."""
-    images = run_explanations.measured(selected.loaded, found.other.recipe)
+def show(comparison: Comparison, change: Change, selected: Selected) -> None:
+    """Show one image's maps in both configurations with a divider between them."""
+    images = run_explanations.measured(selected.loaded, comparison.other.recipe)
     prepared = explanations.prepare(selected.loaded, images.picture(change.index))
     st.subheader("Does the explanation survive?")
     with st.container(horizontal=True, vertical_alignment="center"):
         target = _target(change, images.classes)
         look = look_controls()
-    one, other = (_explained(s, selected, prepared, target) for s in found.sides)
-    seen = MapPair(change, target, images.classes, (one, other))
+    both = [(s, _explained(s, selected, prepared, target)) for s in comparison.sides]
     left, right = st.columns([1.2, 1], gap="medium")
     with left:
-        _divided(found, seen, prepared, look)
+        before, after = (side(prepared, made.values, s.title, look) for s, made in both)
+        divided(prepared, before, after, look, runs.DIVIDER)
     with right:
-        _told(found, seen)
+        _answers(both, change, target, images.classes)
         scale(look.supporting)
 
 
 def _target(change: Change, names: tuple[str, ...]) -> int:
     """Let the user choose whose answer is explained; it stays so for other images."""
-    said = {THEIRS: change.other, OURS: change.one}
-    if change.label not in said.values():
-        said[TRUE] = change.label
-    selection.offer(runs.EXPLAINED, said)
+    classes = {THEIRS: change.other, OURS: change.one}
+    if change.label not in classes.values():
+        classes[TRUE] = change.label
+    selection.offer(runs.EXPLAINED, classes)
     whose = one_of(
         "Explain",
-        list(said),
+        list(classes),
         runs.EXPLAINED,
-        format_func=lambda whose: f"{names[said[whose]]} ({whose})",
+        format_func=lambda whose: f"{names[classes[whose]]} ({whose})",
     )
-    return said[whose]
+    return classes[whose]
 
 
 def _explained(
@@ -83,59 +73,49 @@ def _explained(
     )
 
 
-def _divided(found: Comparison, seen: MapPair, prepared: Prepared, look: Look) -> None:
-    before, after = (
-        side(prepared, made.values, f"{contender.mark}: {contender.name}", look)
-        for contender, made in zip(found.sides, seen.maps, strict=True)
-    )
-    divided(prepared, before, after, look, runs.DIVIDER)
-
-
-def _told(found: Comparison, seen: MapPair) -> None:
-    """Say what both answer, and how alike their maps are."""
-    alike = likeness(*(torch.from_numpy(made.values) for made in seen.maps))
-    name = seen.names[seen.target]
-    st.markdown(units.unbroken(survival(alike, seen.maps[0].values.size, name)))
+def _answers(
+    both: Sequence[tuple[Contender, Explained]], change: Change, target: int, names: Sequence[str]
+) -> None:
+    """Show what both answer, and how alike their maps are."""
+    alike = likeness(*(torch.from_numpy(made.values) for _, made in both))
+    st.markdown(units.unbroken(survival(alike, both[0][1].values.size, names[target])))
     rows = [
         {
-            "": f"{contender.mark}: {contender.name}",
-            "answers": seen.names[made.answer],
+            "": contender.title,
+            "answers": names[made.answer],
             "with": units.share(float(made.probabilities[made.answer])),
-            f"gives {name}": units.share(float(made.probabilities[seen.target])),
+            f"gives {names[target]}": units.share(float(made.probabilities[target])),
         }
-        for contender, made in zip(found.sides, seen.maps, strict=True)
+        for contender, made in both
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt="answers of both")
-    other = [
-        contender.mark
-        for contender, made, kept in zip(
-            found.sides, seen.maps, (seen.change.one, seen.change.other), strict=True
-        )
-        if made.answer != kept
-    ]
-    moved = (
-        f" Run again here, {' and '.join(other)} answers otherwise than it was recorded."
-        if other
+    recorded = {FIRST: change.one, SECOND: change.other}
+    moved = [c.mark for c, made in both if made.answer != recorded[c.mark]]
+    otherwise = (
+        f" Run again here, {' and '.join(moved)} answers otherwise than it was recorded."
+        if moved
         else ""
     )
     st.caption(
-        f"The class of this picture is {seen.names[seen.change.label]}. Relevance by AttnLRP of "
+        f"The class of this picture is {names[change.label]}. Relevance by AttnLRP of "
         "what enters an early block, passed back through the quantized layers' own values; each "
-        f"map has its own scale.{moved}"
+        f"map has its own scale.{otherwise}"
     )
 
 
 def survival(alike: Likeness, places: int, name: str) -> str:
-    """Say how much of an explanation survives, with the numbers it is said by."""
-    if alike.rank >= ALIKE:
-        said = "The explanation survives"
-    elif alike.rank >= RATHER:
-        said = "The explanation survives in part"
-    else:
-        said = "The explanation does not survive"
+    """Return in words how much of an explanation survives, with the numbers behind it."""
+    survives = (
+        "survives"
+        if alike.rank >= ALIKE
+        else "survives in part"
+        if alike.rank >= RATHER
+        else "does not survive"
+    )
     return (
-        f"**{said}.** For **{name}**, A and B rank the {units.count(places)} places of the picture "
-        f"with a correlation of {alike.rank:.2f} (1 is the same order, 0 none in common), and of "
-        f"the strongest tenth of either map {units.share(alike.overlap, 0)} is in both, where "
-        f"chance gives {units.share(chance_overlap(places), 0)}."
+        f"**The explanation {survives}.** For **{name}**, A and B rank the {units.count(places)} "
+        f"places of the picture with a correlation of {alike.rank:.2f} (1 is the same order, 0 "
+        f"none in common), and of the strongest tenth of either map "
+        f"{units.share(alike.overlap, 0)} is in both, where chance gives "
+        f"{units.share(chance_overlap(places), 0)}."
     )

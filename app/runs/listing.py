@@ -14,7 +14,6 @@ from app.state import selection
 from app.work import history, models
 from app.work.history import ANY, Costs, Filter
 from quant.allocation.cost import Cost
-from quant.history.recipe import Recipe
 from quant.history.runs import DONE, RUNNING, STOPPED, Run
 from quant.primitives.bits import Allocation
 
@@ -42,12 +41,12 @@ def _filters(runs: Sequence[Run]) -> Filter:
         model = _select("Model", run_state.MODEL_FILTER, [run.recipe.model for run in runs])
         names = [history.objective(run.recipe) for run in runs]
         objective = _select("Objective", run_state.OBJECTIVE_FILTER, names)
-        asked = _select("State", run_state.STATE_FILTER, [DONE, RUNNING, STOPPED])
-    return Filter(model, objective, asked, text or "")
+        state = _select("State", run_state.STATE_FILTER, [DONE, RUNNING, STOPPED])
+    return Filter(model, objective, state, text or "")
 
 
-def _select(label: str, key: str, found: Sequence[str]) -> str:
-    options = [ANY, *dict.fromkeys(found)]
+def _select(label: str, key: str, values: Sequence[str]) -> str:
+    options = [ANY, *dict.fromkeys(values)]
     selection.offer(key, options)
     return st.selectbox(label, options, key=key, persist_state="session", width=190)
 
@@ -60,7 +59,7 @@ def _table(wanted: Filter, drawn: tuple[object, int | None]) -> None:
     if not shown:
         st.info("No run is like that.", icon=":material/filter_alt_off:")
         return
-    costs = {run.id: cost_of(run.recipe) for run in shown}
+    costs = {run.id: cost_of(run.recipe.model_key, run.recipe.allocation) for run in shown}
     _rows(shown, costs, marks(runs))
     _below(runs, shown, costs)
 
@@ -76,17 +75,11 @@ def pinned(runs: Sequence[Run]) -> list[Run]:
 
 def marks(runs: Sequence[Run]) -> dict[int, str]:
     """Return what pinned runs are called; one alone is compared with float, which is A then."""
-    found = pinned(runs)
-    names = (FIRST, SECOND) if len(found) == 2 else (SECOND,)
-    return {run.id: mark for run, mark in zip(found, names, strict=False)}
+    pins = pinned(runs)
+    return {run.id: mark for run, mark in zip(pins[::-1], (SECOND, FIRST), strict=False)}
 
 
-def cost_of(recipe: Recipe) -> Cost | None:
-    """Return what a run's configuration costs; None for a model that is not in use."""
-    return cost_of_bits(recipe.model_key, recipe.allocation)
-
-
-def cost_of_bits(model_key: str, allocation: Allocation | None) -> Cost | None:
+def cost_of(model_key: str, allocation: Allocation | None) -> Cost | None:
     """Return what an allocation costs, None being float; None for a model that is not in use."""
     selected = selection.CURRENT.get()
     if selected is None or selected.loaded.key != model_key:
@@ -103,8 +96,8 @@ def _rows(shown: Sequence[Run], costs: Costs, called: dict[int, str]) -> None:
         places = st.session_state[key].selection.rows
         run_state.RUN.set(numbers[places[0]] if places else None)
 
-    chosen = run_state.RUN.get()
-    rows = [numbers.index(chosen)] if chosen in numbers else []
+    number = run_state.RUN.get()
+    rows = [numbers.index(number)] if number in numbers else []
     st.dataframe(
         history.table(shown, costs, called),
         key=key,

@@ -38,18 +38,22 @@ class Contender:
         return "float" if self.plain else name(self.recipe)
 
     @property
+    def title(self) -> str:
+        return f"{self.mark}: {self.name}"
+
+    @property
     def allocation(self) -> Allocation | None:
         """Its bits; None is float."""
         return None if self.plain else self.recipe.allocation
 
     @cached_property
     def answers(self) -> Answers:
-        """What it said of the run's images."""
-        said = self.run.answers
+        """Its answers to the run's images."""
+        own = self.run.answers
         if not self.plain:
-            return said
-        right, nothing = said.reference == said.labels, np.zeros_like(said.divergence)
-        return Answers(said.labels, said.reference, said.reference, right, nothing)
+            return own
+        right, nothing = own.reference == own.labels, np.zeros_like(own.divergence)
+        return Answers(own.labels, own.reference, own.reference, right, nothing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,11 +114,11 @@ def compared(pinned: Sequence[Run]) -> Comparison | None:
     return None
 
 
-def why_not(found: Comparison) -> str:
-    """Say what keeps the answers of a comparison from being compared; "" where nothing does."""
-    if not found.images:
+def why_not(comparison: Comparison) -> str:
+    """Return what keeps the answers from being compared; "" where nothing does."""
+    if not comparison.images:
         return "One of the two has answered no image yet."
-    one, other = found.one.recipe, found.other.recipe
+    one, other = comparison.one.recipe, comparison.other.recipe
     if one.images_key != other.images_key and _choice(one) != _choice(other):
         return "They were measured on different images."
     return ""
@@ -126,27 +130,28 @@ def _choice(recipe: Recipe) -> tuple[object, ...]:
     return (recipe.data, recipe.data and own)
 
 
-def verdict(found: Comparison) -> str:
-    """Say which is better, and how sure that is."""
-    gap, low, high = found.difference
-    said = [
-        f"**{side.mark}, {side.name},** answers {units.share(found.evaluation(side).top1)} rightly"
-        for side in found.sides
-    ]
+def verdict(comparison: Comparison) -> str:
+    """Return in words which is better, and how sure that is."""
+    gap, low, high = comparison.difference
+    one, other = (
+        f"**{side.mark}, {side.name},** answers "
+        f"{units.share(comparison.evaluation(side).top1)} rightly"
+        for side in comparison.sides
+    )
     sure = (
         "More than chance explains."
         if low > 0 or high < 0
         else "That may be chance: the interval holds zero."
     )
     return (
-        f"On the same {units.count(found.images)} images {said[0]} and {said[1]}: a difference of "
+        f"On the same {units.count(comparison.images)} images {one} and {other}: a difference of "
         f"{units.points(gap)} points (95 % interval {units.points_between(low, high)}). "
         f"{sure}"
     )
 
 
 def kind(change: Change) -> str:
-    """Say who is right about an image that is answered differently."""
+    """Return who is right about an image that is answered differently."""
     if change.label == change.one:
         return ONLY_ONE
     return ONLY_OTHER if change.label == change.other else NEITHER

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app.runs import changed, heatmap, listing
-from app.runs import chosen as runs_chosen
-from app.runs import compare as runs_compare
+from app.runs import changed, compare, detail, heatmap, listing
 from app.runs.pair import Comparison, compared, why_not
 from app.state import runs as run_state
 from app.work import history, models
@@ -28,46 +26,46 @@ def main() -> None:
         st.info("Nothing yet: let go of the slider on the Budget page, and what it buys is kept.")
         return
     listing.show(runs)
-    chosen = next((run for run in runs if run.id == run_state.RUN.get()), None)
-    if chosen is not None:
-        runs_chosen.show(chosen, runs)
-    _compare(runs)
+    run = next((run for run in runs if run.id == run_state.RUN.get()), None)
+    if run is not None:
+        detail.show(run, runs)
+    _compare(listing.pinned(runs))
 
 
-def _compare(runs: Sequence[Run]) -> None:
-    pins = listing.pinned(runs)
-    found = compared(pins)
-    if found is None:
+def _compare(pins: Sequence[Run]) -> None:
+    """Compare pinned runs, or show why not."""
+    comparison = compared(pins)
+    if comparison is None:
         st.caption(
             "Float is pinned: pin a quantized run to compare it with."
             if pins
             else "Pin a run to compare it with float, or two to compare them with each other."
         )
         return
-    reason = why_not(found)
+    reason = why_not(comparison)
     if reason:
         st.warning(f"{reason} Pin two runs on the same images.")
         return
     try:
-        compare(found)
+        _show(comparison)
     except UnsupportedOperation as error:
         st.error(f"This model's heatmaps cannot be compared: {error}.")
     except ValueError as error:
         st.error(f"This cannot be compared: {error}.")
 
 
-def compare(found: Comparison) -> None:
-    """Compare two runs, from the whole to one image."""
-    runs_compare.show(found)
-    selected = runs_compare.in_use(found)
+def _show(comparison: Comparison) -> None:
+    """Show two runs compared, from the whole to one image."""
+    compare.show(comparison)
+    selected = compare.in_use(comparison)
     if selected is None:
-        runs_compare.classes(found, ())
+        compare.classes(comparison, ())
         return
-    runs_compare.bits(found, models.layers_of(selected.loaded))
-    runs_compare.classes(found, class_names(selected.loaded))
-    change = changed.show(found, selected)
+    compare.bits(comparison, models.layers_of(selected.loaded))
+    compare.classes(comparison, class_names(selected.loaded))
+    change = changed.show(comparison, selected)
     if change is not None:
-        heatmap.show(found, change, selected)
+        heatmap.show(comparison, change, selected)
 
 
 if __name__ == "__main__":

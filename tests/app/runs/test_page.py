@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.runs.file import run_to_json
+from app.runs.detail import run_to_json
 from app.state import runs as run_state
 from app.state import selection
 from app.work import history

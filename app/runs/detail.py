@@ -1,22 +1,24 @@
-"""The chosen run: what it found, all that is needed to repeat it, and what to do with it."""
+"""One run: its accuracy, all that is needed to repeat it, and what to do with it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
 from app.look import units
 from app.parts import sidebar
 from app.parts.figure import figure
-from app.runs.file import run_to_json
 from app.runs.listing import cost_of, pinned
 from app.state import runs as run_state
 from app.state import selection
 from app.state.selection import ModelChoice
 from app.work import history, models
+from quant.allocation.allocation_file import SCHEMA
 from quant.allocation.cost import Cost
 from quant.history.recipe import Recipe
 from quant.history.runs import RUNNING, Run
@@ -26,7 +28,7 @@ BUDGET_PAGE = "app/views/budget.py"
 
 def show(run: Run, runs: Sequence[Run]) -> None:
     """Show one run and its buttons."""
-    spent = cost_of(run.recipe)
+    spent = cost_of(run.recipe.model_key, run.recipe.allocation)
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             title = f"{run.recipe.model}, {history.name(run.recipe)}"
@@ -56,7 +58,7 @@ def _pin(run: Run, pins: Sequence[Run]) -> None:
 
 
 def _tried(action: Callable[[], object]) -> None:
-    """Change the history; what cannot be, as another window deleted the run, is said."""
+    """Change the history; show why where it cannot be, as another window deleted the run."""
     try:
         action()
     except ValueError as error:
@@ -85,11 +87,11 @@ def load_button(recipe: Recipe, key: str) -> None:
     selected = selection.CURRENT.get()
     device = recipe.device if selected is None else str(models.device_of(selected.loaded))
     try:
-        found = sidebar.open_selection(choice, device)
+        opened = sidebar.open_selection(choice, device)
     except ValueError as error:
         st.error(f"{str(error).capitalize()}.")
         return
-    if found.loaded.key != recipe.model_key:
+    if opened.loaded.key != recipe.model_key:
         st.error(f"{recipe.model} has other weights now than this run was measured with.")
         return
     selection.adopt(choice)
@@ -104,6 +106,28 @@ def _download(run: Run, spent: Cost | None) -> None:
         icon=":material/download:",
         help="The bits by layer, the accuracy, and all that is needed to repeat the run.",
     )
+
+
+def run_to_json(run: Run, spent: Cost | None) -> dict[str, Any]:
+    """Describe a run; `allocation_file.from_json` reads the bits of one that has any."""
+    recipe, evaluation = run.recipe, run.evaluation
+    description = {
+        "model": recipe.model,
+        "run": run.id,
+        "created": run.created.isoformat(timespec="seconds"),
+        "state": run.state,
+        "note": run.note,
+        "evaluation": None if evaluation is None else asdict(evaluation),
+        "recipe": {k: v for k, v in json.loads(recipe.to_json()).items() if k != "allocation"},
+    }
+    if spent is not None:
+        costs = asdict(spent)
+        description |= {name: costs[name] for name in ("size_bytes", "bitops", "average_bits")}
+    if recipe.allocation is None:
+        return description
+    layers = {layer: asdict(bits) for layer, bits in recipe.allocation.items()}
+    how = {"preset": recipe.preset, "objective": recipe.objective}
+    return {"schema": SCHEMA, **description, **how, "layers": layers}
 
 
 def _delete(run: Run) -> None:
@@ -121,12 +145,12 @@ def _gone(run: Run) -> None:
 
 
 def _metrics(run: Run, spent: Cost | None) -> None:
-    places, found = st.columns(4, gap="medium"), run.evaluation
-    if found is not None:
-        interval = units.interval(found.top1_low, found.top1_high)
-        figure(places[0], "Top-1", units.share(found.top1), interval)
-        bounds = units.points_between(found.difference_low, found.difference_high)
-        figure(places[1], "Points to float", units.points(found.difference), bounds)
+    places, e = st.columns(4, gap="medium"), run.evaluation
+    if e is not None:
+        interval = units.interval(e.top1_low, e.top1_high)
+        figure(places[0], "Top-1", units.share(e.top1), interval)
+        bounds = units.points_between(e.difference_low, e.difference_high)
+        figure(places[1], "Points to float", units.points(e.difference), bounds)
     if spent is not None:
         bits = f"{spent.average_bits:.2f} bits a weight"
         figure(places[2], "Model size", units.size(spent.size_bytes), bits)
@@ -134,7 +158,7 @@ def _metrics(run: Run, spent: Cost | None) -> None:
 
 
 def facts(run: Run) -> str:
-    """Say what is needed to repeat a run."""
+    """Return in words what is needed to repeat a run."""
     recipe = run.recipe
     where = "the bundled digits" if recipe.data is None else f"`{Path(recipe.data).name}`"
     quantized = "" if recipe.allocation is None else f", {recipe.preset} quantizer calibrated on "
