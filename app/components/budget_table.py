@@ -136,7 +136,7 @@ class BudgetTable:
         return tuple(name for name, _, _ in self.layers)
 
     def text(self, row: int) -> str:
-        """Say a row's budget: "4.2 bit"."""
+        """Return a row's budget: "4.2 bit"."""
         return f"{self.values[row]:.{self.digits}f}{self.unit}"
 
     @cached_property
@@ -153,7 +153,8 @@ class BudgetTable:
             "weight": weight,
             "activation": None if activation == weight else activation,
             "columns": [
-                {"label": name, "help": text, "said": _said(name)} for name, text in COLUMNS.items()
+                {"label": name, "help": text, "said": " BitOps" if name == "BitOps" else ""}
+                for name, text in COLUMNS.items()
             ],
             "top1": TOP1,
             "lines": {name: line._asdict() for name, line in self._lines().items()},
@@ -212,10 +213,6 @@ def _digits(bits: Sequence[Sequence[int]] | np.ndarray) -> list[str]:
     return ["".join(map(str, row)) for row in np.asarray(bits).tolist()]
 
 
-def _said(label: str) -> str:
-    return " BitOps" if label == "BitOps" else ""
-
-
 def _line(title: str, figures: Figures, gap: str | list[str]) -> Line:
     cells: list[str | list[str]] = [
         [units.size(value) for value in figures.size],
@@ -234,7 +231,7 @@ def _percent(share: float) -> str:
 
 
 def _accuracy(top1: str | None) -> str:
-    """Say an accuracy and where it is from: "77.2 % (measured)"."""
+    """Return an accuracy and where it is from: "77.2 % (measured)"."""
     if top1 is None:
         return "–"
     if " " not in top1:

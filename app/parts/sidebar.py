@@ -31,7 +31,7 @@ def open_selection(choice: ModelChoice, device: str) -> Selected:
     """Load a model and open its images; InputError says what is wrong with either."""
     loaded = models.load(choice, device)
     folder = choice.folder
-    images = models.images_of(loaded, folder) if folder or has_digits(loaded) else None
+    images = models.images_of(folder, loaded) if folder or has_digits(loaded) else None
     return Selected(loaded, images, folder, choice.checkpoint)
 
 

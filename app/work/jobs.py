@@ -20,7 +20,6 @@ from lrp.engine.progress import Cancelled, Progress
 Work = Callable[[Progress], Any]
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED = "waiting", "running", "done", "failed", "cancelled"
-LIVE = (WAITING, RUNNING)
 PACE = 8  # the time left is estimated from this many reports
 LAST_SECONDS = 5.0  # that work has to stop in when the process ends
 MAX_KEPT = 48  # finished jobs whose results are remembered
@@ -43,7 +42,6 @@ class Job:
     what: str = ""
     so_far: Any = None
     started: float = 0.0
-    seconds: float = 0.0
     result: Any = None
     error: str = ""
     exception: Exception | None = None
@@ -52,7 +50,7 @@ class Job:
 
     @property
     def live(self) -> bool:
-        return self.state in LIVE
+        return self.state in (WAITING, RUNNING)
 
     @property
     def share(self) -> float:
@@ -119,7 +117,7 @@ class JobQueue:
                 del self._jobs[job.key]
 
     def place(self, job: Job) -> int:
-        """How many live jobs come before this one."""
+        """Return how many live jobs come before this one."""
         with self._lock:
             ahead = [other for other in self._waiting.queue if other.live]
             running = any(other.state == RUNNING for other in self._jobs.values())
@@ -191,18 +189,13 @@ def _run(job: Job) -> None:
         if threading.main_thread().is_alive():  # else the process ends, and pools before jobs
             _log.exception("job %s failed", job.title)
         job.error, job.exception, state = sentence(error), error, FAILED
-    job.seconds = time.monotonic() - job.started
-    job.work = _nothing  # lets go of what the work needed
+    job.work = lambda progress: None  # lets go of what the work needed
     job.state = state
     job.ended.set()
 
 
-def _nothing(progress: Progress) -> None:
-    """Stand in for work that is over."""
-
-
 def sentence(error: Exception) -> str:
-    """Say an error to a user: our own messages as they are, foreign ones with their kind."""
+    """Return an error for a user: our own messages as they are, foreign ones with their kind."""
     text = " ".join(str(error).split())
     if isinstance(error, ValueError) and text:
         return text

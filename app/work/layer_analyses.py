@@ -31,59 +31,65 @@ class Parts:
     clipping: Clipping | None
 
 
-def passes_of(chosen: Calibrating, widths: Iterable[int]) -> Wanted[bool]:
+def passes_of(calibrating: Calibrating, widths: Iterable[int]) -> Wanted[bool]:
     """Return the calibration passes of some widths: seconds each, or half a minute."""
     asked = tuple(sorted(set(widths)))
 
     def make(progress: Progress) -> bool:
-        chosen.calibration.solve(asked, progress.of("layer"))
+        calibrating.calibration.solve(asked, progress.of("layer"))
         return True
 
     bits = " and ".join(map(str, asked))
-    title = f"Calibrating {chosen.loaded.name} at {bits} bits ({chosen.preset.name})"
+    title = f"Calibrating {calibrating.loaded.name} at {bits} bits ({calibrating.preset.name})"
     return Wanted(
-        ("pass", *chosen.key, *asked), title, make, models.memory("passes", 64), models.jobs()
+        ("pass", *calibrating.key, *asked), title, make, models.memory("passes", 64), models.jobs()
     )
 
 
-def parts_of(chosen: Calibrating, name: str, bits: LayerBits) -> Wanted[Parts]:
+def parts_of(calibrating: Calibrating, name: str, bits: LayerBits) -> Wanted[Parts]:
     """Return one layer taken apart, on passes that are there."""
 
     def make(progress: Progress) -> Parts:
-        calibration = chosen.calibration
+        calibration = calibrating.calibration
         seen = look(calibration, calibration.images[:IMAGES], name)
         normed = seen.affine is not None and is_normed(calibration, name)
-        found = clipping(calibration, seen, bits, progress) if normed else None
-        return Parts(anatomy(calibration, seen, bits), found)
+        clipped = clipping(calibration, seen, bits, progress) if normed else None
+        return Parts(anatomy(calibration, seen, bits), clipped)
 
-    key = ("parts", *chosen.key, name, bits.weight, bits.activation)
+    key = ("parts", *calibrating.key, name, bits.weight, bits.activation)
     return Wanted(
         key, f"Taking {name} apart", make, models.memory("parts", 64), models.quick_jobs()
     )
 
 
 def attention_of(
-    chosen: Calibrating, allocation: Allocation, bits: LayerBits, prepared: Prepared, product: str
+    calibrating: Calibrating,
+    allocation: Allocation,
+    bits: LayerBits,
+    prepared: Prepared,
+    product: str,
 ) -> Wanted[Attention]:
     """Return one attention of a picture, in float and with all layers at `bits`."""
 
     def make(progress: Progress) -> Attention:
-        image = prepared.images.to(chosen.device)
-        return attention(chosen.calibration, allocation, image, product)
+        image = prepared.images.to(calibrating.device)
+        return attention(calibrating.calibration, allocation, image, product)
 
-    key = ("attention", *chosen.key, bits.weight, bits.activation, prepared.key, product)
+    key = ("attention", *calibrating.key, bits.weight, bits.activation, prepared.key, product)
     title = "Running the model in float and quantized"
     return Wanted(key, title, make, models.memory("attentions", 16), models.quick_jobs())
 
 
-def sqnr_of(chosen: Calibrating) -> Wanted[SqnrByWidth]:
+def sqnr_of(calibrating: Calibrating) -> Wanted[SqnrByWidth]:
     """Return every layer's error at every width."""
 
     def make(progress: Progress) -> SqnrByWidth:
-        calibration = chosen.calibration
+        calibration = calibrating.calibration
         calibration.solve(MENU, progress.of("calibrating, layer"))
         images = calibration.images[:IMAGES]
         return sqnr_by_width(calibration, images, progress.of("measuring, layer"))
 
-    title = f"Measuring all layers at {MENU[0]} to {MENU[-1]} bits ({chosen.preset.name})"
-    return Wanted(("sweep", *chosen.key), title, make, models.memory("sweeps", 16), models.jobs())
+    title = f"Measuring all layers at {MENU[0]} to {MENU[-1]} bits ({calibrating.preset.name})"
+    return Wanted(
+        ("sweep", *calibrating.key), title, make, models.memory("sweeps", 16), models.jobs()
+    )

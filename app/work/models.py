@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import gc
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 from uuid import uuid4
 
@@ -17,7 +18,7 @@ import torch
 
 from app.state.selection import ModelChoice
 from app.work.jobs import Job, JobQueue
-from app.work.recent import Recent
+from app.work.wanted import Recent
 from assets.home import home
 from assets.models.load import LoadedModel, load_model
 from assets.sets.image_set import ImageSet, load_images
@@ -32,6 +33,7 @@ from quant.experiments.calibrating import Calibrating
 from quant.history.recipe import Recipe
 
 CALIBRATION_IMAGES = 32
+BY_KEY: dict[Any, Any] = {LoadedModel: attrgetter("key")}  # how caches tell models apart
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,24 +93,16 @@ def load(choice: ModelChoice, device: str) -> LoadedModel:
     return _load(choice.name, choice.checkpoint, str(resolve_device(device)))
 
 
-@st.cache_resource(max_entries=8, show_spinner="Listing the images …")
-def _open(_loaded: LoadedModel, key: str, folder: str | None, split: str) -> ImageSet:
-    return load_images(folder, _loaded, split)
-
-
-def images_of(loaded: LoadedModel, folder: str | None, split: str = "validation") -> ImageSet:
+@st.cache_resource(max_entries=8, show_spinner="Listing the images …", hash_funcs=BY_KEY)
+def images_of(folder: str | None, loaded: LoadedModel, split: str = "validation") -> ImageSet:
     """Return the images of a folder, or the bundled ones; InputError where there are none."""
-    return _open(loaded, loaded.key, folder, split)
+    return load_images(folder, loaded, split)
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _layers(_loaded: LoadedModel, key: str) -> tuple[Layer, ...]:
-    return list_layers(_loaded.model, _loaded.input_size)
-
-
+@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=BY_KEY)
 def layers_of(loaded: LoadedModel) -> tuple[Layer, ...]:
     """Return a model's layers in the order they run."""
-    return _layers(loaded, loaded.key)
+    return list_layers(loaded.model, loaded.input_size)
 
 
 def device_of(loaded: LoadedModel) -> torch.device:
@@ -126,18 +120,14 @@ def draw(loaded: LoadedModel, folder: str | None, limit: int | None = None) -> D
 
     They are those of the command line; a folder of few images calibrates on all of them.
     """
-    count = min(CALIBRATION_IMAGES, len(images_of(loaded, folder, "calibration")))
-    return Draw(loaded, folder, None, count, limit, open=_images_of)
+    count = min(CALIBRATION_IMAGES, len(images_of(folder, loaded, "calibration")))
+    return Draw(loaded, folder, None, count, limit, open=images_of)
 
 
 def draw_again(loaded: LoadedModel, recipe: Recipe) -> Draw:
     """Return the images that a run calibrated on and measured, if they are still there."""
     given = (recipe.data, recipe.calibration, recipe.calibration_images, recipe.images)
-    return Draw(loaded, *given, recipe.seed, open=_images_of)
-
-
-def _images_of(folder: str | None, loaded: LoadedModel, split: str) -> ImageSet:
-    return images_of(loaded, folder, split)
+    return Draw(loaded, *given, recipe.seed, open=images_of)
 
 
 def scoring(loaded: LoadedModel, images: ImageSet, rules: str, statistic: str) -> Scoring:
@@ -152,16 +142,14 @@ def calibrating(loaded: LoadedModel, folder: str | None, preset_name: str) -> Ca
 
 def calibrating_on(loaded: LoadedModel, images: ImageSet, preset_name: str) -> Calibrating:
     """Return how a model is calibrated on images; the result is shared by all sessions."""
-    found, device = preset(preset_name), device_of(loaded)
     kept: Recent[Calibration] = memory("calibrations", 3)
-    return Calibrating(loaded, images, found, device, home(), kept)
+    return Calibrating(loaded, images, preset(preset_name), device_of(loaded), home(), kept)
 
 
 def devices() -> list[str]:
     """Return the devices of this machine, the best first."""
-    found = ["cuda"] if torch.cuda.is_available() else []
-    found += ["mps"] if torch.backends.mps.is_available() else []
-    return [*found, "cpu"]
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return [*(device for device in there if there[device]), "cpu"]
 
 
 def cancel(job: Job) -> None:
@@ -170,5 +158,5 @@ def cancel(job: Job) -> None:
 
 
 def left_to_others(job: Job) -> bool:
-    """Say whether this session cancelled a job that goes on because another one wants it."""
+    """Return whether this session cancelled a job that goes on because another one wants it."""
     return owner().name not in job.owners and not job.cancel.is_set()

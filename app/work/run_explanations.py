@@ -60,7 +60,7 @@ def _checked(images: ImageSet, key: str, done: str) -> ImageSet:
 def explained_of(
     loaded: LoadedModel,
     prepared: Prepared,
-    chosen: Calibrating | None,
+    calibrating: Calibrating | None,
     allocation: Allocation | None,
     target: int,
 ) -> Wanted[Explained]:
@@ -72,17 +72,17 @@ def explained_of(
 
     def make(progress: Progress) -> Explained:
         images = prepared.images.to(device)
-        if chosen is None or allocation is None:
+        if calibrating is None or allocation is None:
             trace = Trace(loaded.model, images)
         else:
-            trace = QuantizedTrace(loaded.model, images, chosen.calibration, allocation)
+            trace = QuantizedTrace(loaded.model, images, calibrating.calibration, allocation)
         probabilities = torch.softmax(trace.logits[0].detach(), 0)
         values = heatmap_alone(trace, target)[0]
         return Explained(probabilities.cpu().numpy(), values.detach().cpu().numpy())
 
     named: tuple[str, ...] = ("float",)
-    if chosen is not None and allocation is not None:
-        named = (*chosen.key, hashlib.sha256(repr(allocation).encode()).hexdigest())
+    if calibrating is not None and allocation is not None:
+        named = (*calibrating.key, hashlib.sha256(repr(allocation).encode()).hexdigest())
     key = ("run map", prepared.key, str(device), *named, target)
     how = "in float" if allocation is None else "through its integers"
     title = f"Explaining the image {how}"

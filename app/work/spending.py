@@ -15,8 +15,7 @@ from app.state.selection import Selected
 from app.work import history, models
 from app.work.budget_axis import Axis, axis_of
 from app.work.jobs import Job
-from app.work.recent import Recent
-from app.work.wanted import Wanted
+from app.work.wanted import Recent, Wanted
 from assets.models.load import LoadedModel
 from assets.sets.image_set import ImageSet
 from lrp.engine.progress import Progress

@@ -14,7 +14,7 @@ import torch
 
 from app.work import spending
 from app.work.jobs import CANCELLED, DONE, JobQueue, Work
-from app.work.recent import Recent
+from app.work.wanted import Recent
 from assets.home import home
 from lrp.engine.layers import list_layers
 from lrp.engine.progress import Cancelled, Progress

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.work.recent import Recent
+from app.work.wanted import Recent
 
 
 def test_it_makes_once_and_drops_the_least_recently_used() -> None:

@@ -8,8 +8,7 @@ import time
 import pytest
 
 from app.work.jobs import CANCELLED, DONE, JobQueue
-from app.work.recent import Recent
-from app.work.wanted import Wanted
+from app.work.wanted import Recent, Wanted
 from lrp.engine.progress import Progress
 
 PATIENCE = 20
