@@ -11,8 +11,7 @@ from quant.allocation.cost import Cost, CostModel
 from quant.allocation.exact import exact
 from quant.allocation.infeasible import Infeasible
 from quant.allocation.objectives import Losses, by_product, by_scores, by_sensitivity
-from quant.allocation.path import BudgetPlan, budget_plan
-from quant.allocation.solution import Solution
+from quant.allocation.path import BudgetPlan, Solution, budget_plan
 from quant.analysis.sensitivity import Sensitivity
 from quant.analysis.sensitivity_estimation import estimate, measure
 from quant.calibration.calibration import Calibration, calibrate

@@ -1,7 +1,9 @@
-"""Allocations as JSON: written with what they cost, checked on the way back in."""
+"""Allocations as JSON, checked on the way back in; those of all budgets at once as CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from lrp.engine.layers import Layer
-from quant.allocation.cost import Cost
-from quant.allocation.solution import Solution
+from quant.allocation.cost import Cost, CostModel
+from quant.allocation.path import BudgetPlan, Solution
 from quant.primitives.bits import Allocation, LayerBits
 
 SCHEMA = 2
 READABLE = (1, 2)  # 1 lacks limits, loss, bound and preset, which reading does not need
+COLUMNS = ("budget", "size_bytes", "bitops", "average_bits", "loss", "bound", "gap")
 
 
 def to_json(
@@ -138,3 +141,25 @@ def _bits(name: str, entry: Any) -> LayerBits:
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     return bits
+
+
+def to_csv(plan: BudgetPlan, costs: CostModel) -> str:
+    """Write a plan as CSV: `COLUMNS`, then each layer's weight and activation bits.
+
+    The budget is the greatest uniform width within its limits; `average_bits` is what a weight of
+    the layers takes on average.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    bits = [f"{name} {side}" for name in plan.names for side in ("weight", "activation")]
+    writer.writerow([*COLUMNS, *bits])
+    for row in range(len(plan.limits)):
+        solution = plan.solution(row)
+        spent = costs.cost(solution.allocation)
+        figures = (
+            *(round(solution.average_bits, 6), spent.size_bytes, spent.bitops),
+            *(round(spent.average_bits, 6), solution.loss, solution.bound, solution.gap),
+        )
+        pairs = [(bits.weight, bits.activation) for bits in solution.allocation.values()]
+        writer.writerow([*figures, *(width for pair in pairs for width in pair)])
+    return text.getvalue()

@@ -9,7 +9,7 @@ the layers' lower convex hulls of loss over mixed cost, their steps sorted by sl
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,8 +20,7 @@ WIDEST = 6.0  # the mixes' logits reach this far, and both ends
 CHUNK = 200_000  # numbers in one table, to stay in the cache
 
 
-@dataclass(frozen=True, eq=False)
-class Priced:
+class Priced(NamedTuple):
     """T budgets, what they are worth at the margin and what that proves.
 
     Attributes:
@@ -38,7 +37,7 @@ class Priced:
 
     def at(self, rows: np.ndarray) -> Priced:
         """Return some of the budgets."""
-        return Priced(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return Priced(*(of_all[rows] for of_all in self))
 
 
 def price(knapsack: Knapsack, size: np.ndarray, work: np.ndarray) -> Priced:
@@ -52,8 +51,7 @@ def price(knapsack: Knapsack, size: np.ndarray, work: np.ndarray) -> Priced:
     step = 2 * WIDEST / (COARSE - 1)
     low, high = np.clip([best.min() - step, best.max() + step], -WIDEST, WIDEST)
     fine = _relaxed(undominated, size, work, np.linspace(low, high, FINE))
-    tables = ("bound", "size_price", "work_price")
-    every = [np.concatenate([getattr(coarse, t), getattr(fine, t)]) for t in tables]
+    every = [np.concatenate(tables) for tables in zip(coarse, fine, strict=True)]
     row = every[0].argmax(0)
     return Priced(size, work, *(np.take_along_axis(table, row[None], 0)[0] for table in every))
 
@@ -62,12 +60,10 @@ def _without_dominated(knapsack: Knapsack) -> Knapsack:
     """Keep as many columns as any layer has choices that no other beats."""
     dominated = knapsack.dominated()
     columns = dominated.argsort(1, kind="stable")[:, : (~dominated).sum(1).max()]
-    tables = ("weight", "activation", "size", "work", "loss")
-    return Knapsack(*(np.take_along_axis(getattr(knapsack, t), columns, 1) for t in tables))
+    return Knapsack(*(np.take_along_axis(table, columns, 1) for table in knapsack))
 
 
-@dataclass(frozen=True, eq=False)
-class _Relaxed:
+class _Relaxed(NamedTuple):
     """What A mixes of size and work into one cost prove of T budgets: (A, T) each, as `Priced`."""
 
     bound: np.ndarray
@@ -91,38 +87,20 @@ def _relaxed(
     )
     budgets = per_size[:, None] * size + per_work[:, None] * work
     bound, price = np.empty_like(budgets), np.empty_like(budgets)
-    for row, frontier in enumerate(frontiers):
-        bound[row], price[row] = frontier.loss(budgets[row]), frontier.price(budgets[row])
+    for row, (costs, losses, slopes) in enumerate(frontiers):
+        steps = np.searchsorted(costs, budgets[row], "right") - 1
+        bound[row] = np.interp(budgets[row], costs, losses)
+        price[row] = -np.append(slopes, 0.0)[steps.clip(0, len(slopes))]
     return _Relaxed(bound, price * per_size[:, None], price * per_work[:, None])
-
-
-@dataclass(frozen=True, eq=False)
-class _Frontier:
-    """The least loss of all layers together at every mixed cost: convex and falling.
-
-    Attributes:
-        costs, losses: (N + 1,) of the corners, by cost.
-        slopes: (N,) between them.
-    """
-
-    costs: np.ndarray
-    losses: np.ndarray
-    slopes: np.ndarray
-
-    def loss(self, budgets: np.ndarray) -> np.ndarray:
-        """Return the least loss at each budget."""
-        return np.interp(budgets, self.costs, self.losses)
-
-    def price(self, budgets: np.ndarray) -> np.ndarray:
-        """Return how much the loss would fall per unit of cost at each budget."""
-        steps = np.clip(np.searchsorted(self.costs, budgets, "right") - 1, 0, len(self.slopes))
-        return -np.append(self.slopes, 0.0)[steps]
 
 
 def _frontiers(
     knapsack: Knapsack, per_size: np.ndarray, per_work: np.ndarray
-) -> Iterator[_Frontier]:
-    """Yield the frontier of each of A mixes (A,)."""
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield for each of A mixes (A,) the least loss of all layers at every cost: it falls, convex.
+
+    Costs and losses (N + 1,) of its corners, by cost, and the slopes (N,) between them.
+    """
     cost = per_size[:, None, None] * knapsack.size + per_work[:, None, None] * knapsack.work
     start, rises, falls, slopes = _hulls(cost, np.broadcast_to(knapsack.loss, cost.shape))
     cheapest, lowest = _taken(cost, start).sum(1), knapsack.loss.min(1).sum()
@@ -131,7 +109,7 @@ def _frontiers(
         costs = np.concatenate([[base], base + rise[order].cumsum()])
         # summed from the least loss up: the small losses at the end must not drown in large ones
         losses = np.concatenate([lowest - fall[order][::-1].cumsum()[::-1], [lowest]])
-        yield _Frontier(costs, losses, slope[order])
+        yield costs, losses, slope[order]
 
 
 def _hulls(cost: np.ndarray, loss: np.ndarray) -> tuple[np.ndarray, ...]:

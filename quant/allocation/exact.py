@@ -15,7 +15,7 @@ from quant.allocation.infeasible import require_feasible
 from quant.allocation.knapsack import Knapsack
 from quant.allocation.local_search import improve
 from quant.allocation.objectives import Losses
-from quant.allocation.solution import Solution
+from quant.allocation.path import Solution
 from quant.primitives.bits import LayerBits
 
 TRIES = 4  # of HiGHS, whose tolerances may let a limit be exceeded by a little
@@ -60,12 +60,12 @@ def _search(
 ) -> tuple[np.ndarray, float]:
     """Return the best picks (L,) and the bound; `near` are picks within the budget."""
     loss, bound = float(knapsack.spent(near)[2]), float(budget.bound[0])
-    kept = _promising(knapsack, budget, loss)
+    possible = _promising(knapsack, budget, loss)
     room = np.array([budget.size[0], budget.work[0]])
     allowed, until = room, time.monotonic() + seconds
     for attempt in range(TRIES):
         left = max(1e-3, until - time.monotonic())
-        picks, proven = _solve(knapsack, kept, allowed, abs(loss), left)
+        picks, proven = _solve(knapsack, possible, allowed, abs(loss), left)
         if attempt == 0:  # later ones have less room than there is
             bound = max(bound, proven)
         if picks is None:
@@ -89,16 +89,16 @@ def _promising(knapsack: Knapsack, budget: Priced, loss: float) -> np.ndarray:
 
 
 def _solve(
-    knapsack: Knapsack, kept: np.ndarray, room: np.ndarray, scale: float, seconds: float
+    knapsack: Knapsack, possible: np.ndarray, room: np.ndarray, scale: float, seconds: float
 ) -> tuple[np.ndarray | None, float]:
-    """Run HiGHS over the kept choices: picks (L,), if any were found, and the bound proven."""
-    layer, choice = np.nonzero(kept)
-    loss, least = _above_least(knapsack.loss, kept)
+    """Run HiGHS over the possible choices: picks (L,), if any were found, and the bound proven."""
+    layer, choice = np.nonzero(possible)
+    loss, least = _above_least(knapsack.loss, possible)
     unit = (scale or loss.max() or 1.0) / FINEST
-    rows = [_limit(table, kept, limit) for table, limit in
+    rows = [_limit(table, possible, limit) for table, limit in
             zip((knapsack.size, knapsack.work), room, strict=True)]  # fmt: skip
     columns = np.arange(len(layer))
-    one_each = csr_array((np.ones(len(layer)), (layer, columns)), (len(kept), len(layer)))
+    one_each = csr_array((np.ones(len(layer)), (layer, columns)), (len(possible), len(layer)))
     result = milp(
         loss / unit,
         integrality=np.ones_like(loss),
@@ -110,20 +110,20 @@ def _solve(
     proven = -math.inf if bound is None else least + float(bound) * unit
     if result.x is None:
         return None, proven
-    shares = np.zeros(kept.shape)
+    shares = np.zeros(possible.shape)
     shares[layer, choice] = result.x
     return shares.argmax(1), proven
 
 
-def _above_least(table: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return what each kept choice has above its layer's least, and the sum of those."""
-    least = np.where(kept, table, np.inf).min(1)
-    return (table - least[:, None])[kept], float(least.sum())
+def _above_least(table: np.ndarray, possible: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return what each possible choice has above its layer's least, and the sum of those."""
+    least = np.where(possible, table, np.inf).min(1)
+    return (table - least[:, None])[possible], float(least.sum())
 
 
-def _limit(table: np.ndarray, kept: np.ndarray, limit: float) -> LinearConstraint:
-    """Limit what the kept choices spend, in the largest whole unit that they have in common."""
-    above, least = _above_least(table, kept)
+def _limit(table: np.ndarray, possible: np.ndarray, limit: float) -> LinearConstraint:
+    """Limit what the possible choices spend, in the largest whole unit that they have in common."""
+    above, least = _above_least(table, possible)
     unit = float(np.gcd.reduce(above.astype(np.int64))) or 1.0
     room = math.floor((limit - least) / unit)
     shrink = max(1.0, above.max() / unit / LARGEST)

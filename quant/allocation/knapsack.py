@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,8 +11,7 @@ from quant.allocation.budget import ROUNDING, Choices, Limits
 from quant.allocation.objectives import Losses
 
 
-@dataclass(frozen=True, eq=False)
-class Knapsack:
+class Knapsack(NamedTuple):
     """L layers, each of which takes one of P choices. Picks (..., L) are columns of these tables.
 
     Attributes:
@@ -58,11 +57,8 @@ class Knapsack:
     def spent(self, picks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return size, work and loss of picks (..., L), summed over the layers."""
         rows = np.arange(len(self.loss))
-        return (
-            self.size[rows, picks].sum(-1),
-            self.work[rows, picks].sum(-1),
-            self.loss[rows, picks].sum(-1),
-        )
+        size, work, loss = (t[rows, picks].sum(-1) for t in (self.size, self.work, self.loss))
+        return size, work, loss
 
     def room(self, limits: Sequence[Limits]) -> tuple[np.ndarray, np.ndarray]:
         """Return limits (T,) of size and of work in whole numbers, none above the most there is."""

@@ -7,9 +7,9 @@ every set of up to three together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 
@@ -71,8 +71,7 @@ def _affordable(
         over = (size > raised.size) | (work > raised.work)
         if not over.any():
             return picks
-        dearer = replace(
-            raised,
+        dearer = raised._replace(
             size_price=_raise(raised.size_price, size > raised.size, share, floor),
             work_price=_raise(raised.work_price, work > raised.work, share, floor),
         )
@@ -86,8 +85,7 @@ def _raise(price: np.ndarray, exceeded: np.ndarray, share: float, floor: float) 
     return np.where(exceeded, np.maximum(price, floor) * (1 + share), price)
 
 
-@dataclass(frozen=True, eq=False)
-class _Changes:
+class _Changes(NamedTuple):
     """K changes of one layer's choice for each of T budgets, (T, K), and what each would add."""
 
     layer: np.ndarray

@@ -10,13 +10,12 @@ import numpy as np
 
 from assets.terminal import add_json, write_json
 from lrp.engine.layers import Layer
-from quant.allocation.allocation_file import to_json
+from quant.allocation.allocation_file import to_csv, to_json
 from quant.allocation.budget import Choices, Limits, combine, from_average, from_size
 from quant.allocation.exact import exact
 from quant.allocation.infeasible import require_feasible
 from quant.allocation.objectives import LRP, OBJECTIVES, Losses
 from quant.allocation.path import budget_plan
-from quant.allocation.path_table import to_csv
 from quant.calibration.presets import preset
 from quant.commands.evaluations import calibrating
 from quant.commands.losses import add_scoring, basis

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quant.allocation.cost import Cost
 from quant.allocation.objectives import LRP
-from quant.allocation.solution import Solution
+from quant.allocation.path import Solution
 from quant.evaluation.answers import Evaluation
 from quant.primitives.bits import Allocation
 

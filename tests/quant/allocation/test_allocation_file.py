@@ -6,7 +6,7 @@ from lrp.engine.layers import list_layers
 from quant.allocation.allocation_file import from_json, images_of, read_allocation, to_json
 from quant.allocation.budget import Limits, from_average
 from quant.allocation.cost import CostModel
-from quant.allocation.solution import Solution
+from quant.allocation.path import Solution
 from quant.primitives.bits import LayerBits, uniform
 from tests.models import SIZE, build
 

@@ -3,10 +3,10 @@ import io
 
 import pytest
 
+from quant.allocation.allocation_file import to_csv
 from quant.allocation.budget import from_average, offer
 from quant.allocation.cost import CostModel
 from quant.allocation.path import budget_plan
-from quant.allocation.path_table import to_csv
 from tests.quant.knapsacks import loss_of, made_up_layers, made_up_losses, spent_by
 
 

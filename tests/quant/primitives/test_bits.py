@@ -3,7 +3,7 @@ import math
 import pytest
 
 from quant.allocation.budget import Limits
-from quant.allocation.solution import Solution
+from quant.allocation.path import Solution
 from quant.primitives.bits import LayerBits, uniform
 from tests.quant.knapsacks import made_up_layers
 
