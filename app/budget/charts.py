@@ -12,7 +12,7 @@ from app.components.budget_table import BudgetTable
 from app.look import units
 from app.look.charts import DARK_BITS, LIGHT_BITS, MARGIN, ink
 from app.state.budget import UNITS
-from app.work.budget_axis import Axis
+from app.work.spending import Axis
 from quant.allocation.cost import Cost
 from quant.allocation.path import BudgetPlan
 from quant.history.runs import Run

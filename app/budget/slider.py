@@ -15,8 +15,7 @@ from app.look.appearance import dark
 from app.state import address, budget, selection
 from app.state.selection import Selected
 from app.work import models, spending
-from app.work.budget_axis import Axis
-from app.work.spending import Spending
+from app.work.spending import Axis, Spending
 from lrp.propagation.scores import ContributionScores
 from lrp.propagation.scoring import Scoring
 from quant.allocation.path import BudgetPlan

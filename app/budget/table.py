@@ -13,7 +13,7 @@ from app.components.budget_table import Band, BudgetTable, Figures, Plain
 from app.look import units
 from app.look.charts import short_block
 from app.state.budget import AVERAGE, BITOPS, SIZE
-from app.work.budget_axis import Axis
+from app.work.spending import Axis
 from lrp.engine.layers import Layer
 from quant.allocation.cost import CostModel
 from quant.allocation.objectives import Losses

@@ -11,7 +11,7 @@ from app.parts.choice import one_of
 from app.runs.pair import NEITHER, ONLY_ONE, ONLY_OTHER, Comparison, kind
 from app.state import runs, selection
 from app.state.selection import Selected
-from app.work import run_explanations
+from app.work import models
 from assets.errors import InputError
 from assets.sets.image_set import ImageSet
 from quant.evaluation.comparison import Change
@@ -27,7 +27,7 @@ def show(comparison: Comparison, selected: Selected) -> Change | None:
     if not comparison.changes:
         st.caption("None: A and B answer every image alike.")
         return None
-    images = run_explanations.measured(selected.loaded, comparison.other.recipe)
+    images = models.measured_again(selected.loaded, comparison.other.recipe)
     right = _who_is_right(comparison)
     shown = [change for change in comparison.changes if right in (ALL, kind(change))]
     st.caption(

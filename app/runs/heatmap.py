@@ -15,10 +15,9 @@ from app.parts.map_look import divided, look_controls, scale, side
 from app.runs.pair import FIRST, SECOND, Comparison, Contender
 from app.state import runs, selection
 from app.state.selection import Selected
-from app.work import explanations, run_explanations
-from app.work.explanations import Prepared
+from app.work import explanations, models
+from app.work.explanations import Explained, Prepared
 from app.work.layer_analyses import passes_of
-from app.work.run_explanations import Explained
 from lrp.metrics.similarity import Likeness, chance_overlap, likeness
 from quant.calibration.calibration import needed
 from quant.evaluation.comparison import Change
@@ -29,7 +28,7 @@ ALIKE, RATHER = 0.9, 0.6  # rank correlations from which maps are called so
 
 def show(comparison: Comparison, change: Change, selected: Selected) -> None:
     """Show one image's maps in both configurations with a divider between them."""
-    images = run_explanations.measured(selected.loaded, comparison.other.recipe)
+    images = models.measured_again(selected.loaded, comparison.other.recipe)
     prepared = explanations.prepare(selected.loaded, images.picture(change.index))
     st.subheader("Does the explanation survive?")
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -66,10 +65,10 @@ def _explained(
     """Return a class's map in one configuration; waits for passes and the map, with progress."""
     allocation, calibrating = contender.allocation, None
     if allocation is not None:
-        calibrating = run_explanations.calibrating(selected.loaded, contender.recipe)
+        calibrating = models.calibrating_again(selected.loaded, contender.recipe)
         result(passes_of(calibrating, needed(allocation)))
     return result(
-        run_explanations.explained_of(selected.loaded, prepared, calibrating, allocation, target)
+        explanations.explained_of(selected.loaded, prepared, calibrating, allocation, target)
     )
 
 

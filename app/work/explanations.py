@@ -1,4 +1,4 @@
-"""Everything the Explain page may wait for: traces, relevance, methods' maps and their curves.
+"""All of a picture that pages may wait for: traces, relevance, methods' maps and their curves.
 
 Each comes as something wanted: kept, or to be made by a job. Keys are the model's, the device and
 the SHA-256 of the picture, never values.
@@ -24,12 +24,16 @@ from assets.models.load import LoadedModel
 from lrp.engine.device import forward_backward, timed
 from lrp.engine.progress import Progress
 from lrp.maps.cells import grid
+from lrp.maps.heatmap import heatmap_alone
 from lrp.maps.pictures import from_model_input
 from lrp.methods.catalogue import METHODS, Method
 from lrp.metrics.deletion import STEPS, curves, deleted
 from lrp.propagation.relevance import Relevance, relevance
 from lrp.propagation.rules import PRESETS
 from lrp.propagation.trace import Trace
+from quant.experiments.calibrating import Calibrating
+from quant.model.quantized_trace import QuantizedTrace
+from quant.primitives.bits import Allocation
 
 MAP, CURVES = "map", "curves"  # what keys of the methods' jobs begin with
 # Rough costs in forward and backward passes, to tell the time left before anything was measured.
@@ -72,6 +76,19 @@ class Curves:
     def gap(self) -> float:
         """The mean of LeRF - MoRF over the curve: the larger, the more faithful."""
         return float(self.lerf.mean() - self.morf.mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """What a configuration makes of one image: probabilities (K,), and a class's map (h, w)."""
+
+    probabilities: np.ndarray
+    values: np.ndarray
+
+    @property
+    def answer(self) -> int:
+        """The likeliest class."""
+        return int(self.probabilities.argmax())
 
 
 def prepare(loaded: LoadedModel, picture: Image.Image) -> Prepared:
@@ -131,6 +148,38 @@ def curves_of(loaded: LoadedModel, prepared: Prepared, method: str, target: int)
 
     title = f"the faithfulness of {METHODS[method].label}"
     return Wanted(key, title, _timed(key, make), models.memory("curves", 256), models.jobs())
+
+
+def explained_of(
+    loaded: LoadedModel,
+    prepared: Prepared,
+    calibrating: Calibrating | None,
+    allocation: Allocation | None,
+    target: int,
+) -> Wanted[Explained]:
+    """Return a class's map of one picture in a configuration; None is float, and needs no passes.
+
+    Passes that the allocation needs have to be solved.
+    """
+    device = models.device_of(loaded)
+
+    def make(progress: Progress) -> Explained:
+        images = prepared.images.to(device)
+        if calibrating is None or allocation is None:
+            trace = Trace(loaded.model, images)
+        else:
+            trace = QuantizedTrace(loaded.model, images, calibrating.calibration, allocation)
+        probabilities = torch.softmax(trace.logits[0].detach(), 0)
+        values = heatmap_alone(trace, target)[0]
+        return Explained(probabilities.cpu().numpy(), values.detach().cpu().numpy())
+
+    named: tuple[str, ...] = ("float",)
+    if calibrating is not None and allocation is not None:
+        named = (*calibrating.key, hashlib.sha256(repr(allocation).encode()).hexdigest())
+    key = ("run map", prepared.key, str(device), *named, target)
+    how = "in float" if allocation is None else "through its integers"
+    title = f"Explaining the image {how}"
+    return Wanted(key, title, make, models.memory("runs' maps", 64), models.quick_jobs())
 
 
 def _timed(key: tuple[Hashable, ...], make: Work) -> Work:

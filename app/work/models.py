@@ -19,6 +19,7 @@ import torch
 from app.state.selection import ModelChoice
 from app.work.jobs import Job, JobQueue
 from app.work.wanted import Recent
+from assets.errors import InputError
 from assets.home import home
 from assets.models.load import LoadedModel, load_model
 from assets.sets.image_set import ImageSet, load_images
@@ -128,6 +129,27 @@ def draw_again(loaded: LoadedModel, recipe: Recipe) -> Draw:
     """Return the images that a run calibrated on and measured, if they are still there."""
     given = (recipe.data, recipe.calibration, recipe.calibration_images, recipe.images)
     return Draw(loaded, *given, recipe.seed, open=images_of)
+
+
+def measured_again(loaded: LoadedModel, recipe: Recipe) -> ImageSet:
+    """Return the images a run was measured on; InputError where they are not there any more."""
+    return _checked(draw_again(loaded, recipe).measured, recipe.images_key, "measured")
+
+
+def calibrating_again(loaded: LoadedModel, recipe: Recipe) -> Calibrating:
+    """Return how a run's layers were calibrated; InputError where the images are not there."""
+    images = draw_again(loaded, recipe).calibrating
+    return calibrating_on(
+        loaded, _checked(images, recipe.calibration_key, "calibrated"), recipe.preset
+    )
+
+
+def _checked(images: ImageSet, key: str, done: str) -> ImageSet:
+    if images.key != key:
+        raise InputError(
+            f"the images this run was {done} on are no longer what {images.name} holds"
+        )
+    return images
 
 
 def scoring(loaded: LoadedModel, images: ImageSet, rules: str, statistic: str) -> Scoring:

@@ -11,17 +11,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
+from app.state.budget import AVERAGE, SIZE
 from app.state.selection import Selected
 from app.work import history, models
-from app.work.budget_axis import Axis, axis_of
 from app.work.jobs import Job
 from app.work.wanted import Recent, Wanted
 from assets.models.load import LoadedModel
 from assets.sets.image_set import ImageSet
+from lrp.engine.layers import Layer
 from lrp.engine.progress import Progress
 from lrp.propagation.scores import ContributionScores
 from lrp.propagation.scoring import Scoring
-from quant.allocation.budget import Choices, Limits, offer
+from quant.allocation.budget import Choices, Limits, combine, from_average, from_size, offer
+from quant.allocation.infeasible import require_feasible
 from quant.allocation.objectives import Losses, by_sensitivity
 from quant.allocation.path import BudgetPlan, budget_plan
 from quant.analysis.sensitivity import Sensitivity
@@ -30,9 +34,29 @@ from quant.evaluation.stream import Step
 from quant.experiments.calibrating import Calibrating
 from quant.experiments.measuring import Given, Measuring, Shared, Variant
 from quant.history.runs import Run
-from quant.primitives.bits import LayerBits
+from quant.primitives.bits import MENU, LayerBits
 
 RANDOM_SEEDS = 3
+ROWS = 121  # budgets of a slider, at most
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The budgets a slider goes through, in one unit.
+
+    Attributes:
+        unit: "average", "size" (MB of the layers' weights) or "bitops" (10^9 of one image).
+        values: (T,), in that unit, ascending.
+        limits: (T,), with what else is limited.
+    """
+
+    unit: str
+    values: tuple[float, ...]
+    limits: tuple[Limits, ...]
+
+    def row(self, value: float) -> int:
+        """Return the row nearest to a value."""
+        return int(np.abs(np.array(self.values) - value).argmin())
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +113,36 @@ def sensitivity_of(calibrating: Calibrating, how: str) -> Wanted[Sensitivity]:
 def choices_of(loaded: LoadedModel, spending: Spending, locks: dict[str, LayerBits]) -> Choices:
     """Return the widths each layer may take; ValueError for a lock that this model has not."""
     return offer(models.layers_of(loaded), spending.menu, locks, spending.tied)
+
+
+def axis_of(layers: Sequence[Layer], choices: Choices, unit: str, other: Limits) -> Axis:
+    """Lay out the budgets that can be met, from the lowest to what the widest widths take.
+
+    Raises:
+        Infeasible: `other` is below what the lowest widths need.
+    """
+    require_feasible(choices, other)
+    least, most = choices.least, _most(choices)
+    if unit == AVERAGE:
+        values = np.linspace(MENU[0], MENU[-1], ROWS)
+        values = values[values >= choices.least_average - 1e-9]
+        limits = [from_average(layers, value) for value in values]
+    elif unit == SIZE:
+        rows = ROWS if most.weight_bits > least.weight_bits else 1
+        values = np.linspace(least.weight_bits, most.weight_bits, rows) / 8e6
+        limits = [from_size(value * 1e6) for value in values]
+    else:
+        rows = ROWS if most.bitops > least.bitops else 1
+        values = np.geomspace(least.bitops, most.bitops, rows) / 1e9
+        limits = [Limits(bitops=value * 1e9) for value in values]
+    return Axis(unit, tuple(values.tolist()), tuple(combine(one, other) for one in limits))
+
+
+def _most(choices: Choices) -> Limits:
+    return Limits(
+        float(choices.parameters @ choices.weight.max(1)),
+        float(choices.macs @ (choices.weight * choices.activation).max(1)),
+    )
 
 
 def plan_of(
@@ -183,8 +237,8 @@ def prediction_of(runs: Sequence[Run], expected: Losses | None) -> Prediction | 
     """Predict accuracies from what was measured of this model; None while that is too little."""
     if expected is None:
         return None
-    found = [(run, run.recipe.allocation) for run in runs[::-1]]
-    points = [point(run.counts, expected.of(bits)) for run, bits in found if bits is not None]
+    measured = [(run.counts, run.recipe.allocation) for run in runs[::-1]]
+    points = [point(counts, expected.of(bits)) for counts, bits in measured if bits is not None]
     known = tuple(one for one in points if one is not None)
     predictions: Recent[Prediction | None] = models.memory("predictions", 8)
     return predictions.get(known, lambda: predict(known))

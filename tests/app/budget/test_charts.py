@@ -14,7 +14,7 @@ from app.budget.charts import MARKERS, OTHER, Configuration
 from app.components.budget_table import BudgetTable, Figures, Plain
 from app.look.charts import DARK_BITS, LIGHT_BITS
 from app.state.budget import AVERAGE, BITOPS
-from app.work.budget_axis import Axis
+from app.work.spending import Axis
 from quant.allocation.budget import Limits
 from quant.allocation.cost import Cost
 from quant.allocation.path import BudgetPlan

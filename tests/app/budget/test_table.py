@@ -9,7 +9,7 @@ import pytest
 
 from app.budget import table as plans
 from app.state.budget import AVERAGE, BITOPS, SIZE
-from app.work.budget_axis import ROWS, Axis, axis_of
+from app.work.spending import ROWS, Axis, axis_of
 from lrp.engine.layers import Layer
 from quant.allocation.budget import Choices, Limits, offer
 from quant.allocation.cost import CostModel
