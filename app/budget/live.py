@@ -7,8 +7,8 @@ from dataclasses import replace
 import streamlit as st
 
 from app.look import units
-from app.parts.figure import figure
 from app.parts.job_panel import progress, progress_text
+from app.parts.numbers import figure
 from app.state import budget
 from app.state.budget import Started
 from app.work import models, spending

@@ -6,9 +6,8 @@ import streamlit as st
 
 from app.look import altair_charts, units
 from app.look.appearance import dark
-from app.parts.choice import one_of
+from app.parts.choice import layer_in_chart, one_of
 from app.parts.job_panel import offered
-from app.parts.layer_picker import pick_in_chart
 from app.state import selection
 from app.state.selection import Selected
 from app.work import models, spending
@@ -96,7 +95,7 @@ def show(selected: Selected, scores: ContributionScores) -> None:
         table,
         altair_charts.score_spec(layers, dark()),
         key=selection.SCORE_CHART,
-        on_select=lambda: pick_in_chart(selection.SCORE_CHART),
+        on_select=lambda: layer_in_chart(selection.SCORE_CHART),
         alt=f"share of relevance by layer, highest for {best}",
     )
     _chosen_layer(scores)

@@ -8,8 +8,7 @@ import streamlit as st
 
 from app.budget import live, scores
 from app.look import units
-from app.parts import preset_picker
-from app.parts.choice import one_of
+from app.parts.choice import one_of, preset
 from app.state import budget, selection
 from app.state import quantizer as quantizer_state
 from app.state.entry import Entry
@@ -46,7 +45,7 @@ def choose(selected: Selected) -> Settings:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         _segments("Spend by", budget.LABELS, budget.OBJECTIVE, HELP)
         _segments("Budget in", budget.UNITS, budget.UNIT, UNIT_HELP)
-        preset_picker.choose()
+        preset()
         with st.popover("Options", icon=":material/tune:", width="content"):
             _widths()
             _limits()

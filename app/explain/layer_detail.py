@@ -10,8 +10,7 @@ from app.explain import charts as relevance_charts
 from app.explain.question import Question
 from app.look import charts, heatmaps, units
 from app.look.appearance import dark
-from app.parts.choice import one_of
-from app.parts.layer_picker import pick
+from app.parts.choice import a_layer, one_of
 from app.parts.numbers import as_numbers, csv_button
 from app.state import selection
 from app.work import models
@@ -52,7 +51,7 @@ def show(asked: Question, chosen: int) -> Layer:
 
 def _choose(layers: tuple[Layer, ...]) -> Layer:
     products = [layer for layer in layers if layer.role == "matmul2"]
-    return pick(layers, products[len(products) // 2] if products else layers[0])
+    return a_layer(layers, products[len(products) // 2] if products else layers[0])
 
 
 def _facts(layer: Layer, layers: tuple[Layer, ...], scores: list[float]) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app.look import charts, units
-from app.parts import preset_picker
-from app.parts.layer_picker import pick
+from app.parts.choice import a_layer, preset
 from app.state.entry import Entry
 from app.state.quantizer import ACTIVATION, WEIGHT
 from app.state.selection import Selected
@@ -28,7 +27,7 @@ def choose(selected: Selected) -> tuple[Layer, LayerBits]:
     with row[2]:
         activation = _width("Activation bits", ACTIVATION, ACTIVATION.get())
     with row[3]:
-        preset_picker.choose()
+        preset()
     return chosen, bits_of(chosen, weight, activation)
 
 
@@ -41,7 +40,7 @@ def layer(selected: Selected) -> Layer:
     """Let the user choose a layer; to begin with, the first linear one of a block."""
     layers = models.layers_of(selected.loaded)
     inside = [each for each in layers if each.block and each.kind == "linear"]
-    return pick(layers, inside[0] if inside else layers[0])
+    return a_layer(layers, inside[0] if inside else layers[0])
 
 
 def _width(label: str, entry: Entry[int], value: int, disabled: bool = False) -> int:

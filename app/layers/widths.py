@@ -10,9 +10,8 @@ from app.layers.spread import names
 from app.look import units
 from app.look.appearance import dark
 from app.look.charts import CHART_CONFIG
-from app.parts.choice import one_of
+from app.parts.choice import layer_in_chart, one_of
 from app.parts.job_panel import offered
-from app.parts.layer_picker import pick_in_chart
 from app.parts.numbers import as_numbers, csv_button
 from app.state import quantizer, selection
 from app.work.layer_analyses import sqnr_of
@@ -76,7 +75,7 @@ def model(layers: tuple[Layer, ...], calibrating: Calibrating) -> None:
         table,
         charts.strip_spec(layers, dark()),
         key=quantizer.STRIP,
-        on_select=lambda: pick_in_chart(quantizer.STRIP),
+        on_select=lambda: layer_in_chart(quantizer.STRIP),
         alt="SQNR by layer and width",
     )
     _chosen(found)

@@ -1,6 +1,5 @@
 """Sections that several pages show.
 
 Read `sidebar` (model, images, device), `gallery` (one image), `job_panel` (how far a job is);
-`choice` (one of a few options), `numbers` (a chart's table), `map_look`, `layer_picker`,
-`preset_picker` and `figure` are small.
+`choice` (options, a layer, the preset), `numbers` (figures and tables) and `map_look` are small.
 """

@@ -1,4 +1,4 @@
-"""Choose one of a few options that stand side by side."""
+"""Choose on any page: one of a few options, a layer, the preset."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import streamlit as st
+
+from app.look.altair_charts import PICK
+from app.state import quantizer, selection
+from lrp.engine.layers import Layer
+from quant.calibration.presets import PRESETS
 
 T = TypeVar("T")
 
@@ -41,3 +46,41 @@ def one_of(
         help=help,
     )
     return first if chosen is None else chosen  # None from a link that names it and no option
+
+
+def a_layer(layers: Sequence[Layer], first: Layer) -> Layer:
+    """Let the user choose one of `layers`, which is then the chosen one on every page."""
+    names, current = [layer.name for layer in layers], selection.LAYER.get()
+    name = st.selectbox(
+        "Layer",
+        names,
+        key=selection.LAYER.widget,
+        on_change=selection.LAYER.follow(current if current in names else first.name),
+        help="Type to search. `matmul1` is query times key, `matmul2` attention times value.",
+    )
+    return layers[names.index(name)]
+
+
+def layer_in_chart(key: str) -> None:
+    """Choose the layer that was clicked in the chart of this key, if one was."""
+    picked = st.session_state[key].selection.get(PICK)
+    if picked:
+        selection.LAYER.set(picked[0]["layer"])
+
+
+def preset() -> None:
+    """Let the user choose a preset; each says what it is."""
+    st.selectbox(
+        "Quantizer",
+        list(PRESETS),
+        key=quantizer.PRESET.widget,
+        on_change=quantizer.PRESET.follow(quantizer.PRESET.get()),
+        width=170,
+        help="  \n".join(f"**{p.name}**: {p.says}" for p in PRESETS.values()),
+    )
+
+
+def preset_sentence() -> str:
+    """Return the chosen preset with its sentence."""
+    current = PRESETS[quantizer.PRESET.get()]
+    return f"**{current.name}**: {current.says}"

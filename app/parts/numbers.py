@@ -1,4 +1,4 @@
-"""A chart's numbers as tables under it, folded away, and as files."""
+"""Numbers to read: single figures, and a chart's as tables under it, folded away, or as files."""
 
 from __future__ import annotations
 
@@ -29,3 +29,8 @@ def as_numbers(
 def csv_button(place: DeltaGenerator, table: pd.DataFrame, file: str, label: str) -> None:
     """Offer a table as a CSV file."""
     place.download_button(label, table.to_csv(index=False), file, icon=":material/download:")
+
+
+def figure(place: DeltaGenerator, label: str, value: str, under: str) -> None:
+    """Show a number with what belongs to it under it."""
+    place.metric(label, value, under, delta_color="off", delta_arrow="off")

@@ -8,8 +8,7 @@ import streamlit as st
 from app.look import units
 from app.look.appearance import dark
 from app.parts.choice import one_of
-from app.parts.figure import figure
-from app.parts.numbers import as_numbers
+from app.parts.numbers import as_numbers, figure
 from app.runs import charts
 from app.runs.charts import ACTIVATIONS, WEIGHTS
 from app.runs.detail import load_button

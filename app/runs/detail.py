@@ -12,7 +12,7 @@ import streamlit as st
 
 from app.look import units
 from app.parts import sidebar
-from app.parts.figure import figure
+from app.parts.numbers import figure
 from app.runs.listing import cost_of, pinned
 from app.state import runs as run_state
 from app.state import selection

@@ -6,8 +6,7 @@ import streamlit as st
 
 from app.layers import attention, clipping, controls, spread, widths
 from app.lesson import panel
-from app.parts import preset_picker
-from app.parts.choice import one_of
+from app.parts.choice import one_of, preset, preset_sentence
 from app.parts.job_panel import result
 from app.state import quantizer as quantizer_state
 from app.state import selection
@@ -50,7 +49,7 @@ def one_layer(selected: Selected) -> None:
     """Take one layer apart."""
     layer, bits = controls.choose(selected)
     calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.PRESET.get())
-    st.caption(f"{controls.facts(layer)} {preset_picker.says()}")
+    st.caption(f"{controls.facts(layer)} {preset_sentence()}")
     result(passes_of(calibrating, [bits.activation]))
     found = result(parts_of(calibrating, layer.name, bits))
     st.markdown(controls.verdict(found.anatomy))
@@ -63,7 +62,7 @@ def one_layer(selected: Selected) -> None:
 
 def whole_model(selected: Selected) -> None:
     """Show all layers at all widths."""
-    preset_picker.choose()
+    preset()
     calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.PRESET.get())
     widths.model(models.layers_of(selected.loaded), calibrating)
 
