@@ -110,7 +110,7 @@ class Purchase:
 
     def __str__(self) -> str:
         cost = [f"+{units.size(self.size)}"] if self.size else []
-        cost.append(f"+{units.operations(self.bitops)} BitOps")
+        cost.append(f"+{units.large(self.bitops)} BitOps")
         return f"{self.layer} {self.what} {self.before} → {self.after} bits ({', '.join(cost)})"
 
 

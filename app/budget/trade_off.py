@@ -93,7 +93,7 @@ def table(points: list[Configuration]) -> pd.DataFrame:
                 "its interval": units.points_between(e.difference_low, e.difference_high),
                 "divergence": round(e.divergence, 4),
                 "size": units.size(point.cost.size_bytes),
-                "BitOps": units.operations(point.cost.bitops),
+                "BitOps": units.large(point.cost.bitops),
             }
         )
     return pd.DataFrame(rows)

@@ -177,7 +177,7 @@ class BudgetTable:
     def _lines(self) -> dict[str, Line]:
         """Return the lines that there are: "mixed", "uniform" and "plain"."""
         plain = self.plain
-        costs = [units.size(plain.size), units.operations(plain.bitops), FLOAT_BITS, FLOAT_BITS]
+        costs = [units.size(plain.size), units.large(plain.bitops), FLOAT_BITS, FLOAT_BITS]
         top1 = None if plain.top1 is None else _percent(plain.top1)
         gap = [units.share(value, 2) for value in self.gap]
         lines = {"mixed": _line("this budget", self.mixed, gap)}
@@ -216,7 +216,7 @@ def _digits(bits: Sequence[Sequence[int]] | np.ndarray) -> list[str]:
 def _line(title: str, figures: Figures, gap: str | list[str]) -> Line:
     cells: list[str | list[str]] = [
         [units.size(value) for value in figures.size],
-        [units.operations(value) for value in figures.bitops],
+        [units.large(value) for value in figures.bitops],
         [f"{value:.2f}" for value in figures.weight_bits],
         [f"{value:.2f}" for value in figures.activation_bits],
         gap,

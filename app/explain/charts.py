@@ -8,10 +8,9 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.explain.conservation import CLASS, Conservation
-from app.look.charts import DARK, DASHES, LIGHT, MARGIN, SYMBOLS, short_block
+from app.explain.conservation import Conservation
+from app.look.charts import DASHES, MARGIN, SYMBOLS, colours, short_block
 from app.work.explanations import Curves
-from lrp.maps.heatmap import PIXELS
 
 MANY = 10  # numbers on an axis
 FOR_AGAINST = {True: ("#e08a75", "#6db1dd"), False: ("#c4513f", "#2f7fb8")}  # by dark
@@ -44,7 +43,7 @@ def remaining(found: Conservation, chosen: str, dark: bool) -> go.Figure:
     # Of many blocks not all have room for their number; the ends always have.
     step = -(-len(places) // MANY)
     shown = [*places[:-step:step], places[-1]]
-    colour = (DARK if dark else LIGHT)[0]
+    colour = colours(dark)[0]
     sizes = [13 if place == chosen else 7 for place in places]
     figure = go.Figure(
         go.Scatter(
@@ -60,17 +59,13 @@ def remaining(found: Conservation, chosen: str, dark: bool) -> go.Figure:
     figure.update_layout(height=300, margin=MARGIN)
     figure.update_yaxes(title="% of the start", rangemode="tozero")
     figure.update_xaxes(
-        ticktext=[_short(place) for place in shown],
+        ticktext=[short_block(place) or place for place in shown],
         tickvals=shown,
         tickangle=0,
         tickfont={"size": 11},
         title="input of block",
     )
     return figure
-
-
-def _short(place: str) -> str:
-    return place if place in (CLASS, PIXELS) else short_block(place)
 
 
 def deletion(curves: Mapping[str, Curves], dark: bool) -> go.Figure:
@@ -96,14 +91,14 @@ def deletion(curves: Mapping[str, Curves], dark: bool) -> go.Figure:
 def _line(
     number: int, name: str, deleted: np.ndarray, heights: np.ndarray, dark: bool
 ) -> go.Scatter:
-    colours = DARK if dark else LIGHT
+    palette = colours(dark)
     return go.Scatter(
         name=name,
         legendgroup=name,
         x=100 * deleted,
         y=100 * heights,
         mode="lines+markers",
-        line={"color": colours[number % len(colours)], "dash": DASHES[number % len(DASHES)]},
+        line={"color": palette[number % len(palette)], "dash": DASHES[number % len(DASHES)]},
         marker={"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 6},
         hovertemplate="%{y:.1f} % at %{x:.0f} % deleted<extra>" + name + "</extra>",
     )

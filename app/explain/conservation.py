@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from torch import Tensor
 
+from app.look import units
 from lrp.engine.layers import Stage
 from lrp.maps.heatmap import PIXELS
 from lrp.maps.places import block_map
@@ -60,11 +61,8 @@ def conservation(trace: Trace, found: Relevance) -> Conservation:
     start = float(found.start[0])
     images = len(found.target)
     blocks = {name: _sum(tokens, images) / start for name, tokens in found.blocks.items()}
-    left = {
-        CLASS: 1.0,
-        **dict(reversed(blocks.items())),
-        PIXELS: _sum(found.pixels, images) / start,
-    }
+    pixels = _sum(found.pixels, images) / start
+    left = {CLASS: 1.0, **dict(reversed(blocks.items())), PIXELS: pixels}
     sums = {
         name: tuple(_sum(operand, images) / start for operand in operands)
         for name, operands in found.layers.items()
@@ -127,21 +125,22 @@ def _has_position_bias(trace: Trace) -> bool:
 
 
 def sentence(found: Conservation) -> str:
-    """Say how much arrives, and where most of the rest is lost or gained."""
+    """Return in words how much arrives, and where most of the rest is lost or gained."""
     first = list(found.left)[-2]
     arrives = (
-        f"Of the relevance that the class starts with, **{_percent(found.left[first])}** enters "
-        f"{first} and **{_percent(found.left[PIXELS])}** reaches the pixels."
+        "Of the relevance that the class starts with, "
+        f"**{units.share(found.left[first], 0)}** enters {first} and "
+        f"**{units.share(found.left[PIXELS], 0)}** reaches the pixels."
     )
     down = max(found.steps, key=lambda step: step.lost)
     up = min(found.steps, key=lambda step: step.lost)
-    said = [_told(down, "lost", 1)] if down.lost > NOTABLE else []
-    said += [_told(up, "gained", -1)] if up.lost < -NOTABLE else []
-    return " ".join([arrives, *said]) if said else f"{arrives} Nothing is lost on the way."
+    notable = [_sentence(down, "lost", "to", 1)] if down.lost > NOTABLE else []
+    notable += [_sentence(up, "gained", "through", -1)] if up.lost < -NOTABLE else []
+    return " ".join([arrives, *(notable or ["Nothing is lost on the way."])])
 
 
-def _told(step: DepthStep, verb: str, sign: int) -> str:
-    """Say one step: "Most is lost in blocks.3 (12 points), most of it to the softmax."."""
+def _sentence(step: DepthStep, verb: str, how: str, sign: int) -> str:
+    """Return a sentence: "Most is lost in blocks.3: 12 points, 9 to the softmax."."""
     where = f"in {step.lower}"
     if step.lower == PIXELS:
         where = f"between {step.upper} and the pixels"
@@ -149,11 +148,5 @@ def _told(step: DepthStep, verb: str, sign: int) -> str:
         where = f"between the class and the input of {step.lower}"
     points = f"{100 * abs(step.lost):.0f} points"
     taker = max(step.parts, key=lambda part: sign * step.parts[part])
-    share = sign * step.parts[taker]
-    how = f"to {taker}" if verb == "lost" else f"through {taker}"
-    whole = "all" if len(step.parts) == 1 else f"{100 * share:.0f}"
-    return f"Most is {verb} {where}: {points}, {whole} {how}."
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    share = "all" if len(step.parts) == 1 else f"{100 * sign * step.parts[taker]:.0f}"
+    return f"Most is {verb} {where}: {points}, {share} {how} {taker}."

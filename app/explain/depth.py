@@ -33,16 +33,25 @@ def show(asked: Question, chosen: int, layer: Layer) -> None:
     found = asked.relevance(chosen)
     maps = heatmaps.through_depth(asked.trace, found)
     kept = conservation.conservation(asked.trace, found)
-    marked = _marked(models.layers_of(asked.selected.loaded), layer)
-    said = units.unbroken(conservation.sentence(kept))
+    layers = models.layers_of(asked.selected.loaded)
+    marked = PIXELS if layer == layers[0] else layer.block  # the depth that the layer belongs to
+    sentence = units.unbroken(conservation.sentence(kept))
     st.caption(
         f"What the pixels and the tokens entering each block say for **{asked.names[chosen]}**, "
         "each map on its own scale, with the share of the relevance that is left there. Click one "
-        f"to look into its block, on every page.\n\n{said} {WHY}"
+        f"to look into its block, on every page.\n\n{sentence} {WHY}"
     )
+
+    def choose(depth: str) -> None:
+        selection.DEPTH.set(depth)
+        selection.LAYER.set(counterpart(layers, layer, depth))
+
     left, right = st.columns([1.25, 1], gap="medium")
     with left:
-        _strip(asked, maps, kept, layer)
+        items = _thumbnails(asked, maps, kept)
+        thumbnails(
+            "Maps through depth", items, marked, selection.BLOCKS, choose, WIDTH, wrapped=True
+        )
     with right:
         figure = charts.remaining(kept, marked, dark())
         st.plotly_chart(
@@ -52,15 +61,11 @@ def show(asked: Question, chosen: int, layer: Layer) -> None:
     as_numbers({"maps by depth": by_depth, "relevance lost between depths": step_table(kept)})
 
 
-def _strip(
-    asked: Question,
-    maps: dict[str, np.ndarray],
-    kept: Conservation,
-    layer: Layer,
-) -> None:
-    layers = models.layers_of(asked.selected.loaded)
+def _thumbnails(
+    asked: Question, maps: dict[str, np.ndarray], kept: Conservation
+) -> list[Thumbnail]:
     base = enlarge(asked.prepared.seen, 2 * WIDTH)
-    items = [
+    return [
         Thumbnail(
             name,
             f"{short_block(name) or name}: {units.share(kept.left[name], 0)}",
@@ -69,28 +74,9 @@ def _strip(
         for name, values in maps.items()
     ]
 
-    def choose(name: str) -> None:
-        selection.DEPTH.set(name)
-        selection.LAYER.set(counterpart(layers, layer, name))
-
-    thumbnails(
-        "Maps through depth",
-        items,
-        _marked(layers, layer),
-        selection.BLOCKS,
-        choose,
-        WIDTH,
-        wrapped=True,
-    )
-
-
-def _marked(layers: tuple[Layer, ...], layer: Layer) -> str:
-    """Return the depth that a layer belongs to: the first one's is the pixels."""
-    return PIXELS if layer == layers[0] else layer.block
-
 
 def counterpart(layers: tuple[Layer, ...], layer: Layer, depth: str) -> str | None:
-    """Name the layer that plays the part of `layer` at another depth, or its attention's."""
+    """Return which layer plays the part of `layer` at another depth, or its attention's name."""
     if depth == PIXELS:
         return layers[0].name
     inside = {other.role: other.name for other in layers if other.block == depth}

@@ -36,7 +36,8 @@ def show(asked: Question, chosen: int) -> Layer:
     scores = image_scores(found)[0].tolist()
     left, middle, right = st.columns([1, 1, 1.6], gap="medium")
     with left:
-        layer = _choose(layers)
+        products = [layer for layer in layers if layer.role == "matmul2"]
+        layer = a_layer(layers, products[len(products) // 2] if products else layers[0])
         _facts(layer, layers, scores)
     seen = heatmaps.detail(asked.trace, found, layer)
     with middle:
@@ -49,18 +50,11 @@ def show(asked: Question, chosen: int) -> Layer:
     return layer
 
 
-def _choose(layers: tuple[Layer, ...]) -> Layer:
-    products = [layer for layer in layers if layer.role == "matmul2"]
-    return a_layer(layers, products[len(products) // 2] if products else layers[0])
-
-
 def _facts(layer: Layer, layers: tuple[Layer, ...], scores: list[float]) -> None:
     score = scores[layers.index(layer)]
     place = 1 + sum(other > score for other in scores)
-    parameters = f"{units.parameters(layer.parameters)} weights, " if layer.parameters else ""
     st.markdown(
-        f"{charts.KINDS[layer.kind].capitalize()}, {parameters}"
-        f"{units.operations(layer.macs)} multiply-adds an image.\n\n"
+        f"{charts.layer_facts(layer)}\n\n"
         f"It carries **{units.share(score, 2)}** of the layers' positive relevance for this "
         f"class: number {place} of {len(layers)}."
     )
@@ -82,11 +76,9 @@ def _place(asked: Question, seen: heatmaps.LayerDetail, layer: Layer) -> None:
 
 
 def _spread(seen: heatmaps.LayerDetail, layer: Layer) -> None:
-    strong = np.sort(np.abs(seen.tokens))[::-1]
-    few = max(1, round(0.1 * len(strong)))
-    held = units.share(float(strong[:few].sum()) / (float(strong.sum()) or 1.0), 0)
+    held = units.share(heatmaps.concentration(np.abs(seen.tokens)), 0)
     st.caption(
-        f"Relevance of its {units.count(len(strong))} {seen.unit}: the strongest tenth holds "
+        f"Relevance of its {units.count(len(seen.tokens))} {seen.unit}: the strongest tenth holds "
         f"{held} of all magnitude."
     )
     figure = relevance_charts.histogram(seen.tokens, seen.unit, dark())
@@ -105,12 +97,12 @@ def _heads(asked: Question, seen: heatmaps.LayerDetail) -> None:
                 picture = heat(np.sign(head) * np.sqrt(np.abs(head) / peak), 224)
             else:
                 picture = overlay(base, head / peak, 0.9)
-            caption = f"head {number}: {_signed(float(head.sum()))}"
+            caption = f"head {number}: {head.sum():+.3g}".replace("-", "−")
             st.image(picture, caption, "stretch", output_format="PNG", alt=caption)
 
 
 def _way(seen: heatmaps.LayerDetail) -> str:
-    """Let the user choose how heads are shown, and say what is seen."""
+    """Let the user choose how heads are shown, and show what is seen."""
     ways = [w for w, maps in ((IMAGE, seen.heads), (MATRIX, seen.attention)) if maps]
     selection.offer(selection.HEADS, ways)
     shown = one_of("Head by head", ways, selection.HEADS, linked=True, titled=True)
@@ -122,10 +114,6 @@ def _way(seen: heatmaps.LayerDetail) -> str:
         "for all heads, so that weak ones are pale. The number is the sum."
     )
     return shown
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3g}".replace("-", "−")
 
 
 def _numbers(layers: tuple[Layer, ...], scores: list[float]) -> None:

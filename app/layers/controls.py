@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.look import charts, units
+from app.look import units
 from app.parts.choice import a_layer, preset
 from app.state.entry import Entry
 from app.state.quantizer import ACTIVATION, WEIGHT
@@ -54,13 +54,6 @@ def _width(label: str, entry: Entry[int], value: int, disabled: bool = False) ->
         if disabled
         else None,
     )
-
-
-def facts(chosen: Layer) -> str:
-    """Return in words what a layer is."""
-    parameters = f"{units.parameters(chosen.parameters)} weights, " if chosen.parameters else ""
-    kind = charts.KINDS[chosen.kind].capitalize()
-    return f"{kind}, {parameters}{units.operations(chosen.macs)} multiply-adds an image."
 
 
 def verdict(found: Anatomy) -> str:

@@ -7,6 +7,9 @@ slider are the slider's own drawing.
 
 from __future__ import annotations
 
+from app.look import units
+from lrp.engine.layers import Layer
+
 KINDS = {"linear": "linear layer", "matmul": "attention product", "conv2d": "convolution"}
 # Cividis, cut where it would melt into the page: ordered for every kind of colour vision.
 LIGHT_BITS = ["#00224e", "#26416e", "#4f576c", "#737475", "#989067", "#bfab54", "#dcc437"]
@@ -22,8 +25,15 @@ MARGIN = {"l": 8, "r": 8, "t": 8, "b": 8}
 
 
 def short_block(block: str) -> str:
-    """Say a block's name shortly: "layers.1.blocks.0" -> "1.0"; no block is ""."""
+    """Shorten a block's name: "layers.1.blocks.0" -> "1.0"; no block is ""."""
     return ".".join(part for part in block.split(".") if part.isdigit())
+
+
+def layer_facts(layer: Layer) -> str:
+    """Return in words what a layer is, and what it has and does."""
+    weights = f"{units.large(layer.parameters)} weights, " if layer.parameters else ""
+    kind = KINDS[layer.kind].capitalize()
+    return f"{kind}, {weights}{units.large(layer.macs)} multiply-adds an image."
 
 
 def colours(dark: bool) -> tuple[str, ...]:

@@ -31,13 +31,8 @@ def size(count: float) -> str:
     return f"{_scaled(count)}B"
 
 
-def operations(count: float) -> str:
-    """BitOps in decimal units: 1.3e10 -> "13.0 G"."""
-    return _scaled(count).rstrip()
-
-
-def parameters(count: int) -> str:
-    """5717416 -> "5.72 M"."""
+def large(count: float) -> str:
+    """A large count, as of parameters or BitOps: 5717416 -> "5.72 M", 1.3e10 -> "13.0 G"."""
     return _scaled(count).rstrip()
 
 

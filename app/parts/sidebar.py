@@ -65,7 +65,7 @@ def _facts(selected: Selected | None) -> None:
     images = "uploads only" if selected.images is None else selected.images.name
     count = "" if selected.images is None else f" ({units.count(len(selected.images))})"
     st.caption(
-        f"{units.parameters(parameters)} parameters, {len(layers)} layers, "
+        f"{units.large(parameters)} parameters, {len(layers)} layers, "
         f"{height}×{width} pixels, {selected.loaded.num_classes} classes  \n"
         f"Images: {images}{count}"
     )

@@ -50,7 +50,7 @@ def _side(comparison: Comparison, side: Contender) -> None:
     if spent is not None:
         places[1].markdown(
             f"{spent.average_bits:.2f} bits a weight  \n{units.size(spent.size_bytes)} in all  \n"
-            f"{units.operations(spent.bitops)} BitOps an image"
+            f"{units.large(spent.bitops)} BitOps an image"
         )
 
 

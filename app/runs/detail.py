@@ -154,7 +154,7 @@ def _metrics(run: Run, spent: Cost | None) -> None:
     if spent is not None:
         bits = f"{spent.average_bits:.2f} bits a weight"
         figure(places[2], "Model size", units.size(spent.size_bytes), bits)
-        figure(places[3], "BitOps", units.operations(spent.bitops), "an image")
+        figure(places[3], "BitOps", units.large(spent.bitops), "an image")
 
 
 def facts(run: Run) -> str:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from app.layers import attention, clipping, controls, spread, widths
 from app.lesson import panel
+from app.look.charts import layer_facts
 from app.parts.choice import one_of, preset, preset_sentence
 from app.parts.job_panel import result
 from app.state import quantizer as quantizer_state
@@ -49,7 +50,7 @@ def one_layer(selected: Selected) -> None:
     """Take one layer apart."""
     layer, bits = controls.choose(selected)
     calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.PRESET.get())
-    st.caption(f"{controls.facts(layer)} {preset_sentence()}")
+    st.caption(f"{layer_facts(layer)} {preset_sentence()}")
     result(passes_of(calibrating, [bits.activation]))
     found = result(parts_of(calibrating, layer.name, bits))
     st.markdown(controls.verdict(found.anatomy))

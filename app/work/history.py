@@ -102,7 +102,7 @@ def _row(run: Run, spent: Cost | None) -> dict[str, object]:
         "images": progress(run),
         "state": f"{run.state} …" if run.state == RUNNING else run.state,
         "size": UNKNOWN if spent is None else units.size(spent.size_bytes),
-        "BitOps": UNKNOWN if spent is None else units.operations(spent.bitops),
+        "BitOps": UNKNOWN if spent is None else units.large(spent.bitops),
         "when": run.created,
         "note": run.note,
     }
