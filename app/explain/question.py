@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from app.look import heatmaps, units
-from app.parts.gallery import Chosen
+from app.parts.gallery import Labelled
 from app.parts.job_panel import result
 from app.state.selection import Selected
 from app.work import explanations
@@ -72,7 +72,7 @@ class Question:
 
 
 def offered(selected: Selected) -> list[str]:
-    """Name the methods that a model's maps can be read by."""
+    """Return the names of the methods that a model's maps can be read by."""
     return [*RULES, *(name for name in suitable(selected.loaded.model) if name in ATTENTION)]
 
 
@@ -81,15 +81,15 @@ def label(method: str) -> str:
     return METHODS[method].label
 
 
-def ask(selected: Selected, chosen: Chosen, method: str) -> Question:
+def ask(selected: Selected, image: Labelled, method: str) -> Question:
     """Run the model once on a picture, under a method's rules.
 
     Raises UnsupportedOperation for a model that relevance cannot be propagated in, and ValueError
     for a picture it cannot be.
     """
-    prepared = explanations.prepare(selected.loaded, chosen.picture)
+    prepared = explanations.prepare(selected.loaded, image.picture)
     rules = RULES.get(method, RULES["attn-lrp"])
     trace = result(explanations.trace_of(selected.loaded, prepared, rules))
     probabilities = torch.softmax(trace.logits[0].detach(), 0).cpu().numpy()
     names = class_names(selected.loaded)
-    return Question(selected, prepared, method, trace, probabilities, names, chosen.masks)
+    return Question(selected, prepared, method, trace, probabilities, names, image.masks)

@@ -12,6 +12,7 @@ from app.components.paste_box import paste_box
 from app.components.thumbnails import Thumbnail, thumbnails
 from app.first_screen import EXAMPLE_PAIR
 from app.look import pictures
+from app.parts.choice import one_of
 from app.state import selection
 from assets.errors import InputError
 from assets.models.load import LoadedModel
@@ -22,43 +23,51 @@ from assets.sets.image_set import ImageSet, has_digits
 
 PAIRS, IMAGES, UPLOAD = "Two digits", "Single images", "Your own"
 FIRST = {PAIRS: f"pair-{EXAMPLE_PAIR}", IMAGES: "image-0"}
+HINTS = {
+    PAIRS: "Asked about each digit, the model looks elsewhere.",
+    IMAGES: "Validation images with their true class.",
+    UPLOAD: "PNG, JPEG or WebP of up to 10 MB; it stays on this machine.",
+}
 PAGE = 10  # thumbnails on a page
-PAIR_IDS = range(PAGE)
 TYPES = ["png", "jpg", "jpeg", "webp"]
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen:
+class Labelled:
     """A picture, and for each class known to be in it where that is (bool, H, W)."""
 
     picture: Image.Image
     masks: dict[int, np.ndarray] = field(default_factory=dict)
 
 
-def choose(loaded: LoadedModel, images: ImageSet | None) -> Chosen | None:
+def choose(loaded: LoadedModel, images: ImageSet | None) -> Labelled | None:
     """Show the gallery; return the chosen picture, or None while there is none."""
     sources = _sources(loaded, images)
-    first = FIRST.get(sources[0])
     with st.container(border=True):
         row = st.container(horizontal=True, vertical_alignment="center")
         with row:
             source = _source(sources)
         if source == UPLOAD:
-            _own()
+            _own(sources)
         elif source == PAIRS:
-            _strip("Pictures of two digits", _pair_items(), first)
+            _strip("Pictures of two digits", _pair_items(), sources)
         elif images is not None:
             with row:
                 page = _page(images)
-            items = _image_items(images, images.key, page)
-            _strip(f"Images of {images.name}", items, first)
-    return _chosen(sources, images, first)
+            _strip(f"Images of {images.name}", _image_items(images, images.key, page), sources)
+    return current(loaded, images)
 
 
-def current(loaded: LoadedModel, images: ImageSet | None) -> Chosen | None:
-    """Return the chosen picture, or the first one, without showing the gallery."""
-    sources = _sources(loaded, images)
-    return _chosen(sources, images, FIRST.get(sources[0]))
+def current(loaded: LoadedModel, images: ImageSet | None) -> Labelled | None:
+    """Return the chosen picture; where it cannot be had, show why and return the first one."""
+    sources, identifier = _sources(loaded, images), selection.IMAGE.get()
+    if identifier is not None:
+        try:
+            return picture_of(identifier, sources, images)
+        except InputError as error:
+            st.error(f"{str(error).capitalize()}.")
+    first = FIRST.get(sources[0])
+    return None if first is None else picture_of(first, sources, images)
 
 
 def _sources(loaded: LoadedModel, images: ImageSet | None) -> list[str]:
@@ -67,25 +76,11 @@ def _sources(loaded: LoadedModel, images: ImageSet | None) -> list[str]:
 
 
 def _source(sources: list[str]) -> str:
-    if st.session_state.get(selection.SOURCE) not in sources:
-        st.session_state[selection.SOURCE] = _source_of(selection.IMAGE.get(), sources)
-    st.segmented_control(
-        "Image from",
-        sources,
-        key=selection.SOURCE,
-        required=True,
-        label_visibility="collapsed",
-        persist_state="session",
-    )
-    st.caption(HINTS[st.session_state[selection.SOURCE]], width="content")
-    return st.session_state[selection.SOURCE]
-
-
-HINTS = {
-    PAIRS: "Asked about each digit, the model looks elsewhere.",
-    IMAGES: "Validation images with their true class.",
-    UPLOAD: "PNG, JPEG or WebP of up to 10 MB; it stays on this machine.",
-}
+    selection.offer(selection.SOURCE, sources)
+    default = _source_of(selection.IMAGE.get(), sources)
+    source = one_of("Image from", sources, selection.SOURCE, default=default)
+    st.caption(HINTS[source], width="content")
+    return source
 
 
 def _source_of(identifier: str | None, sources: list[str]) -> str:
@@ -94,9 +89,9 @@ def _source_of(identifier: str | None, sources: list[str]) -> str:
     return kind if kind in sources else sources[0]
 
 
-def _strip(label: str, items: list[Thumbnail], first: str | None) -> None:
-    chosen = selection.IMAGE.get() or first
-    thumbnails(label, items, chosen, selection.GALLERY, selection.choose_image)
+def _strip(label: str, items: list[Thumbnail], sources: list[str]) -> None:
+    marked = selection.IMAGE.get() or FIRST.get(sources[0])
+    thumbnails(label, items, marked, selection.GALLERY, selection.choose_image)
 
 
 def _page(images: ImageSet) -> int:
@@ -106,7 +101,7 @@ def _page(images: ImageSet) -> int:
 
 @st.cache_data(max_entries=4, show_spinner=False)
 def _pair_items() -> list[Thumbnail]:
-    pairs = {f"pair-{i}": digits.pair("validation", i) for i in PAIR_IDS}
+    pairs = {f"pair-{i}": digits.pair("validation", i) for i in range(PAGE)}
     return [_item(key, f"{p.labels[0]} and {p.labels[1]}", p.image) for key, p in pairs.items()]
 
 
@@ -127,7 +122,7 @@ def _item(identifier: str, caption: str, picture: Image.Image) -> Thumbnail:
     return Thumbnail(identifier, caption, pictures.data_url(pictures.thumbnail(picture)))
 
 
-def _own() -> None:
+def _own(sources: list[str]) -> None:
     """Take a file or a pasted picture, and offer those of this session again."""
     left, right = st.columns(2)
     with left:
@@ -144,7 +139,7 @@ def _own() -> None:
     own = selection.PICTURES.get()
     if own:
         items = [_own_item(name, f"picture {n}", own[name]) for n, name in enumerate(own, 1)]
-        _strip("Your pictures", items, None)
+        _strip("Your pictures", items, sources)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
@@ -161,28 +156,17 @@ def _keep(name: str, data: bytes) -> None:
     selection.choose_image(selection.keep_picture(data))
 
 
-def _chosen(sources: list[str], images: ImageSet | None, first: str | None) -> Chosen | None:
-    """Open the chosen image; where it cannot be had, say why and take the first one."""
-    identifier = selection.IMAGE.get()
-    if identifier is not None:
-        try:
-            return picture_of(identifier, sources, images)
-        except InputError as error:
-            st.error(f"{str(error).capitalize()}.")
-    return None if first is None else picture_of(first, sources, images)
-
-
-def picture_of(identifier: str, sources: list[str], images: ImageSet | None) -> Chosen:
+def picture_of(identifier: str, sources: list[str], images: ImageSet | None) -> Labelled:
     """Return the picture of an id; InputError where this session has none."""
     kind, _, number = identifier.partition("-")
     if kind == "pair" and PAIRS in sources and _within(number, digits.LENGTHS["validation"]):
         pair = digits.pair("validation", int(number))
-        return Chosen(pair.image, dict(zip(pair.labels, pair.masks, strict=True)))
+        return Labelled(pair.image, dict(zip(pair.labels, pair.masks, strict=True)))
     if kind == "image" and images is not None and _within(number, len(images)):
-        return Chosen(images.picture(int(number)), _masks(images, int(number)))
+        return Labelled(images.picture(int(number)), _masks(images, int(number)))
     data = selection.PICTURES.get().get(identifier)
     if data is not None:
-        return Chosen(open_image(data))
+        return Labelled(open_image(data))
     raise InputError(
         f"the image {identifier!r} is not among these: choose one above, or upload it again"
     )

@@ -7,7 +7,7 @@ import streamlit as st
 from app.explain import controls, depth, heatmap, layer_detail, methods, question
 from app.parts import gallery
 from app.parts.choice import one_of
-from app.parts.gallery import Chosen
+from app.parts.gallery import Labelled
 from app.state import selection
 from app.state.selection import DEPTH_VIEW, MAP_VIEW, METHODS_VIEW, Selected
 from lrp.engine.interpreter import UnsupportedOperation
@@ -22,27 +22,27 @@ def main() -> None:
     if selected is None:
         st.info("Choose a model in the sidebar.")
         return
-    chosen = gallery.choose(selected.loaded, selected.images)
-    if chosen is None:
+    image = gallery.choose(selected.loaded, selected.images)
+    if image is None:
         st.info("Upload or paste a picture to see what the model makes of it.")
         return
     view = one_of("View", VIEWS, selection.VIEW, linked=True)
     try:
-        explain(selected, chosen, view)
+        explain(selected, image, view)
     except UnsupportedOperation as error:
         st.error(f"This model cannot be explained: {error}. Use a ViT, DeiT or Swin of timm.")
     except ValueError as error:
         st.error(f"This picture cannot be explained: {error}.")
 
 
-def explain(selected: Selected, chosen: Chosen, view: str) -> None:
+def explain(selected: Selected, image: Labelled, view: str) -> None:
     """Ask on the left, answer on the right."""
     left, right = st.columns([0.8, 3], gap="medium")
     with left:
         classes = st.container()
         method = _method(selected, view)
     with right:
-        asked = question.ask(selected, chosen, method)
+        asked = question.ask(selected, image, method)
     with classes:
         target = controls.target(asked)
     if view == METHODS_VIEW:
