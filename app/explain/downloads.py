@@ -25,18 +25,24 @@ DOWNLOAD = ":material/download:"
 def show(asked: Question, chosen: int, place: str, draw: Callable[[], dict[str, Image]]) -> None:
     """Offer the files; each is made when it is asked for, `draw` draws the pictures by name."""
     # Taken here: what runs at the click is outside the page, without its session and caches.
-    found = asked.relevance(chosen) if asked.has_depth else None
+    relevance = asked.relevance(chosen) if asked.has_depth else None
     values, image = asked.heatmap(chosen, place), selection.IMAGE.get()
     layers, loaded = models.layers_of(asked.selected.loaded), asked.selected.loaded
 
     def arrays() -> bytes:
-        kept = {"map": values} if found is None else export.arrays(asked.trace, found, layers)
-        return npz(kept)
+        buffer = BytesIO()
+        kept = (
+            {"map": values} if relevance is None else export.arrays(asked.trace, relevance, layers)
+        )
+        np.savez_compressed(buffer, allow_pickle=False, **kept)
+        return buffer.getvalue()
 
     def description() -> str:
-        if found is None:
-            return json.dumps({"image": image, **described(asked, chosen)}, indent=2)
-        facts = export.description(asked.trace, found, asked.names, loaded.name, loaded.key, place)
+        if relevance is None:
+            facts = described(asked, chosen)
+        else:
+            trace, names = asked.trace, asked.names
+            facts = export.description(trace, relevance, names, loaded.name, loaded.key, place)
         return json.dumps({"image": image, "method": asked.method, **facts}, indent=2)
 
     def overlay() -> bytes:
@@ -56,18 +62,10 @@ def show(asked: Question, chosen: int, place: str, draw: Callable[[], dict[str, 
             st.download_button(label, make, name, kind, on_click="ignore", width="stretch")
 
 
-def npz(arrays: dict[str, np.ndarray]) -> bytes:
-    """Write arrays as a .npz file."""
-    buffer = BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    return buffer.getvalue()
-
-
 def described(asked: Question, chosen: int) -> dict[str, Any]:
     """Describe a map of attention, which follows no rules of relevance."""
     loaded = asked.selected.loaded
     return {
-        "method": asked.method,
         "what": METHODS[asked.method].what,
         "model": loaded.name,
         "weights": loaded.key,

@@ -14,10 +14,10 @@ from app.explain import downloads
 from app.explain.question import Question
 from app.look import heatmaps, units
 from app.parts.choice import one_of
-from app.parts.map_look import Look, divided, ground, look_controls, scale, side
+from app.parts.map_look import Look, divided, ground, laid, look_controls, scale, side
 from app.parts.numbers import as_numbers
 from app.state import selection
-from lrp.maps.pictures import enlarge, overlay
+from lrp.maps.pictures import enlarge
 
 PICTURE, CLASSES = "Picture | map", "Class | class"
 SMALL = 240
@@ -74,7 +74,7 @@ def _contrast(asked: Question, maps: Maps, look: Look) -> None:
     }
     base = enlarge(asked.prepared.seen, SMALL)
     for column, (caption, values) in zip(st.columns(2, gap="small"), shown.items(), strict=True):
-        picture = overlay(base, heatmaps.scaled(values, look.supporting), look.opacity, look.smooth)
+        picture = laid(base, values, look)
         column.image(picture, caption=caption, width="stretch", alt=caption.replace("*", ""))
 
 
@@ -82,14 +82,11 @@ def drawn(asked: Question, maps: Maps, look: Look) -> dict[str, Image]:
     """Return the picture and the three maps over it, by name."""
     seen = enlarge(asked.prepared.seen)
     named = {"class": maps.first, "rival": maps.second, "difference": maps.difference}
-    return {"picture": seen} | {
-        name: overlay(seen, heatmaps.scaled(values, look.supporting), look.opacity, look.smooth)
-        for name, values in named.items()
-    }
+    return {"picture": seen, **{name: laid(seen, each, look) for name, each in named.items()}}
 
 
 def _sentence(asked: Question, maps: Maps) -> str:
-    """Say in words what the map shows."""
+    """Return in words what the map shows."""
     name, best = asked.names[maps.chosen], asked.names[asked.top[0]]
     guess = (
         f"**{name}** is the model's best guess, at {asked.probability(maps.chosen)}."
@@ -108,7 +105,6 @@ def _sentence(asked: Question, maps: Maps) -> str:
 
 
 def _numbers(asked: Question, maps: Maps) -> None:
-    """Tabulate the most likely classes and the maps."""
     logits = asked.trace.logits[0].detach().cpu()
     classes = pd.DataFrame(
         {

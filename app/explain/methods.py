@@ -13,15 +13,15 @@ from PIL.Image import Image
 from app.components.divider import Side
 from app.explain import faithfulness, question
 from app.explain.question import Question
-from app.look import heatmaps, pictures, units
+from app.look import pictures, units
 from app.parts.job_panel import POLL_SECONDS, progress
-from app.parts.map_look import Look, divided, ground, look_controls, scale, side
+from app.parts.map_look import Look, divided, ground, laid, look_controls, scale, side
 from app.state import selection
 from app.work import explanations, models
 from app.work.explanations import CURVES, MAP, Curves, MethodMap
 from app.work.jobs import RUNNING, Job
 from app.work.wanted import Wanted
-from lrp.maps.pictures import enlarge, overlay
+from lrp.maps.pictures import enlarge
 from lrp.methods.catalogue import METHODS, suitable
 
 FIRST = ("attn-lrp", "gradient-attention", "grad-cam", "integrated-gradients")
@@ -48,7 +48,13 @@ def show(asked: Question, chosen: int) -> None:
         look = look_controls()
         scale(look.supporting)
     cards, below = st.container(), st.container()
-    measured = _measured()
+    measured = st.toggle(
+        "Measure faithfulness on this picture",
+        key=selection.FAITHFUL,
+        bind="query-params",
+        help="Delete the picture bit by bit, in the order of each map, and watch the class's "
+        "probability. Takes some thirty runs of the model for each method.",
+    )
     compared = [_compared(asked, name, chosen, measured) for name in names]
     everything: list[Wanted[Any]] = [one.map for one in compared]
     everything += [one.curves for one in compared if one.curves is not None]
@@ -75,16 +81,6 @@ def _choose(asked: Question) -> list[str]:
         placeholder="Choose methods to compare",
     )
     return sorted(names, key=options.index)
-
-
-def _measured() -> bool:
-    return st.toggle(
-        "Measure faithfulness on this picture",
-        key=selection.FAITHFUL,
-        bind="query-params",
-        help="Delete the picture bit by bit, in the order of each map, and watch the class's "
-        "probability. Takes some thirty runs of the model for each method.",
-    )
 
 
 def _compared(asked: Question, name: str, chosen: int, measured: bool) -> Compared:
@@ -171,23 +167,22 @@ def _seconds_left(
 
 def _card(asked: Question, one: Compared, look: Look) -> None:
     base = enlarge(asked.prepared.seen, WIDTH)
-    found, label = one.map.get(), METHODS[one.name].label
-    if found is None:
+    made, label = one.map.get(), METHODS[one.name].label
+    if made is None:
         st.image(base.convert("L"), caption=f"{label}: {_why(one.map)}", width="stretch", alt=label)
         return
-    picture = _drawn(base, found.values, one.map.key, look)
-    st.image(picture, caption=f"**{label}** {found.cost:.2g}×", width="stretch", alt=label)
+    picture = _drawn(base, made.values, one.map.key, look)
+    st.image(picture, caption=f"**{label}** {made.cost:.2g}×", width="stretch", alt=label)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
 def _drawn(_base: Image, _values: np.ndarray, key: tuple[Hashable, ...], look: Look) -> bytes:
     """Draw a card once: it is shown again at every look at the jobs."""
-    values = heatmaps.scaled(_values, look.supporting)
-    return pictures.png(overlay(_base, values, look.opacity, look.smooth))
+    return pictures.png(laid(_base, _values, look))
 
 
 def _why(wanted: Wanted[Any]) -> str:
-    """Say why a map is not there."""
+    """Return in words why a map is not there."""
     if selection.declined(wanted.key):
         return "cancelled"
     job = wanted.job()
@@ -209,7 +204,7 @@ def _divided(asked: Question, compared: Sequence[Compared], look: Look) -> None:
 
 
 def _method(label: str, key: str, compared: Sequence[Compared], first: int) -> Compared:
-    """Let the user choose one of the methods, and say what it shows."""
+    """Let the user choose one of the methods, and show what it is."""
     by_name = {one.name: one for one in compared}
     selection.offer(key, by_name)
     name = st.selectbox(
@@ -221,20 +216,20 @@ def _method(label: str, key: str, compared: Sequence[Compared], first: int) -> C
 
 def _side(asked: Question, one: Compared, look: Look) -> Side:
     """Make a side of the divider: the grey picture alone while there is no map."""
-    found, label = one.map.get(), question.label(one.name)
-    if found is None:
+    made, label = one.map.get(), question.label(one.name)
+    if made is None:
         return Side(f"{label}: {_why(one.map)}", ground(asked.prepared, grey=True))
-    return side(asked.prepared, found.values, label, look)
+    return side(asked.prepared, made.values, label, look)
 
 
 def _measurements(asked: Question, chosen: int, compared: Sequence[Compared]) -> None:
-    """Tabulate the maps that are there, chart their curves, and say what failed."""
-    made = {one.name: found for one in compared if (found := one.map.get()) is not None}
+    """Tabulate the maps that are there, chart their curves, and show what failed."""
+    maps = {one.name: made for one in compared if (made := one.map.get()) is not None}
     wanted = {one.name: one.curves for one in compared if one.curves is not None}
-    curves = {name: shown for name, w in wanted.items() if (shown := w.get()) is not None}
+    curves = {name: pair for name, w in wanted.items() if (pair := w.get()) is not None}
     for failed in wanted.values():
         job = failed.job()
         if job is not None and job.error:
             st.error(f"Measuring {failed.title} failed: {job.error}.")
-    if made:
-        faithfulness.show(asked, chosen, made, curves)
+    if maps:
+        faithfulness.show(asked, chosen, maps, curves)

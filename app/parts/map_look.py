@@ -13,7 +13,7 @@ from app.look import heatmaps, pictures
 from app.parts.choice import one_of
 from app.state import selection
 from app.work.explanations import Prepared
-from lrp.maps.pictures import enlarge, legend, veil
+from lrp.maps.pictures import enlarge, legend, overlay, veil
 
 SIGNED, SUPPORTING = "Signed", "For only"
 
@@ -44,16 +44,8 @@ def divided(
     prepared: Prepared, before: Side, after: Side, look: Look, key: str, at: int = 50
 ) -> None:
     """Let the user drag a divider between two sides of the picture."""
-    divider(
-        f"Divider between {before.label} and {after.label}",
-        before,
-        after,
-        prepared.seen.size,
-        look.opacity,
-        key,
-        selection.OPACITY.set,
-        at,
-    )
+    label, size = f"Divider between {before.label} and {after.label}", prepared.seen.size
+    divider(label, before, after, size, look.opacity, key, selection.OPACITY.set, at)
 
 
 def side(prepared: Prepared, values: np.ndarray, label: str, look: Look) -> Side:
@@ -61,6 +53,11 @@ def side(prepared: Prepared, values: np.ndarray, label: str, look: Look) -> Side
     size = enlarge(prepared.seen).size
     drawn_veil = veil(heatmaps.scaled(values, look.supporting), size, look.smooth)
     return Side(label, ground(prepared, grey=True), pictures.data_url(drawn_veil))
+
+
+def laid(picture: Image, values: np.ndarray, look: Look) -> Image:
+    """Lay a map over a picture."""
+    return overlay(picture, heatmaps.scaled(values, look.supporting), look.opacity, look.smooth)
 
 
 def ground(prepared: Prepared, grey: bool = False) -> str:
