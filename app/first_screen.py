@@ -40,7 +40,7 @@ class Example:
 
 
 def needed() -> bool:
-    """Say whether the heavy libraries are still to be imported by this process."""
+    """Return whether the heavy libraries are still to be imported by this process."""
     spec = getattr(sys.modules.get(HEAVY), "__spec__", None)
     return spec is None or getattr(spec, "_initializing", False)  # another session imports it now
 

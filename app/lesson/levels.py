@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from app.look import units
 from quant.primitives.qparams import choose_qparams, dequantize, quantize
 
 SHARES = tuple(round(0.02 * k, 2) for k in range(5, 51))
@@ -46,20 +47,25 @@ class Lesson:
         """The mean squared error."""
         return self.rounding + self.clipping
 
+    @property
+    def root(self) -> float:
+        """The root mean square of the error."""
+        return self.total**0.5
+
 
 def lesson(numbers: tuple[float, ...], bits: int, share: float) -> Lesson:
     """Lay a grid of `bits` over `share` of the numbers' range."""
     values = torch.tensor(numbers, dtype=torch.float64)
     low, high = values.min() * share, values.max() * share
     q = choose_qparams(low, high, bits)
-    found = dequantize(quantize(values, q), q)
+    quantized = dequantize(quantize(values, q), q)
     levels = dequantize(torch.arange(2**bits), q).numpy()
-    x, error = values.numpy(), (found - values).square().numpy()
+    x, error = values.numpy(), (quantized - values).square().numpy()
     half = float(q.scale) * (0.5 + 1e-9)
     clipped = (x < levels[0] - half) | (x > levels[-1] + half)
     return Lesson(
         values=x,
-        quantized=found.numpy(),
+        quantized=quantized.numpy(),
         scale=float(q.scale),
         zero_point=int(q.zero_point),
         levels=levels,
@@ -75,31 +81,22 @@ def best(numbers: tuple[float, ...], bits: int) -> float:
 
 
 def sentence(numbers: tuple[float, ...], bits: int, share: float) -> str:
-    """Say what is seen, and what would be better."""
+    """Return in words what is seen, and what would be better."""
     now, top = lesson(numbers, bits, share), best(numbers, bits)
     ideal = lesson(numbers, bits, top)
     count = int(now.clipped.sum())
-    lost = f"{count} of {len(numbers)} numbers lie beyond it and are clipped" if count else (
-        "no number is clipped"
-    )  # fmt: skip
+    lost = f"{count} of {len(numbers)} numbers lie beyond it and are" if count else "no number is"
+    part = units.share(now.clipping / now.total, 0) if now.total else "none"
     if now.total <= ideal.total * 1.005:
         verdict = "This is the best range for these bits"
     else:
-        verdict = f"Best at {bits} bits is {100 * top:.0f} % of the range: error {_root(ideal):.4f}"
+        verdict = f"Best at {bits} bits is {100 * top:.0f} % of the range: error {ideal.root:.4f}"
     more = ""
     if bits < 8:
         wider = lesson(numbers, bits + 1, best(numbers, bits + 1))
-        more = f"; one bit more, with its own best range, would have {_root(wider):.4f}"
+        more = f"; one bit more, with its own best range, would have {wider.root:.4f}"
     return (
         f"{2**bits} levels stand {now.scale:.3f} apart, and integer {now.zero_point} is zero; "
-        f"{lost}. The error is **{_root(now):.4f}** (root mean square), "
-        f"{_part(now.clipping, now.total)} of its square from clipping. {verdict}{more}."
+        f"{lost} clipped. The error is **{now.root:.4f}** (root mean square), "
+        f"{part} of its square from clipping. {verdict}{more}."
     )
-
-
-def _root(found: Lesson) -> float:
-    return found.total**0.5
-
-
-def _part(part: float, total: float) -> str:
-    return f"{100 * part / total:.0f} %" if total else "none"

@@ -42,23 +42,22 @@ def _lesson() -> None:
 
 
 def _drawn(numbers: tuple[float, ...], bits: int, share: float) -> None:
-    found, said = levels.lesson(numbers, bits, share), levels.sentence(numbers, bits, share)
-    st.markdown(said)
-    table = charts.line_table(found)
+    lesson = levels.lesson(numbers, bits, share)
+    st.markdown(levels.sentence(numbers, bits, share))
     spec = charts.line_spec(min(numbers), max(numbers), dark())
-    st.vega_lite_chart(table, spec, alt="numbers, and the levels they go to")
+    st.vega_lite_chart(charts.line_table(lesson), spec, alt="numbers, and the levels they go to")
     errors = charts.error_table(numbers, bits, share)
     st.vega_lite_chart(errors, charts.error_spec(dark()), alt="error over the range covered")
-    as_numbers({"numbers and what they become": _table(found)})
+    as_numbers({"numbers and what they become": _table(lesson)})
 
 
-def _table(found: Lesson) -> pd.DataFrame:
+def _table(lesson: Lesson) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "number": found.values,
-            "integer": (found.quantized / found.scale).round().astype(int) + found.zero_point,
-            "becomes": found.quantized,
-            "error": found.quantized - found.values,
-            "clipped": found.clipped,
+            "number": lesson.values,
+            "integer": (lesson.quantized / lesson.scale).round().astype(int) + lesson.zero_point,
+            "becomes": lesson.quantized,
+            "error": lesson.quantized - lesson.values,
+            "clipped": lesson.clipped,
         }
     ).round(4)

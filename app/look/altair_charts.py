@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 import altair as alt
@@ -59,24 +60,20 @@ def score_table(
 def sensitivity_table(layers: Sequence[Layer], rows: pd.DataFrame) -> pd.DataFrame:
     """Lay weights and activations of each layer out as two bars, one upon the other."""
     table = layer_table(layers, None)
-    parts = []
-    for side in ("weights", "activations"):
-        part = table.assign(what=side, loss=rows[side], above=rows[side])
-        part["below"] = 0.0 if side == "weights" else rows["weights"]
-        part["above"] = part["below"] + rows[side]
-        parts.append(part)
-    return pd.concat(parts)
+    sides = (("weights", 0.0), ("activations", rows["weights"]))
+    return pd.concat(
+        table.assign(what=side, loss=rows[side], below=below, above=below + rows[side])
+        for side, below in sides
+    )
 
 
 def blocks_of(layers: Sequence[Layer]) -> list[tuple[str, int, int]]:
     """Return the runs of layers of one block: (label, first, one past the last)."""
-    runs: list[tuple[str, int, int]] = []
-    for index, layer in enumerate(layers):
-        label = short_block(layer.block)
-        if runs and runs[-1][0] == label:
-            runs[-1] = (label, runs[-1][1], index + 1)
-        else:
-            runs.append((label, index, index + 1))
+    runs, first = [], 0
+    for label, inside in groupby(short_block(layer.block) for layer in layers):
+        last = first + len(list(inside))
+        runs.append((label, first, last))
+        first = last
     return runs
 
 
@@ -103,15 +100,12 @@ def sensitivity_spec(layers: tuple[Layer, ...], dark: bool) -> dict[str, Any]:
     """Specify bars of sensitivities, weights below and activations on top."""
     colours = (DARK_KINDS if dark else LIGHT_KINDS)[:2]
     sides = alt.Scale(domain=["weights", "activations"], range=colours)
-    bars = (
-        side_by_side(layers)
-        .mark_bar()
-        .encode(
-            y=_height("above", "divergence (0.001 nats)"),
-            y2="below",
-            color=alt.Color("what:N", legend=SWATCHES, scale=sides),
-            tooltip=["layer:N", "what:N", *figures(".3f", "loss")],
-        )
+    bars = side_by_side(layers).mark_bar()
+    bars = bars.encode(
+        y=_height("above", "divergence (0.001 nats)"),
+        y2="below",
+        color=alt.Color("what:N", legend=SWATCHES, scale=sides),
+        tooltip=["layer:N", "what:N", *figures(".3f", "loss")],
     )
     return over_blocks(layers, [bars], 240, dark)
 
@@ -164,6 +158,4 @@ def over_blocks(
 
 def specification(chart: alt.TopLevelMixin) -> dict[str, Any]:
     """Return what the browser draws a table by; sizes that are not given are the page's."""
-    found = chart.to_dict()
-    del found["config"]
-    return found
+    return {key: value for key, value in chart.to_dict().items() if key != "config"}

@@ -6,5 +6,5 @@ import streamlit as st
 
 
 def dark() -> bool:
-    """Say whether the page is dark."""
+    """Return whether the page is dark."""
     return st.context.theme.type == "dark"

@@ -11,10 +11,6 @@ import streamlit as st
 T = TypeVar("T")
 
 
-def _same(value: T) -> T:
-    return value
-
-
 def among(options: Iterable[T]) -> Callable[[str], T | None]:
     """Return what reads one of `options` from its text, or None from any other text."""
     return {str(option): option for option in options}.get
@@ -37,7 +33,7 @@ class Entry(Generic[T]):
 
     key: str
     default: T
-    clean: Callable[[T], T] = _same
+    clean: Callable[[T], T] = lambda value: value
 
     @property
     def widget(self) -> str:
