@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,11 @@ import plotly.graph_objects as go
 
 from app.components.budget_table import BudgetTable
 from app.look import units
+from app.look.altair_charts import blocks_of
 from app.look.charts import DARK_BITS, LIGHT_BITS, MARGIN, ink
 from app.state.budget import UNITS
 from app.work.spending import Axis
+from lrp.engine.layers import Layer
 from quant.allocation.cost import Cost
 from quant.allocation.path import BudgetPlan
 from quant.history.runs import Run
@@ -80,20 +82,20 @@ def _cost(cost: Cost, axis: str) -> float:
 
 def _measured(kind: str, points: Sequence[Configuration], axis: str, dark: bool) -> go.Scatter:
     drawn = MARKERS.get(kind, OTHER)
-    found = [p.run.counts.evaluation(0) for p in points]
+    evaluations = [p.run.counts.evaluation(0) for p in points]
     texts = [
         f"{p.name} {p.run.recipe.preset if p.run.recipe.allocation else ''}, "
         f"{units.count(e.images)} images"
-        for p, e in zip(points, found, strict=True)
+        for p, e in zip(points, evaluations, strict=True)
     ]
     return go.Scatter(
         name=kind,
         x=[_cost(p.cost, axis) for p in points],
-        y=[100 * e.top1 for e in found],
+        y=[100 * e.top1 for e in evaluations],
         error_y={
             "type": "data",
-            "array": [100 * (e.top1_high - e.top1) for e in found],
-            "arrayminus": [100 * (e.top1 - e.top1_low) for e in found],
+            "array": [100 * (e.top1_high - e.top1) for e in evaluations],
+            "arrayminus": [100 * (e.top1 - e.top1_low) for e in evaluations],
             "thickness": 1.5,
             "width": 4,
         },
@@ -106,7 +108,7 @@ def _measured(kind: str, points: Sequence[Configuration], axis: str, dark: bool)
 
 
 def _predicted(figure: go.Figure, table: BudgetTable, row: int, axis: str, dark: bool) -> None:
-    """Add the predicted curve, its band, and a ring at the chosen budget."""
+    """Add the predicted curve, its band, and a ring at the budget of a row."""
     size, bitops = np.array(table.mixed.size) / 1e6, np.array(table.mixed.bitops) / 1e9
     costs = size if axis == "size" else bitops
     order = np.argsort(costs, kind="stable")
@@ -115,27 +117,28 @@ def _predicted(figure: go.Figure, table: BudgetTable, row: int, axis: str, dark:
     edge = {"mode": "lines", "hoverinfo": "skip", "line": {"width": 0}, "showlegend": False}
     line = {"color": ink(dark), "width": 1, "dash": "dot"}
     ring = {"size": 15, "symbol": "circle-open", "color": ink(dark), "line": {"width": 2}}
-    told = "predicted %{y:.1f} %<extra></extra>"
+    hover = "predicted %{y:.1f} %<extra></extra>"
     figure.add_scatter(x=x, y=high, **edge)
     figure.add_scatter(x=x, y=low, fill="tonexty", fillcolor="rgba(128,140,160,0.18)", **edge)
-    figure.add_scatter(x=x, y=middle, name="predicted", mode="lines", line=line, hovertemplate=told)
+    figure.add_scatter(
+        x=x, y=middle, name="predicted", mode="lines", line=line, hovertemplate=hover
+    )
     figure.add_scatter(
         x=[costs[row]],
         y=[bands[row, 1]],
         name="this budget, predicted",
         mode="markers",
         marker=ring,
-        hovertemplate=f"this budget: {told}",
+        hovertemplate=f"this budget: {hover}",
     )
 
 
 def path(
-    axis: Axis, plan: BudgetPlan, labels: Mapping[str, str], side: str, row: int, dark: bool
+    axis: Axis, plan: BudgetPlan, layers: Sequence[Layer], side: str, row: int, dark: bool
 ) -> go.Figure:
     """Paint every layer's bits along the budget: where a row's colour changes, bits were bought.
 
     Args:
-        labels: block by layer name, to mark the edges of blocks.
         side: "weight" or "activation".
         row: the chosen budget's, marked by a line.
     """
@@ -155,14 +158,12 @@ def path(
         )
     )  # fmt: skip
     figure.add_vline(x=axis.values[row], line={"color": "#d55e00", "width": 2})
-    names, blocks = list(plan.names), [labels[name] for name in plan.names]
-    inside = [
-        names[round(blocks.index(b) + (blocks.count(b) - 1) / 2)]
-        for b in dict.fromkeys(blocks)
-        if b
-    ]
-    texts = [f"block {labels[name]}" for name in inside]
-    figure.update_yaxes(autorange="reversed", tickvals=inside, ticktext=texts)
+    blocks = [(label, (first + last - 1) / 2) for label, first, last in blocks_of(layers) if label]
+    figure.update_yaxes(
+        autorange="reversed",
+        tickvals=[plan.names[round(middle)] for _, middle in blocks],
+        ticktext=[f"block {label}" for label, _ in blocks],
+    )
     figure.update_xaxes(title=UNITS[axis.unit])
-    figure.update_layout(height=max(320, 7 * len(names)), margin=MARGIN)
+    figure.update_layout(height=max(320, 7 * len(layers)), margin=MARGIN)
     return figure

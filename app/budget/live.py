@@ -54,7 +54,7 @@ def show(measuring: Measuring) -> None:
 
 
 def _cancel() -> None:
-    """Stop the evaluation at the user's word: what it found stays on the screen."""
+    """Stop the evaluation at the user's word: its figures so far stay on the screen."""
     job = _job()
     if job is not None:
         models.cancel(job)
@@ -94,18 +94,18 @@ def _panel(was_live: bool) -> None:
             st.error(f"{job.title} failed: {job.error}")
         elif job.state == CANCELLED:
             st.info("Stopped; what was measured is kept and can be gone on with.")
-        found = job.result if job.state == DONE else job.so_far
-        if found is not None:
-            _figures(found, job.live)
+        step = job.result if job.state == DONE else job.so_far
+        if step is not None:
+            _figures(step, job.live)
         if job.live:
             text = progress_text(job, models.jobs())
             icon = ":material/stop:"
             progress(job.share, text, "stop-live", _cancel, "Stop", icon, border=False)
 
 
-def _figures(found: Step, live: bool) -> None:
+def _figures(step: Step, live: bool) -> None:
     """State the accuracy so far, with what is known of its error."""
-    e = found.evaluation
+    e = step.evaluation
     columns = st.columns(3, vertical_alignment="top")
     figure(columns[0], "Top-1, measured", units.share(e.top1),
             units.unbroken(f"95 %: {units.interval(e.top1_low, e.top1_high)}"))  # fmt: skip
@@ -114,7 +114,7 @@ def _figures(found: Step, live: bool) -> None:
     figure(columns[2], "Agrees with float", units.share(e.agreement),
             f"divergence {e.divergence:.3f} nats")  # fmt: skip
     done = units.count(e.images)
-    note = "" if e.images == found.wanted else f" of {units.count(found.wanted)}"
+    note = "" if e.images == step.wanted else f" of {units.count(step.wanted)}"
     more = "so far" if live else "in all" if not note else "enough for the precision asked"
-    runs = f" Layers run as {found.path}." if found.path else ""
-    st.caption(f"{found.name}: {done}{note} images, {more}.{runs}")
+    runs = f" Layers run as {step.path}." if step.path else ""
+    st.caption(f"{step.name}: {done}{note} images, {more}.{runs}")

@@ -25,20 +25,20 @@ SENTENCES = {
 }
 
 
-def obtain(selected: Selected, chosen: Settings) -> Spending | None:
+def obtain(selected: Selected, settings: Settings) -> Spending | None:
     """Return how bits are spent, and see to it that what it is made of comes.
 
     While an objective waits for sensitivities, bits are spent by contribution scores alone, which
     the page says; None while there are no scores either.
     """
     objective = budget.OBJECTIVE.get()
-    sensitivity = spending.sensitivity_of(chosen.calibrating, chosen.how).get()
+    sensitivity = spending.sensitivity_of(settings.calibrating, settings.how).get()
     if objective == SENSITIVITY and sensitivity is not None:
-        known = spending.scores_of(chosen.scoring).get()  # not waited for
+        known = spending.scores_of(settings.scoring).get()  # not waited for
     else:
-        known = scores.obtain(selected, chosen.scoring)
+        known = scores.obtain(selected, settings.scoring)
     if sensitivity is None:
-        _offer_sensitivity(selected, chosen, asked=objective != LRP)
+        _offer_sensitivity(selected, settings, asked=objective != LRP)
     losses = losses_of(objective, None if known is None else known.mean, sensitivity)
     if losses is None and known is not None:
         st.info(
@@ -51,7 +51,7 @@ def obtain(selected: Selected, chosen: Settings) -> Spending | None:
     return Spending(
         losses,
         sensitivity,
-        _key(objective, chosen),
+        _key(objective, settings),
         budget.UNIT.get(),
         budget.WIDTHS.get(),
         budget.TIED.get(),
@@ -59,10 +59,10 @@ def obtain(selected: Selected, chosen: Settings) -> Spending | None:
     )
 
 
-def _key(objective: str, chosen: Settings) -> tuple[Hashable, ...]:
+def _key(objective: str, settings: Settings) -> tuple[Hashable, ...]:
     """Name the losses of an objective: it, and all that they are made of."""
-    scored = chosen.scoring.key
-    sensed = spending.sensitivity_of(chosen.calibrating, chosen.how).key
+    scored = settings.scoring.key
+    sensed = spending.sensitivity_of(settings.calibrating, settings.how).key
     made_of = {LRP: (scored,), SENSITIVITY: (sensed,), PRODUCT: (scored, sensed)}
     return objective, *made_of[objective]
 
@@ -77,11 +77,11 @@ def _limits() -> Limits:
     )
 
 
-def _offer_sensitivity(selected: Selected, chosen: Settings, asked: bool) -> None:
+def _offer_sensitivity(selected: Selected, settings: Settings, asked: bool) -> None:
     """See to it that sensitivities come: by themselves where that takes seconds, else on demand."""
-    wanted = spending.sensitivity_of(chosen.calibrating, chosen.how)
-    job, quick = wanted.job(), has_digits(selected.loaded) and chosen.how == ESTIMATED
-    label = f"Find how sensitive the layers are ({WORDS[chosen.how].lower()})"
+    wanted = spending.sensitivity_of(settings.calibrating, settings.how)
+    job, quick = wanted.job(), has_digits(selected.loaded) and settings.how == ESTIMATED
+    label = f"Find how sensitive the layers are ({WORDS[settings.how].lower()})"
     more = "Calibrates the quantizers at every width first; what is made is kept on disk."
     if asked:
         job_panel.offered(wanted, label, quick, help=more)

@@ -98,25 +98,26 @@ def show(selected: Selected, scores: ContributionScores) -> None:
         on_select=lambda: layer_in_chart(selection.SCORE_CHART),
         alt=f"share of relevance by layer, highest for {best}",
     )
-    _chosen_layer(scores)
+    _layer(scores)
 
 
 def steadiness(scores: ContributionScores) -> str:
     """Return in words whether halves of the images rank the layers alike: if there are enough."""
-    found, count = scores.stability, len(scores.per_image)
-    if found is None:
+    stability, count = scores.stability, len(scores.per_image)
+    if stability is None:
         return f"From {count} images it cannot be said how steady the ranks are: take 4 or more."
     verdict = (
         "these images are enough"
-        if round(found, 2) >= STEADY
+        if round(stability, 2) >= STEADY
         else "more images would settle the middle ranks"
-        if round(found, 2) >= SHAKY
+        if round(stability, 2) >= SHAKY
         else "these are too few images: take more"
     )
-    return f"Halves of the images rank the layers alike by **{found:.2f}** (1 is equal): {verdict}."
+    alike = f"**{stability:.2f}** (1 is equal)"
+    return f"Halves of the images rank the layers alike by {alike}: {verdict}."
 
 
-def _chosen_layer(scores: ContributionScores) -> None:
+def _layer(scores: ContributionScores) -> None:
     name, mean = selection.LAYER.get(), scores.mean
     if name not in mean:
         return

@@ -15,23 +15,24 @@ from app.work import models
 from quant.analysis.sensitivity import Sensitivity
 
 
-def show(selected: Selected, found: Sensitivity) -> None:
+def show(selected: Selected, sensitivity: Sensitivity) -> None:
     """Show every layer's sensitivity at one width, and all widths as a table."""
     width = one_of(
         "At",
-        found.widths,
+        sensitivity.widths,
         budget.SENSED_WIDTH,
         default=4,
         titled=True,
         format_func=lambda width: f"{width} bit",
     )
-    rows = table(found, width)
+    rows = table(sensitivity, width)
     most = rows.loc[rows["weights"].add(rows["activations"]).idxmax(), "layer"]
     total = float(rows["weights"].sum() + rows["activations"].sum())
     st.caption(
         f"By how much, in thousandths of a nat, the answer diverges when one layer's weights or "
-        f"its input have {width} bits and all else is in float; {found.how} on {found.images} "
-        f"calibration images. Together {total:.0f}; **{most}** is the most sensitive."
+        f"its input have {width} bits and all else is in float; {sensitivity.how} on "
+        f"{sensitivity.images} calibration images. Together {total:.0f}; **{most}** is the most "
+        "sensitive."
     )
     layers = models.layers_of(selected.loaded)
     st.vega_lite_chart(
@@ -40,25 +41,25 @@ def show(selected: Selected, found: Sensitivity) -> None:
         alt=f"sensitivity by layer, highest for {most}",
     )
     box = as_numbers({"sensitivity by layer": rows})
-    csv_button(box, every(found), "sensitivity.csv", "All widths as CSV")
+    csv_button(box, every(sensitivity), "sensitivity.csv", "All widths as CSV")
 
 
-def table(found: Sensitivity, width: int) -> pd.DataFrame:
+def table(sensitivity: Sensitivity, width: int) -> pd.DataFrame:
     """Return one row a layer, in thousandths of a nat."""
-    column = found.widths.index(width)
+    column = sensitivity.widths.index(width)
     return pd.DataFrame(
         {
-            "layer": found.names,
-            "weights": (1e3 * found.weight[:, column]).round(3),
-            "activations": (1e3 * found.activation[:, column]).round(3),
+            "layer": sensitivity.names,
+            "weights": (1e3 * sensitivity.weight[:, column]).round(3),
+            "activations": (1e3 * sensitivity.activation[:, column]).round(3),
         }
     )
 
 
-def every(found: Sensitivity) -> pd.DataFrame:
+def every(sensitivity: Sensitivity) -> pd.DataFrame:
     """Return one row a layer with all widths, in nats."""
-    columns: dict[str, object] = {"layer": found.names}
-    for index, width in enumerate(found.widths):
-        columns[f"weights {width}"] = found.weight[:, index]
-        columns[f"activations {width}"] = found.activation[:, index]
+    columns: dict[str, object] = {"layer": sensitivity.names}
+    for index, width in enumerate(sensitivity.widths):
+        columns[f"weights {width}"] = sensitivity.weight[:, index]
+        columns[f"activations {width}"] = sensitivity.activation[:, index]
     return pd.DataFrame(columns)

@@ -20,7 +20,6 @@ from lrp.propagation.scores import ContributionScores
 from lrp.propagation.scoring import Scoring
 from quant.allocation.path import BudgetPlan
 from quant.experiments.measuring import Measuring, Variant
-from quant.primitives.bits import LayerBits
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,23 +96,18 @@ def lock(shown: Shown, name: str) -> None:
 
 
 def plan_budgets(
-    selected: Selected,
-    found: Spending,
-    measuring: Measuring | None,
-    scoring: Scoring,
+    selected: Selected, spent_by: Spending, measuring: Measuring | None, scoring: Scoring
 ) -> Shown:
     """Plan every budget and work out all that the slider can show; Infeasible where none is."""
     loaded = selected.loaded
-    locks: dict[str, LayerBits] = selection.locks(loaded.key)
-    axis, plan = spending.plan_of(loaded, found, locks)
+    axis, plan = spending.plan_of(loaded, spent_by, selection.locks(loaded.key))
     runs = [] if measuring is None else measuring.done()
-    prediction = spending.prediction_of(runs, found.expected)
     table = plans.table_of(
         models.costs_of(loaded),
         axis,
         plan,
-        found.expected,
-        prediction,
+        spent_by.expected,
+        spending.prediction_of(runs, spent_by.expected),
         spending.float_top1(runs),
     )
-    return Shown(selected, found, axis, plan, table, measuring, scoring)
+    return Shown(selected, spent_by, axis, plan, table, measuring, scoring)

@@ -89,15 +89,15 @@ def _follow() -> None:
 
 
 def variants(shown: Shown, objectives: Sequence[str], budgets: Sequence[int]) -> list[Variant]:
-    """Say what a sweep measures: float once, then every objective at every budget."""
-    found = [FLOAT]
+    """Return what a sweep measures: float once, then every objective at every budget."""
+    wanted = [FLOAT]
     for objective in objectives:
         for losses in _losses(shown, objective):
-            found += _spent(shown, losses, budgets)
+            wanted += _spent(shown, losses, budgets)
         if objective == UNIFORM:
             layers = models.layers_of(shown.selected.loaded)
-            found += [Variant(uniform(layers, b, b), UNIFORM, f"{b} bit") for b in budgets]
-    return found if len(found) > 1 else []
+            wanted += [Variant(uniform(layers, b, b), UNIFORM, f"{b} bit") for b in budgets]
+    return wanted if len(wanted) > 1 else []
 
 
 def _losses(shown: Shown, objective: str) -> list[Losses]:

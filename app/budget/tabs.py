@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.budget import allocation_files, scores, sensitivities, table, trade_off
-from app.budget import charts as budget_charts
+from app.budget import allocation_files, charts, scores, sensitivities, table, trade_off
 from app.budget.slider import Shown
-from app.look import charts
 from app.look.appearance import dark
 from app.look.charts import CHART_CONFIG
 from app.parts.choice import one_of
@@ -39,8 +37,7 @@ def _bought(shown: Shown) -> None:
             "this budget."
         )
     layers = models.layers_of(shown.selected.loaded)
-    labels = {layer.name: charts.short_block(layer.block) for layer in layers}
-    figure = budget_charts.path(shown.axis, shown.plan, labels, side, shown.row, dark())
+    figure = charts.path(shown.axis, shown.plan, layers, side, shown.row, dark())
     st.plotly_chart(figure, config=CHART_CONFIG, alt="bits of every layer along the budget")
     purchases = table.bought(layers, shown.plan, shown.spending.losses)
     reached = [p for p in purchases if p.row <= shown.row]
@@ -61,6 +58,6 @@ def _spent_by(shown: Shown) -> None:
     """Show the sensitivities and the contribution scores."""
     if shown.spending.sensitivity is not None:
         sensitivities.show(shown.selected, shown.spending.sensitivity)
-    found = scores.obtain(shown.selected, shown.scoring)
-    if found is not None:
-        scores.show(shown.selected, found)
+    contributions = scores.obtain(shown.selected, shown.scoring)
+    if contributions is not None:
+        scores.show(shown.selected, contributions)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app.budget import charts as budget_charts
-from app.budget import sweep
+from app.budget import charts, sweep
 from app.budget.charts import Configuration
 from app.budget.slider import Shown
-from app.look import charts, units
+from app.look import units
 from app.look.appearance import dark
+from app.look.charts import CHART_CONFIG
 from app.parts.choice import one_of
 from app.parts.numbers import as_numbers
 from app.state import budget, selection
@@ -24,13 +24,13 @@ def show(shown: Shown) -> None:
     assert shown.measuring is not None
     points = [_point(shown, run) for run in shown.measuring.done() if run.counts.images]
     with st.container(horizontal=True, vertical_alignment="center"):
-        name = one_of("Cost", list(budget_charts.AXES), budget.AXIS, default="Model size")
-        axis = budget_charts.AXES[name]
-        st.caption(_said(shown, points))
+        name = one_of("Cost", list(charts.AXES), budget.AXIS, default="Model size")
+        axis = charts.AXES[name]
+        st.caption(_caption(shown, points))
     if points:
         st.plotly_chart(
-            budget_charts.trade_off(points, shown.table, shown.row, axis, dark()),
-            config=charts.CHART_CONFIG,
+            charts.trade_off(points, shown.table, shown.row, axis, dark()),
+            config=CHART_CONFIG,
             key=budget.TRADE_OFF,
             on_select=lambda: _clicked(shown),
             selection_mode="points",
@@ -41,16 +41,18 @@ def show(shown: Shown) -> None:
         as_numbers({"accuracy and cost": table(points)})
 
 
-def _said(shown: Shown, points: list[Configuration]) -> str:
-    images = units.count(len(shown.measuring.images)) if shown.measuring else "0"
+def _caption(shown: Shown, points: list[Configuration]) -> str:
+    assert shown.measuring is not None
     many = "1 configuration" if len(points) == 1 else f"{len(points)} configurations"
-    told = (
-        f"{many} measured on these {images} images, with 95 % intervals; up "
-        "is more accurate, left is cheaper. Click a point to load its bits. "
+    curve = (
+        "A predicted curve comes after five runs of different bits: start a sweep."
+        if shown.table.mixed.predicted is None
+        else "The dotted curve is predicted, with a 95 % band from how far runs lay from it."
     )
-    if shown.table.mixed.predicted is None:
-        return told + "A predicted curve comes after five runs of different bits: start a sweep."
-    return told + "The dotted curve is predicted, with a 95 % band from how far runs lay from it."
+    return (
+        f"{many} measured on these {units.count(len(shown.measuring.images))} images, with 95 % "
+        "intervals; up is more accurate, left is cheaper. Click a point to load its bits. " + curve
+    )
 
 
 def _point(shown: Shown, run: Run) -> Configuration:

@@ -29,13 +29,13 @@ class Filter:
     text: str = ""
 
     def takes(self, run: Run) -> bool:
-        """Say whether a run is wanted; every word of the text has to be found in it."""
-        found = (run.recipe.model, objective(run.recipe), run.state)
+        """Return whether a run is wanted; every word of the text has to be found in it."""
+        values = (run.recipe.model, objective(run.recipe), run.state)
         wanted = (self.model, self.objective, self.state)
-        if any(want not in (ANY, have) for want, have in zip(wanted, found, strict=True)):
+        if any(want not in (ANY, have) for want, have in zip(wanted, values, strict=True)):
             return False
-        told = f"{run.id} {name(run.recipe)} {run.recipe.model} {run.recipe.preset} {run.note}"
-        return all(word in told.lower() for word in self.text.lower().split())
+        text = f"{run.id} {name(run.recipe)} {run.recipe.model} {run.recipe.preset} {run.note}"
+        return all(word in text.lower() for word in self.text.lower().split())
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
@@ -49,24 +49,22 @@ def history() -> Runs:
 
 
 def objective(recipe: Recipe) -> str:
-    """Say what an allocation was chosen by; float has none."""
+    """Return what an allocation was chosen by; float has none."""
     return "float" if recipe.allocation is None else recipe.objective
 
 
 def name(recipe: Recipe) -> str:
-    """Say shortly how a model was run: "float", "uniform 4 bits"."""
-    return (
-        objective(recipe) if recipe.allocation is None else f"{objective(recipe)} {recipe.budget}"
-    )
+    """Return shortly how a model was run: "float", "uniform 4 bits"."""
+    return "float" if recipe.allocation is None else f"{recipe.objective} {recipe.budget}"
 
 
 def quantizer(recipe: Recipe) -> str:
-    """Name the preset; float has none."""
+    """Return the preset; float has none."""
     return "" if recipe.allocation is None else recipe.preset
 
 
 def progress(run: Run) -> str:
-    """Say how many images were answered, of how many where it is not all of them."""
+    """Return how many images were answered, of how many where it is not all of them."""
     done, wanted = units.count(run.counts.images), units.count(run.recipe.images)
     return done if run.counts.images == run.recipe.images else f"{done} of {wanted}"
 
@@ -84,20 +82,18 @@ def table(runs: Sequence[Run], costs: Costs, marks: Mapping[int, str]) -> pd.Dat
 
 
 def _row(run: Run, spent: Cost | None) -> dict[str, object]:
-    found = run.evaluation
-    bounds = "" if found is None else units.interval(found.top1_low, found.top1_high)
-    apart = (
-        "" if found is None else units.points_between(found.difference_low, found.difference_high)
-    )
+    e = run.evaluation
+    bounds = "" if e is None else units.interval(e.top1_low, e.top1_high)
+    apart = "" if e is None else units.points_between(e.difference_low, e.difference_high)
     return {
         "run": run.id,
         "model": run.recipe.model,
         "configuration": name(run.recipe),
         "quantizer": quantizer(run.recipe),
         "bits": UNKNOWN if spent is None else f"{spent.average_bits:.2f}",
-        "top-1": None if found is None else 100 * found.top1,
+        "top-1": None if e is None else 100 * e.top1,
         "95 % interval": bounds,
-        "to float": None if found is None else 100 * found.difference,
+        "to float": None if e is None else 100 * e.difference,
         "its interval": apart,
         "images": progress(run),
         "state": f"{run.state} …" if run.state == RUNNING else run.state,
@@ -114,7 +110,7 @@ def numbers(runs: Sequence[Run], costs: Costs) -> pd.DataFrame:
 
 
 def _numbers(run: Run, spent: Cost | None) -> dict[str, object]:
-    recipe, found = run.recipe, run.evaluation
+    recipe, e = run.recipe, run.evaluation
     facts: dict[str, object] = {
         "run": run.id,
         "when": run.created.isoformat(timespec="seconds"),
@@ -130,13 +126,13 @@ def _numbers(run: Run, spent: Cost | None) -> dict[str, object]:
         "seconds": run.seconds,
         "note": run.note,
     }
-    if found is None:
+    if e is None:
         return facts
     shares = ("top1", "top1_low", "top1_high", "top5", "agreement")
     differences = ("difference", "difference_low", "difference_high")
     return {
         **facts,
-        **{f"{field} (%)": 100 * getattr(found, field) for field in shares},
-        **{f"{field} (points)": 100 * getattr(found, field) for field in differences},
-        "divergence (nats)": found.divergence,
+        **{f"{field} (%)": 100 * getattr(e, field) for field in shares},
+        **{f"{field} (points)": 100 * getattr(e, field) for field in differences},
+        "divergence (nats)": e.divergence,
     }

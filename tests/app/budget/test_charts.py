@@ -15,6 +15,7 @@ from app.components.budget_table import BudgetTable, Figures, Plain
 from app.look.charts import DARK_BITS, LIGHT_BITS
 from app.state.budget import AVERAGE, BITOPS
 from app.work.spending import Axis
+from lrp.engine.layers import Layer
 from quant.allocation.budget import Limits
 from quant.allocation.cost import Cost
 from quant.allocation.path import BudgetPlan
@@ -22,7 +23,8 @@ from quant.history.runs import FILE, Run, Runs
 from tests.app import runs_made as made
 
 NAMES = ("patch_embed.proj", "blocks.0.attn.qkv", "blocks.0.mlp.fc1", "blocks.1.mlp.fc1", "head")
-LABELS = dict(zip(NAMES, ("", "0", "0", "1", ""), strict=True))
+BLOCKS = ("", "blocks.0", "blocks.0", "blocks.1", "")
+LAYERS = [Layer(n, "linear", "", b, 10, 10) for n, b in zip(NAMES, BLOCKS, strict=True)]
 Z = 1.959964
 
 
@@ -112,7 +114,7 @@ def drawn_path(unit: str = AVERAGE, side: str = "weight", dark: bool = False) ->
     zeros, limits = np.zeros(3), (Limits(),) * 3
     plan = BudgetPlan(NAMES, limits, weight, weight + 1, zeros, zeros, zeros, zeros, zeros, "lrp")
     axis = Axis(unit, (2.0, 3.0, 4.0), limits)
-    return charts.path(axis, plan, LABELS, side, 1, dark)
+    return charts.path(axis, plan, LAYERS, side, 1, dark)
 
 
 @pytest.mark.parametrize(("side", "more"), [("weight", 0), ("activation", 1)])
