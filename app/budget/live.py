@@ -58,7 +58,7 @@ def _cancel() -> None:
     job = _job()
     if job is not None:
         models.cancel(job)
-        if models.left_to_others(job):
+        if not job.cancel.is_set():  # it goes on, as another session wants it
             budget.LIVE.set(None)
 
 

@@ -91,24 +91,21 @@ def _widths() -> None:
 
 def _limits() -> None:
     """Let the user limit what the slider does not."""
-    unit = budget.UNIT.get()
-    if unit != budget.SIZE:
-        _limit("Weights at most (MB)", budget.SIZE_LIMIT.key)
-    if unit != budget.BITOPS:
-        _limit("BitOps at most (G)", budget.BITOPS_LIMIT.key)
-
-
-def _limit(label: str, key: str) -> None:
-    st.number_input(
-        label,
-        min_value=0.0,
-        value=None,
-        placeholder="no other limit",
-        format="%.3f",
-        key=key,
-        persist_state="session",
-        help="Holds besides the slider's budget, in decimal units.",
-    )
+    for unit, label, entry in (
+        (budget.SIZE, "Weights at most (MB)", budget.SIZE_LIMIT),
+        (budget.BITOPS, "BitOps at most (G)", budget.BITOPS_LIMIT),
+    ):
+        if unit != budget.UNIT.get():
+            st.number_input(
+                label,
+                min_value=0.0,
+                value=None,
+                placeholder="no other limit",
+                format="%.3f",
+                key=entry.key,
+                persist_state="session",
+                help="Holds besides the slider's budget, in decimal units.",
+            )
 
 
 def _how() -> str:
@@ -177,12 +174,12 @@ def _locks(selected: Selected) -> None:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             st.multiselect("Layers", names, key=selection.LOCK_LAYERS, placeholder="Choose layers")
             st.selectbox("Bits", MENU, index=MENU.index(8), key=selection.LOCK_BITS, width=90)
-            st.button("Lock", icon=":material/lock:", on_click=_lock, args=(key,))
+            st.button("Lock", icon=":material/lock:", on_click=_lock_layers, args=(key,))
         with st.container(horizontal=True):
             st.button(
                 "First and last at 8",
-                on_click=_lock_ends,
-                args=(key, names),
+                on_click=_lock,
+                args=(key, [names[0], names[-1]], MENU[-1]),
                 help="Keep the patch embedding and the head precise, as is common.",
             )
             st.button("Clear all", on_click=selection.set_locks, args=(key, {}), disabled=not fixed)
@@ -196,15 +193,12 @@ def _locked(fixed: dict[str, LayerBits]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
-def _fixed(names: list[str], width: int) -> dict[str, LayerBits]:
-    return dict.fromkeys(names, LayerBits(width, width))
+def _lock(key: str, names: list[str], width: int) -> None:
+    """Lock layers of a model at a width."""
+    selection.set_locks(key, selection.locks(key) | dict.fromkeys(names, LayerBits(width, width)))
 
 
-def _lock(key: str) -> None:
-    chosen = _fixed(st.session_state[selection.LOCK_LAYERS], st.session_state[selection.LOCK_BITS])
-    selection.set_locks(key, selection.locks(key) | chosen)
+def _lock_layers(key: str) -> None:
+    """Lock what is in the widgets, and empty them."""
+    _lock(key, st.session_state[selection.LOCK_LAYERS], st.session_state[selection.LOCK_BITS])
     st.session_state[selection.LOCK_LAYERS] = []
-
-
-def _lock_ends(key: str, names: list[str]) -> None:
-    selection.set_locks(key, selection.locks(key) | _fixed([names[0], names[-1]], MENU[-1]))

@@ -70,10 +70,14 @@ def show(shown: Shown) -> None:
             live.start(shown.measuring, shown.variant(row))
 
     def change_lock(name: str) -> None:
-        lock(shown, name)
+        fixed = selection.locks(model)
+        if fixed.pop(name, None) is None:
+            fixed[name] = shown.plan.allocation(shown.row)[name]
+        selection.set_locks(model, fixed)
         budget.RELOCKED.set(True)
 
-    locks, layer = selection.locks(shown.selected.loaded.key), selection.LAYER.get()
+    model = shown.selected.loaded.key
+    locks, layer = selection.locks(model), selection.LAYER.get()
     actions = Actions(commit, live.stop, change_lock, selection.LAYER.set)
     if budget.PLAIN.get():
         plain_budget_slider(shown.table, shown.row, locks, layer, budget.PLAIN_BUDGET, actions)
@@ -84,15 +88,6 @@ def show(shown: Shown) -> None:
         st.rerun()  # other locks, another plan
     if shown.measuring is not None:
         live.show(shown.measuring)
-
-
-def lock(shown: Shown, name: str) -> None:
-    """Lock a layer at the bits it has now, or unlock it."""
-    model = shown.selected.loaded.key
-    fixed = selection.locks(model)
-    if fixed.pop(name, None) is None:
-        fixed[name] = shown.plan.allocation(shown.row)[name]
-    selection.set_locks(model, fixed)
 
 
 def plan_budgets(

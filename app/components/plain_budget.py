@@ -41,16 +41,11 @@ def plain_budget_slider(
     st.select_slider(table.label, rows, format_func=table.text, key=key, on_change=commit)
     st.dataframe(pd.DataFrame(table.figures(row)), hide_index=True, alt="what the budget buys")
     st.caption(f"Latest bought: {table.steps[row]}")
-    st.dataframe(_bits(table, row), hide_index=True, alt="bits of each layer")
+    bits = {
+        "layer": table.names,
+        "weights": list(table.weight[row]),
+        "activations": list(table.activation[row]),
+    }
+    st.dataframe(pd.DataFrame(bits), hide_index=True, alt="bits of each layer")
     st.multiselect("Locked layers", table.names, key=f"{key}-locks", on_change=lock)
     st.selectbox("Chosen layer", table.names, key=f"{key}-layer", on_change=choose)
-
-
-def _bits(table: BudgetTable, row: int) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "layer": table.names,
-            "weights": list(table.weight[row]),
-            "activations": list(table.activation[row]),
-        }
-    )

@@ -177,8 +177,3 @@ def devices() -> list[str]:
 def cancel(job: Job) -> None:
     """Withdraw this session from a job; it stops unless another session wants it."""
     jobs().leave(job, owner().name)
-
-
-def left_to_others(job: Job) -> bool:
-    """Return whether this session cancelled a job that goes on because another one wants it."""
-    return owner().name not in job.owners and not job.cancel.is_set()
