@@ -58,10 +58,10 @@ def layer_rows(shown: Shown) -> pd.DataFrame:
     losses, allocation = shown.spending.losses, shown.plan.allocation(shown.row)
     locks = selection.locks(shown.selected.loaded.key)
     column = {width: index for index, width in enumerate(losses.widths)}
-    found = []
+    rows = []
     for index, layer in enumerate(models.layers_of(shown.selected.loaded)):
         bits = allocation[layer.name]
-        found.append(
+        rows.append(
             {
                 "layer": layer.name,
                 "kind": KINDS[layer.kind],
@@ -74,7 +74,7 @@ def layer_rows(shown: Shown) -> pd.DataFrame:
                 "multiply-adds": layer.macs,
             }
         )
-    return pd.DataFrame(found)
+    return pd.DataFrame(rows)
 
 
 def _bring(shown: Shown) -> None:

@@ -166,13 +166,13 @@ class BudgetTable:
 
     def figures(self, row: int) -> list[dict[str, str]]:
         """Return the lines of figures at a row: this budget, uniform where there is one, float."""
-        found = []
+        rows = []
         for line in self._lines().values():
             cells = [cell if isinstance(cell, str) else cell[row] for cell in line.cells]
             top1 = line.top1[row] if isinstance(line.top1, list) else line.top1
             costs = dict(zip(COLUMNS, cells, strict=True))
-            found.append({"": line.title, **costs, TOP1: _accuracy(top1)})
-        return found
+            rows.append({"": line.title, **costs, TOP1: _accuracy(top1)})
+        return rows
 
     def _lines(self) -> dict[str, Line]:
         """Return the lines that there are: "mixed", "uniform" and "plain"."""
@@ -187,12 +187,12 @@ class BudgetTable:
 
     def _scale(self) -> tuple[int, int] | None:
         """Return the ends of the track that accuracies are drawn on, in percent; None: no track."""
-        found = [] if self.plain.top1 is None else [self.plain.top1]
+        accuracies = [] if self.plain.top1 is None else [self.plain.top1]
         for figures in (self.mixed, self.uniform):
-            found += [v for band in (figures and figures.predicted) or () for v in band]
-        if not found:
+            accuracies += [v for band in (figures and figures.predicted) or () for v in band]
+        if not accuracies:
             return None
-        low, high = 10 * math.floor(10 * min(found)), 10 * math.ceil(10 * max(found))
+        low, high = 10 * math.floor(10 * min(accuracies)), 10 * math.ceil(10 * max(accuracies))
         return low, max(high, low + 10)
 
 

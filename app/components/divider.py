@@ -174,9 +174,9 @@ def divider(
     """
 
     def on_opacity_change() -> None:
-        chosen = st.session_state[key].opacity
-        if isinstance(chosen, (int, float)) and 0 <= chosen <= 1:
-            on_opacity(float(chosen))
+        share = st.session_state[key].opacity
+        if isinstance(share, (int, float)) and 0 <= share <= 1:
+            on_opacity(float(share))
 
     data = {
         "label": label,

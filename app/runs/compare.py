@@ -33,9 +33,9 @@ def show(comparison: Comparison) -> None:
     st.markdown(units.unbroken(verdict(comparison)))
     table = charts.outcome_table(comparison)
     counts = [f"{units.count(n)} {outcome}" for outcome, n in comparison.outcomes.items()]
-    said = f"Of {units.count(comparison.images)} images: {', '.join(counts)}."
-    st.vega_lite_chart(table, charts.outcome_spec(dark()), alt=said)
-    st.caption(f"{said} Only the images that one alone gets right decide between them.")
+    sentence = f"Of {units.count(comparison.images)} images: {', '.join(counts)}."
+    st.vega_lite_chart(table, charts.outcome_spec(dark()), alt=sentence)
+    st.caption(f"{sentence} Only the images that one alone gets right decide between them.")
 
 
 def _side(comparison: Comparison, side: Contender) -> None:
@@ -74,11 +74,11 @@ def bits(comparison: Comparison, layers: tuple[Layer, ...]) -> None:
         st.subheader("Bits of each layer")
         of = one_of("Bits of", [WEIGHTS, ACTIVATIONS], runs.BITS_OF)
     one, other = (side.allocation for side in comparison.sides)
-    said = spent_differently(one, other, of)
-    st.caption(said)
+    sentence = spent_differently(one, other, of)
+    st.caption(sentence)
     table = charts.bits_table(layers, one, other, of)
     sides = tuple(side.mark for side in comparison.sides if side.allocation is not None)
-    st.vega_lite_chart(table, charts.bits_spec(layers, sides, dark()), alt=said)
+    st.vega_lite_chart(table, charts.bits_spec(layers, sides, dark()), alt=sentence)
     as_numbers({"bits of both by layer": bit_rows(layers, one, other)})
 
 
@@ -123,12 +123,12 @@ def classes(comparison: Comparison, names: tuple[str, ...]) -> None:
     """Show the accuracy of both within each class, where a class has images enough for one."""
     st.subheader("Accuracy by class")
     table = charts.class_table(comparison.classes, names)
-    said = classes_changed(table)
-    st.caption(units.unbroken(said))
+    sentence = classes_changed(table)
+    st.caption(units.unbroken(sentence))
     if table["images"].max() >= ENOUGH:
         points = charts.class_points(table)
         count = points["class"].nunique()
-        st.vega_lite_chart(points, charts.class_spec(count, dark()), alt=said)
+        st.vega_lite_chart(points, charts.class_spec(count, dark()), alt=sentence)
     number = st.column_config.NumberColumn
     config = {mark: number(f"{mark}, top-1", format="%.1f %%") for mark in ("A", "B")}
     config["change"] = number(format="%+.1f")
@@ -155,9 +155,9 @@ def classes_changed(table: pd.DataFrame) -> str:
 
 def _most_changed(table: pd.DataFrame) -> str:
     worst, best = table.loc[table["change"].idxmin()], table.loc[table["change"].idxmax()]
-    told = []
+    moved = []
     if worst["change"] < 0:
-        told.append(f"{worst['class']} loses most ({units.points(worst['change'] / 100)} points)")
+        moved.append(f"{worst['class']} loses most ({units.points(worst['change'] / 100)} points)")
     if best["change"] > 0:
-        told.append(f"{best['class']} gains most ({units.points(best['change'] / 100)})")
-    return f"From A to B {' and '.join(told)}." if told else "None changes."
+        moved.append(f"{best['class']} gains most ({units.points(best['change'] / 100)})")
+    return f"From A to B {' and '.join(moved)}." if moved else "None changes."

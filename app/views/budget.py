@@ -42,9 +42,9 @@ def main() -> None:
 def _shown(selected: Selected) -> Shown | None:
     """Show the controls and return what they give; None where that is still to come."""
     _take_over(selected)
-    chosen = settings.choose(selected)
-    spent_by = objective.obtain(selected, chosen)
-    shown = None if spent_by is None else _plan(selected, chosen, spent_by)
+    controls = settings.choose(selected)
+    spent_by = objective.obtain(selected, controls)
+    shown = None if spent_by is None else _plan(selected, controls, spent_by)
     if shown is not None:
         _under(shown)
     return shown
@@ -61,11 +61,11 @@ def _take_over(selected: Selected) -> None:
         selection.load(selected.loaded.key, recipe.allocation, used)
 
 
-def _plan(selected: Selected, chosen: Settings, spent_by: Spending) -> Shown | None:
+def _plan(selected: Selected, controls: Settings, spent_by: Spending) -> Shown | None:
     """Plan every budget; where there is no way, say what is in it and how to get it out."""
-    measuring = _measuring(selected, chosen)
+    measuring = _measuring(selected, controls)
     try:
-        return slider.plan_budgets(selected, spent_by, measuring, chosen.scoring)
+        return slider.plan_budgets(selected, spent_by, measuring, controls.scoring)
     except Infeasible as error:
         st.error(f"There is no such budget. {str(error)[:1].upper()}{str(error)[1:]}.")
         key = selected.loaded.key
@@ -79,16 +79,16 @@ def _plan(selected: Selected, chosen: Settings, spent_by: Spending) -> Shown | N
     return None
 
 
-def _measuring(selected: Selected, chosen: Settings) -> Measuring | None:
-    """Return what budgets are measured with; None, said why, where that cannot be."""
-    if not chosen.draw.most:
+def _measuring(selected: Selected, controls: Settings) -> Measuring | None:
+    """Return what budgets are measured with; None where that cannot be, and show why."""
+    if not controls.draw.most:
         st.warning(
             f"The folder has no more than {models.CALIBRATION_IMAGES} images, which calibrate: "
             "add some to measure on."
         )
         return None
     try:
-        return spending.measuring(selected, chosen.calibrating, chosen.draw.measured)
+        return spending.measuring(selected, controls.calibrating, controls.draw.measured)
     except ValueError as error:
         st.error(f"The history of runs cannot be used, so nothing is measured: {error}.")
         return None

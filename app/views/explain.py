@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def explain(selected: Selected, image: Labelled, view: str) -> None:
-    """Ask on the left, answer on the right."""
+    """Show the choices on the left, the answer on the right."""
     left, right = st.columns([0.8, 3], gap="medium")
     with left:
         classes = st.container()

@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def _guarded(selected: Selected, view: str) -> None:
-    """Show a view; what is wrong with the model or its images is said."""
+    """Show a view, or what is wrong with the model or its images."""
     try:
         if view == ONE_VIEW:
             one_layer(selected)
@@ -52,11 +52,11 @@ def one_layer(selected: Selected) -> None:
     calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.PRESET.get())
     st.caption(f"{layer_facts(layer)} {preset_sentence()}")
     result(passes_of(calibrating, [bits.activation]))
-    found = result(parts_of(calibrating, layer.name, bits))
-    st.markdown(controls.verdict(found.anatomy))
-    spread.show(layer, found.anatomy)
-    if found.clipping is not None:
-        clipping.show(found.clipping, bits)
+    parts = result(parts_of(calibrating, layer.name, bits))
+    st.markdown(controls.verdict(parts.anatomy))
+    spread.show(layer, parts.anatomy)
+    if parts.clipping is not None:
+        clipping.show(parts.clipping, bits)
     attention.show(selected, calibrating, layer)
     widths.curve(layer, calibrating)
 
