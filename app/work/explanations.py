@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -115,23 +116,16 @@ def trace_of(loaded: LoadedModel, prepared: Prepared, rules: str) -> Wanted[Trac
 
 def relevance_of(trace: Trace, prepared: Prepared, target: int) -> Wanted[Relevance]:
     """Return the relevance of a target, propagated back through an image's trace."""
-
-    def make(progress: Progress) -> Relevance:
-        return relevance(trace, target)
-
     key = ("relevance", prepared.key, str(trace.images.device), trace.rules.name, target)
-    title = "Propagating relevance"
-    return Wanted(key, title, make, models.memory("relevances", 6), models.quick_jobs())
+    title, kept = "Propagating relevance", models.memory("relevances", 6)
+    return Wanted(key, title, lambda progress: relevance(trace, target), kept, models.quick_jobs())
 
 
 def map_of(
     loaded: LoadedModel, prepared: Prepared, method: str, target: int, at_once: bool = False
 ) -> Wanted[MethodMap]:
     """Return a method's map of a target, with what it costs; `at_once` jumps the queue of jobs."""
-
-    def make(progress: Progress) -> MethodMap:
-        return explain(loaded, prepared.images, METHODS[method], target, progress)
-
+    make = partial(explain, loaded, prepared.images, METHODS[method], target)
     key = (MAP, prepared.key, str(models.device_of(loaded)), loaded.key, method, target)
     queue = models.quick_jobs() if at_once else models.jobs()
     return Wanted(key, METHODS[method].label, _timed(key, make), models.memory("maps", 128), queue)

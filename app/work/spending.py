@@ -103,11 +103,8 @@ def sensitivity_of(calibrating: Calibrating, how: str) -> Wanted[Sensitivity]:
         with suppress(ValueError):  # damaged or of another version: to be found anew
             kept.get(key, lambda: Sensitivity.read(path))
 
-    def make(progress: Progress) -> Sensitivity:
-        return calibrating.find_sensitivity(how, progress=progress)
-
     title = f"Finding how sensitive the layers of {calibrating.loaded.name} are"
-    return Wanted(key, title, make, kept, models.jobs())
+    return Wanted(key, title, partial(calibrating.find_sensitivity, how, None), kept, models.jobs())
 
 
 def choices_of(loaded: LoadedModel, spending: Spending, locks: dict[str, LayerBits]) -> Choices:
@@ -149,14 +146,8 @@ def plan_of(
     loaded: LoadedModel, spending: Spending, locks: dict[str, LayerBits]
 ) -> tuple[Axis, BudgetPlan]:
     """Spend every budget of the slider; Infeasible where the other limits leave no way."""
-    key = (
-        spending.key,
-        spending.unit,
-        spending.menu,
-        spending.tied,
-        spending.other,
-        tuple(sorted((name, bits.weight, bits.activation) for name, bits in locks.items())),
-    )
+    within = spending.unit, spending.menu, spending.tied, spending.other
+    key = (spending.key, *within, frozenset(locks.items()))
 
     def make() -> tuple[Axis, BudgetPlan]:
         layers = models.layers_of(loaded)
@@ -211,10 +202,7 @@ def warm(measuring: Measuring, variant: Variant) -> None:
     """Get ready, in the background, what the first evaluation needs; once for all sessions."""
     key = ("warm", *measuring.key)
     if models.quick_jobs().find(key) is None:
-
-        def work(progress: Progress) -> bool:
-            return measuring.warm(variant, progress)
-
+        work = partial(measuring.warm, variant)
         models.quick_jobs().submit(key, "Getting ready to measure", work, models.owner().name)
 
 
