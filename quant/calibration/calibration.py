@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -16,56 +16,14 @@ from torch import Tensor, nn
 from lrp.engine.layers import list_layers
 from lrp.engine.names import is_product
 from lrp.engine.progress import SILENT, Progress
-from quant.calibration.passes import Pass, Solver, Surveyed
+from quant.calibration.passes import Solver, Surveyed
 from quant.calibration.presets import Preset
 from quant.calibration.store import SCHEMA, Stored, save_pass
 from quant.calibration.survey import Affine, Survey, rewrite
-from quant.layers.cache import Cache
 from quant.layers.quantized import QuantizedLinear, QuantizedProduct
-from quant.layers.runtime import RunningLinear, RunningProduct
+from quant.layers.runtime import Cache, RunningLayer, running
 from quant.primitives.bits import MENU, Allocation, LayerBits
 from quant.primitives.qparams import check_bits
-
-RunningLayer = RunningLinear | RunningProduct
-
-
-class Passes(dict[int, Stored]):
-    """The passes of a calibration by activation width, a file each: made once, whoever asks.
-
-    Args:
-        device: where layers are read to.
-    """
-
-    def __init__(self, folder: Path, device: torch.device) -> None:
-        super().__init__()
-        self.folder, self._device = folder, device
-        self._making = threading.Lock()
-
-    def make(
-        self, widths: Iterable[int], make: Callable[[int, Progress], Pass], progress: Progress
-    ) -> None:
-        """Make the passes of `widths` that no file holds yet; as `Calibration.solve`."""
-        asked = sorted(set(widths))
-        if all(self.has(width) for width in asked):
-            return  # without waiting for whoever solves another width
-        while not self._making.acquire(timeout=0.2):
-            progress.check()
-        try:
-            missing = [width for width in asked if not self.has(width)]
-            for index, width in enumerate(missing):
-                made = make(width, progress.part(index, len(missing)))
-                save_pass(made, file_of(self.folder, width))
-                self.has(width)
-        finally:
-            self._making.release()
-
-    def has(self, width: int) -> bool:
-        """Return whether a pass is made already; one that a file holds is opened."""
-        check_bits(width)
-        path = file_of(self.folder, width)
-        if width not in self and path.exists():
-            self[width] = Stored(path, self._device)
-        return width in self
 
 
 class Calibration:
@@ -95,11 +53,11 @@ class Calibration:
         if not len(images):
             raise ValueError("no images were given: give at least one")
         self.model, self.images, self.preset = model, images, preset
-        folder = self._own_folder() if folder is None else folder
-        self._passes = Passes(folder, images.device)
+        self.folder = self._own_folder() if folder is None else folder
+        self._passes: dict[int, Stored] = {}  # by activation width
+        self._solving = threading.Lock()
         self._surveyed: Surveyed | None = None
-        self._ready: Cache[RunningLayer] = Cache()
-        self._integers = integers
+        self._ready, self._integers = Cache(), integers
 
     def _own_folder(self) -> Path:
         folder = mkdtemp(prefix="bitlens-")
@@ -115,12 +73,8 @@ class Calibration:
             weights = rewrite(survey, preset.centred, preset.heads)
             _, channels, height, width = self.images.shape
             names = [la.name for la in list_layers(self.model, (channels, height, width))]
-            before = survey.gains, survey.activated, survey.convolutions
-            self._surveyed = Surveyed(preset, names, weights, *before)
+            self._surveyed = Surveyed(preset, names, weights, survey.gains, survey.kinds)
         return self._surveyed
-
-    def _pass(self, width: int, progress: Progress) -> Pass:
-        return Solver(self.model, self.surveyed(), width, MENU, progress).solve(self.images)
 
     def solve(self, widths: Iterable[int] = MENU, progress: Progress = SILENT) -> None:
         """Make the passes of `widths` that no file holds yet; `progress` counts layers.
@@ -129,7 +83,28 @@ class Calibration:
             ValueError: a width is not 2 to 8; a layer's input is not finite (it is named).
             Cancelled: the work was to stop; passes already made are kept.
         """
-        self._passes.make(widths, self._pass, progress)
+        asked = sorted(set(widths))
+        if all(self._has(width) for width in asked):
+            return  # without waiting for whoever solves another width
+        while not self._solving.acquire(timeout=0.2):
+            progress.check()
+        try:
+            missing = [width for width in asked if not self._has(width)]
+            for index, width in enumerate(missing):
+                part = progress.part(index, len(missing))
+                solver = Solver(self.model, self.surveyed(), width, MENU, part)
+                save_pass(solver.solve(self.images), file_of(self.folder, width))
+                self._has(width)
+        finally:
+            self._solving.release()
+
+    def _has(self, width: int) -> bool:
+        """Return whether a pass is made already; one that a file holds is opened."""
+        check_bits(width)
+        path = file_of(self.folder, width)
+        if width not in self._passes and path.exists():
+            self._passes[width] = Stored(path, self.images.device)
+        return width in self._passes
 
     def solve_for(self, allocation: Allocation, progress: Progress = SILENT) -> None:
         """Make the passes that `allocation` needs; as `solve`."""
@@ -147,13 +122,9 @@ class Calibration:
             ValueError: the model has no such layer, or a width is not 2 to 8.
         """
         self.solve_for({name: bits})  # not while the cache is locked
-        return self._ready.get((name, bits), lambda: self._made_ready(name, bits))
-
-    def _made_ready(self, name: str, bits: LayerBits) -> RunningLayer:
-        layer = self.quantized(name, bits)
-        if isinstance(layer, QuantizedProduct):
-            return RunningProduct(layer)
-        return RunningLinear(layer, self._integers)
+        return self._ready.get(
+            (name, bits), lambda: running(self.quantized(name, bits), self._integers)
+        )
 
     def quantized(self, name: str, bits: LayerBits) -> QuantizedLinear | QuantizedProduct:
         """Return a layer as data, not yet ready to run; as `layer`, and raises the same."""

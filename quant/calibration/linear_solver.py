@@ -40,19 +40,6 @@ LOSS_ROWS = 768  # rows that decide a range
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
-    """What one linear layer saw at calibration.
-
-    Attributes:
-        quantized: (n, C), the input where the layers before are quantized already, if they are.
-        gain: (C,) of the LayerNorm before, or None.
-    """
-
-    quantized: Tensor
-    gain: Tensor | None = None
-
-
-@dataclass(frozen=True, eq=False)
 class SolvedLinear:
     """A linear layer at one activation width and several weight widths."""
 
@@ -67,23 +54,26 @@ class SolvedLinear:
 def solve_linear(
     preset: Preset,
     kind: str,
-    rows: Rows,
+    rows: Tensor,
     affine: Affine,
     weight_bits: Sequence[int],
     activation_bits: int,
     generator: torch.Generator,
+    norm_gain: Tensor | None = None,
 ) -> SolvedLinear:
     """Choose everything for a linear layer.
 
     Args:
         kind: of its input: "norm", "gelu", "patches" or "plain".
+        rows: (n, C), the input where the layers before are quantized already, if they are.
         affine: its weight (K, C) and bias (K,).
+        norm_gain: (C,) of the LayerNorm before, if there is one.
     """
     choice = preset.choice(kind)
     if choice in ("repq", "clipped"):
         return _reparameterised(preset, rows, affine, weight_bits, activation_bits)
-    transform = _transform(choice, rows, affine[0])
-    inputs = rows.quantized if transform is None else transform(rows.quantized)
+    transform = _transform(choice, rows, affine[0], norm_gain)
+    inputs = rows if transform is None else transform(rows)
     weight, bias = transformed(transform, affine)
     drawn = torch.randint(len(inputs), (min(LOSS_ROWS, len(inputs)),), generator=generator)
     sample = inputs[drawn.to(inputs.device)]
@@ -97,12 +87,14 @@ def solve_linear(
     return SolvedLinear(quantizer, transform, weights)
 
 
-def _transform(choice: str, rows: Rows, weight: Tensor) -> Transform | None:
-    size = rows.quantized.shape[1]
-    flips = signs(size).to(rows.quantized)
+def _transform(
+    choice: str, rows: Tensor, weight: Tensor, norm_gain: Tensor | None
+) -> Transform | None:
+    size = rows.shape[1]
+    flips = signs(size).to(rows)
     if choice == "rotated":
-        return Rotation(flips / gain(rows.gain, size).to(flips), centre(rows.quantized))
-    return equalise(rows.quantized, weight, flips) if choice == "equalised" else None
+        return Rotation(flips / gain(norm_gain, size).to(flips), centre(rows))
+    return equalise(rows, weight, flips) if choice == "equalised" else None
 
 
 def output_loss(sample: Tensor, weight: Tensor, preset: Preset) -> Loss:
@@ -194,24 +186,21 @@ def ridge(weight: Tensor, gram: Tensor, cross: Tensor, strength: float) -> Tenso
 
 
 def _reparameterised(
-    preset: Preset,
-    rows: Rows,
-    affine: Affine,
-    weight_bits: Sequence[int],
-    activation_bits: int,
+    preset: Preset, rows: Tensor, affine: Affine, weight_bits: Sequence[int], activation_bits: int
 ) -> SolvedLinear:
     """Reparameterise; keep the clipping, at each width, where it lowers the layer's error."""
-    q = fit_percentile(rows.quantized.T.contiguous(), activation_bits)
-    limits = (None, preset.clip) if preset.norm == "clipped" else (None,)
-    tried: list[tuple[float, SolvedLinear]] = []
-    outputs = F.linear(rows.quantized, *affine)
-    for limit in limits:
+    q = fit_percentile(rows.T.contiguous(), activation_bits)
+    outputs = F.linear(rows, *affine)
+
+    def solved(limit: float | None) -> SolvedLinear:
         scales = reparameterise(q, limit)
         transform, quantizer = scales.transform, Uniform(scales.tensor)
-        inputs = transform(rows.quantized)
-        moved = transformed(transform, affine)
+        inputs, moved = transform(rows), transformed(transform, affine)
         weights = _weights(preset, inputs, quantizer(inputs), moved, weight_bits)
-        solved = SolvedLinear(quantizer, transform, weights)
-        error = solved.at(activation_bits)(rows.quantized) - outputs
-        tried.append((float(error.square().mean()), solved))
-    return min(tried, key=lambda pair: pair[0])[1]
+        return SolvedLinear(quantizer, transform, weights)
+
+    limits = (None, preset.clip) if preset.norm == "clipped" else (None,)
+    return min(
+        map(solved, limits),
+        key=lambda layer: float((layer.at(activation_bits)(rows) - outputs).square().mean()),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lrp.engine.interpreter import Interpreter, Linear
 from lrp.engine.progress import SILENT, Progress
-from quant.calibration.linear_solver import Rows, SolvedLinear, solve_linear
+from quant.calibration.linear_solver import SolvedLinear, solve_linear
 from quant.calibration.presets import Preset
 from quant.calibration.product_solver import solve_mix, solve_scores
 from quant.calibration.survey import Affine
@@ -31,23 +31,14 @@ class Surveyed:
     Attributes:
         layers: the names to quantize, in the order they run.
         weights: rewritten weights and biases by layer name (`quant.calibration.survey`).
-        gains, activated, convolutions: what comes before a layer (`survey.Survey`).
+        gains, kinds: what comes before a layer (`survey.Survey`).
     """
 
     preset: Preset
     layers: Sequence[str]
     weights: Mapping[str, Affine]
     gains: Mapping[str, Tensor]
-    activated: Collection[str]
-    convolutions: Collection[str]
-
-    def kind(self, name: str) -> str:
-        """Return what a layer's input is: "norm", "gelu", "patches" or "plain"."""
-        if name in self.gains:
-            return "norm"
-        if name in self.convolutions:
-            return "patches"
-        return "gelu" if name in self.activated else "plain"
+    kinds: Mapping[str, str]
 
     def affine(self, name: str, weight: Tensor, bias: Tensor | None) -> Affine:
         """Return a layer's weight (K, C) and bias (K,), rewritten where they are."""
@@ -131,12 +122,12 @@ class Solver(Interpreter):
         )
 
     def _linear(self, name: str, inputs: Tensor, affine: Affine) -> QuantizedLinear:
-        rows = Rows(self._drawn(inputs), self.surveyed.gains.get(name))
+        rows, gain = self._drawn(inputs), self.surveyed.gains.get(name)
         widths = tuple(dict.fromkeys((self.bits, *self.weight_bits)))
-        kind, generator = self.surveyed.kind(name), self.generator
+        kind, draws = self.surveyed.kinds.get(name, "plain"), self.generator
         self._check(name, input=inputs, weight=affine[0], bias=affine[1])
         with _named(name):
-            solved = solve_linear(self.preset, kind, rows, affine, widths, self.bits, generator)
+            solved = solve_linear(self.preset, kind, rows, affine, widths, self.bits, draws, gain)
         self.made.linear[name] = solved
         self._report()
         return solved.at(self.bits)

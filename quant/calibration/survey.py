@@ -47,37 +47,20 @@ class Attention:
     proj: str = ""
 
 
-@dataclass(frozen=True, eq=False)
-class _Scored:
-    """An attention whose scores are computed: it waits for the product with `values`, its v."""
-
-    attention: Attention
-    values: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class _Mixed:
-    """An attention that waits for its proj, which reads `output` (B, N, C) as it is."""
-
-    attention: Attention
-    output: Tensor
-
-
 class Survey(Interpreter):
     """Run a model once in float, and find its attentions and what comes before each layer.
 
     At most one attention is under way. What a model runs takes it from step to step::
 
-        none or _Mixed --- a product of q and k^T, cut out of the last layer's output ---> _Scored
-        _Scored ---------- the next product ---> _Mixed
-        _Mixed ----------- the next linear layer, which is proj if it reads the output ---> none
+        none or mixed --- a product of q and k^T, cut out of the last layer's output ---> scored
+        scored ---------- the next product ---> mixed
+        mixed ----------- the next linear layer, which is proj if it reads the output ---> none
 
     Attributes:
         attentions: in the order they run.
         affine: weight and bias of each linear layer.
         gains: the gain (C,) of the LayerNorm that gives a layer its input, by layer name.
-        activated: layers whose input comes out of GELU.
-        convolutions: layers that read patches of an image.
+        kinds: what each layer's input is, where it is "norm", "gelu" or "patches".
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -85,9 +68,9 @@ class Survey(Interpreter):
         self.attentions: list[Attention] = []
         self.affine: dict[str, Affine] = {}
         self.gains: dict[str, Tensor] = {}
-        self.activated: set[str] = set()
-        self.convolutions: set[str] = set()
-        self._under_way: _Scored | _Mixed | None = None
+        self.kinds: dict[str, str] = {}
+        self._scored: tuple[Attention, Tensor] | None = None  # with its v, which it waits for
+        self._mixed: Tensor | None = None  # the last attention's output (B, N, C), until its proj
         # What ran last of each kind. Outputs are held, so that their memory names them alone.
         self._norm: Affine | None = None
         self._activation: Tensor | None = None
@@ -116,30 +99,31 @@ class Survey(Interpreter):
     ) -> Tensor:
         output = form.apply(input, weight, bias)
         if isinstance(form, Convolution):
-            self.convolutions.add(name)
+            self.kinds[name] = "patches"
             return output
         self.affine[name] = weight, weight.new_zeros(len(weight)) if bias is None else bias
         if self._norm is not None and _normalised(input, *self._norm):
-            self.gains[name] = self._norm[0]
-        if self._activation is not None and input.data_ptr() == self._activation.data_ptr():
-            self.activated.add(name)
-        if isinstance(self._under_way, _Mixed):
-            if _same(input, self._under_way.output):
-                self.attentions[-1] = replace(self._under_way.attention, proj=name)
-            self._under_way = None
+            self.gains[name], self.kinds[name] = self._norm[0], "norm"
+        elif self._activation is not None and input.data_ptr() == self._activation.data_ptr():
+            self.kinds[name] = "gelu"
+        if self._mixed is not None and _same(input, self._mixed):
+            self.attentions[-1] = replace(self.attentions[-1], proj=name)
+        self._mixed = None
         self._linear = name, output
         return output
 
     def multiply(self, name: str, input: Tensor, other: Tensor) -> Tensor:
         output = torch.matmul(input, other)
-        if isinstance(self._under_way, _Scored):
-            self._under_way = self._mixed(self._under_way, input, other, output)
-            self.attentions.append(self._under_way.attention)
-        else:
-            self._under_way = self._scored(input, other) or self._under_way
+        if self._scored is not None:
+            (attention, values), total = self._scored, input.sum(-1)
+            mixes = _same(other, values) and _same(total, torch.ones_like(total))
+            self.attentions.append(replace(attention, mixes=mixes))
+            self._scored, self._mixed = None, output.transpose(1, 2).flatten(2)
+        elif (begun := self._begun(input, other)) is not None:
+            self._scored, self._mixed = begun, None
         return output
 
-    def _scored(self, query: Tensor, keys: Tensor) -> _Scored | None:
+    def _begun(self, query: Tensor, keys: Tensor) -> tuple[Attention, Tensor] | None:
         """Begin an attention, if the last layer's output can be its q, k and v."""
         if self._linear is None or query.dim() != 4:
             return None
@@ -159,15 +143,7 @@ class Survey(Interpreter):
             value_mean=value_mean,
             scores=_proportional(query, q) and _same(keys, k.transpose(-2, -1)),
         )
-        return _Scored(attention, v)
-
-    def _mixed(
-        self, scored: _Scored, probabilities: Tensor, values: Tensor, output: Tensor
-    ) -> _Mixed:
-        total = probabilities.sum(-1)
-        mixes = _same(values, scored.values) and _same(total, torch.ones_like(total))
-        attention = replace(scored.attention, mixes=mixes)
-        return _Mixed(attention, output.transpose(1, 2).flatten(2))
+        return attention, v
 
 
 def _normalised(x: Tensor, weight: Tensor, bias: Tensor) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ from quant.primitives.qparams import QParams
 from quant.primitives.quantizers import Codebook, Quantizer, Uniform
 
 Multiply = Callable[[Tensor], Tensor]
+KEPT_BYTES = 1 << 29
 
 
 class RunningLinear:
@@ -51,6 +53,41 @@ class RunningProduct:
 
     def __call__(self, first: Tensor, second: Tensor) -> Tensor:
         return self._first(first) @ self._second(second)
+
+
+RunningLayer = RunningLinear | RunningProduct
+
+
+def running(layer: QuantizedLinear | QuantizedProduct, integers: bool) -> RunningLayer:
+    """Return a layer ready to run; `integers` as of `RunningLinear`."""
+    if isinstance(layer, QuantizedProduct):
+        return RunningProduct(layer)
+    return RunningLinear(layer, integers)
+
+
+class Cache:
+    """Layers by key, made once for all threads, the longest unused dropped beyond `limit` bytes."""
+
+    def __init__(self, limit: int = KEPT_BYTES) -> None:
+        self._limit = limit
+        self._layers: OrderedDict[Hashable, RunningLayer] = OrderedDict()
+        self._lock = threading.RLock()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes kept now."""
+        with self._lock:
+            return sum(layer.nbytes for layer in self._layers.values())
+
+    def get(self, key: Hashable, make: Callable[[], RunningLayer]) -> RunningLayer:
+        """Return the layer of `key`, made by `make` if it is not kept."""
+        with self._lock:
+            if key not in self._layers:
+                self._layers[key] = make()
+            self._layers.move_to_end(key)
+            while len(self._layers) > 1 and self.nbytes > self._limit:
+                self._layers.popitem(last=False)
+            return self._layers[key]
 
 
 def _why_not(encoder: Encoder | None, weight: Rounded) -> str | None:

@@ -9,12 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quant.calibration.linear_solver import (
-    Rows,
-    SolvedLinear,
-    output_loss,
-    solve_linear,
-)
+from quant.calibration.linear_solver import SolvedLinear, output_loss, solve_linear
 from quant.calibration.presets import PRESETS, preset
 from quant.calibration.product_solver import solve_mix, solve_scores
 from quant.primitives.qparams import choose_qparams
@@ -43,7 +38,7 @@ def solved(name: str, kind: str, bits: int, x: Tensor | None = None, **change) -
     x = rows() if x is None else x
     chosen = replace(preset(name), **change)
     layer = affine(size=x.shape[1])
-    return solve_linear(chosen, kind, Rows(x), layer, BITS, bits, torch.Generator().manual_seed(0))
+    return solve_linear(chosen, kind, x, layer, BITS, bits, torch.Generator().manual_seed(0))
 
 
 def error(found: SolvedLinear, width: int, x: Tensor) -> float:

@@ -15,7 +15,6 @@ from lrp.engine.layers import list_layers
 from lrp.propagation.trace import Trace
 from quant.calibration import passes as module
 from quant.calibration.calibration import Calibration, file_of
-from quant.calibration.linear_solver import Rows
 from quant.calibration.presets import PRESETS, preset
 from quant.calibration.store import Stored
 from quant.model.quantized_model import QuantizedModel
@@ -39,9 +38,9 @@ class Watched(QuantizedModel):
 
 
 @pytest.fixture
-def seen(monkeypatch) -> list[Rows]:
+def seen(monkeypatch) -> list[Tensor]:
     """The rows every linear layer was solved on, in order."""
-    kept: list[Rows] = []
+    kept: list[Tensor] = []
 
     def solve(chosen, kind, rows, *rest):
         kept.append(rows)
@@ -84,7 +83,7 @@ def test_the_last_layer_is_fitted_to_what_the_quantized_model_gives_it(
     last = [la.name for la in layers if la.kind == "linear"][-1]
     found = quantized.inputs[last].flatten(0, -2)
     # sums in another order may round a value the other way here and there
-    off, moved = (seen[-1].quantized - found).norm(), (floats[-1].flatten(0, -2) - found).norm()
+    off, moved = (seen[-1] - found).norm(), (floats[-1].flatten(0, -2) - found).norm()
     assert off < 0.3 * moved
     assert off < 0.02 * found.norm()
     plain = Watched(model, calibration, {})
@@ -99,13 +98,13 @@ def test_without_order_every_layer_is_fitted_to_the_float_model(name, seen, tmp_
     operands = Trace(model, images).operands
     linear = [la.name for la in list_layers(model, SIZE) if la.kind == "linear"]
     for layer, rows in zip(linear, seen[1:], strict=True):  # the first is the stem
-        wanted = operands[layer][0].detach().reshape(-1, rows.quantized.shape[1])
-        torch.testing.assert_close(rows.quantized, wanted, rtol=1e-4, atol=1e-5)
+        wanted = operands[layer][0].detach().reshape(-1, rows.shape[1])
+        torch.testing.assert_close(rows, wanted, rtol=1e-4, atol=1e-5)
 
 
 def stored(calibration: Calibration, bits: int) -> Stored:
     calibration.solve([bits])
-    return Stored(file_of(calibration._passes.folder, bits), torch.device("cpu"))
+    return Stored(file_of(calibration.folder, bits), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("family", SMALL)
@@ -190,7 +189,7 @@ def test_bias_correction_takes_the_mean_error_away(seen, tmp_path):
     head = model.head
     for width in (2, 4):
         layer = found.solved("head", width).at(width)
-        error = layer(rows.quantized) - F.linear(rows.quantized, head.weight, head.bias)
+        error = layer(rows) - F.linear(rows, head.weight, head.bias)
         assert error.mean(0).abs().max() < 1e-4
         assert error.abs().max() > 1e-3
 
@@ -200,5 +199,5 @@ def test_more_rows_than_are_kept_are_drawn(monkeypatch, seen, tmp_path):
     model, images = build("registers"), random_images()
     calibration = Calibration(model, images, preset("bitlens"), tmp_path)
     found = QuantizedModel(model, calibration, uniform(list_layers(model, SIZE), 8, 8)).run(images)
-    assert {len(rows.quantized) for rows in seen} <= {20, 3}
+    assert {len(rows) for rows in seen} <= {20, 3}
     assert torch.isfinite(found).all()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from quant.layers.cache import Cache
+from quant.layers.runtime import Cache
 
 
 @dataclass(eq=False)
@@ -17,7 +17,7 @@ class Value:
 
 
 def test_it_stays_under_its_limit_and_drops_the_longest_unused() -> None:
-    cache, made = Cache[Value](100), []
+    cache, made = Cache(100), []
 
     def get(key: str, size: int = 30) -> Value:
         return cache.get(key, lambda: made.append(key) or Value(size))
@@ -37,7 +37,7 @@ def test_it_stays_under_its_limit_and_drops_the_longest_unused() -> None:
 
 
 def test_one_value_beyond_the_limit_is_given_and_then_dropped() -> None:
-    cache = Cache[Value](10)
+    cache = Cache(10)
     big = cache.get("big", lambda: Value(50))
     assert cache.get("big", lambda: Value(1)) is big
     cache.get("small", lambda: Value(5))
@@ -45,7 +45,7 @@ def test_one_value_beyond_the_limit_is_given_and_then_dropped() -> None:
 
 
 def test_each_value_is_made_once_for_all_threads() -> None:
-    cache, made, found = Cache[Value](1000), [], []
+    cache, made, found = Cache(1000), [], []
     start = threading.Barrier(8)
 
     def make(key: int) -> Value:
@@ -68,7 +68,7 @@ def test_each_value_is_made_once_for_all_threads() -> None:
 
 
 def test_what_cannot_be_made_is_tried_again() -> None:
-    cache = Cache[Value](10)
+    cache = Cache(10)
 
     def fail() -> Value:
         raise ValueError("no")

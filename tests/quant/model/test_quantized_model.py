@@ -91,7 +91,7 @@ def test_one_layer_alone_is_the_model_with_that_layer_replaced(calibrated, name,
         module = expected.get_submodule(other)
         module.weight.data, module.bias.data = weight, bias
     owner, attribute = full.rsplit(".", 1)
-    stored = Stored(file_of(calibration._passes.folder, 4), torch.device("cpu"))
+    stored = Stored(file_of(calibration.folder, 4), torch.device("cpu"))
     setattr(expected.get_submodule(owner), attribute, Replaced(stored.solved(full, 2).at(2)))
     torch.testing.assert_close(found, expected(random_images()), rtol=1e-3, atol=1e-4)
 
