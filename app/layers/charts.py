@@ -27,7 +27,7 @@ from app.look.charts import DARK_BITS, DASHES, LIGHT_BITS, MARGIN, SYMBOLS, colo
 from lrp.engine.layers import Layer
 from quant.analysis.anatomy import Side
 from quant.analysis.clipping import LIMITS, Clipping
-from quant.analysis.sqnr_by_width import SqnrByWidth
+from quant.analysis.layer_errors import SqnrByWidth
 
 TOP, BOTTOM = 50.0, 5.0  # dB, where the strip's colours end
 
@@ -140,7 +140,7 @@ def strip_spec(layers: tuple[Layer, ...], dark: bool) -> dict[str, Any]:
 
 def range_table(found: Clipping, limit: float) -> pd.DataFrame:
     """Return one row a channel, by the width of its quantizer: its range and what is covered."""
-    low, high, changed = found.kept(limit)
+    low, high, changed = found.covered(limit)
     order = np.argsort(found.channels.scale.numpy(), kind="stable")
     return pd.DataFrame(
         {

@@ -18,7 +18,7 @@ from app.work.layer_analyses import sqnr_of
 from assets.models.load import LoadedModel
 from assets.sets.image_set import has_digits
 from lrp.engine.layers import Layer
-from quant.analysis.sqnr_by_width import ACTIVATIONS, BOTH, WEIGHTS, SqnrByWidth
+from quant.analysis.layer_errors import ACTIVATIONS, BOTH, WEIGHTS, SqnrByWidth
 from quant.experiments.calibrating import Calibrating
 
 KINDS = {"Both": BOTH, "Weights alone": WEIGHTS, "Activations alone": ACTIVATIONS}

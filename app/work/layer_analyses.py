@@ -15,7 +15,7 @@ from app.work.wanted import Wanted
 from lrp.engine.progress import Progress
 from quant.analysis.anatomy import Anatomy, Attention, anatomy, attention
 from quant.analysis.clipping import Clipping, clipping, is_normed
-from quant.analysis.sqnr_by_width import SqnrByWidth, sqnr_by_width
+from quant.analysis.layer_errors import SqnrByWidth, sqnr_by_width
 from quant.experiments.calibrating import Calibrating
 from quant.model.float_layers import look
 from quant.primitives.bits import MENU, Allocation, LayerBits

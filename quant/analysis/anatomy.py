@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lrp.engine.names import is_within, owner_of
+from quant.analysis.layer_errors import decibels, power, sqnr
 from quant.calibration.calibration import Calibration
 from quant.calibration.linear_solver import SolvedLinear
 from quant.calibration.survey import Affine
@@ -20,7 +21,6 @@ from quant.model.float_layers import Seen
 from quant.model.quantized_model import QuantizedModel
 from quant.primitives.bits import Allocation, LayerBits
 from quant.primitives.quantizers import Quantizer, Uniform
-from quant.primitives.sqnr import decibels, power, sqnr
 
 BINS, STEPS = 96, 513  # of a histogram; points of a staircase
 
@@ -101,7 +101,10 @@ def _side(x: Tensor, encoded: Tensor, grid: _Grid) -> Side:
     total, low, high = float(squared.sum()), float(before.min()), float(before.max())
     edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
     points = torch.linspace(float(edges[0]), float(edges[-1]), STEPS).to(x)
-    counts = [_counted(values, edges) for values in (before, after)]
+    counts = [
+        np.histogram(values.cpu().numpy().clip(edges[0], edges[-1]), bins=edges)[0]
+        for values in (before, after)
+    ]
     moved = 0.0
     if grid.scale is not None:
         nearest = before.round().clamp((grid.low + 0.5).round(), (grid.high - 0.5).round())
@@ -119,10 +122,6 @@ def _side(x: Tensor, encoded: Tensor, grid: _Grid) -> Side:
         clipping=float(squared[outside].sum()) / total if total > 0 else 0.0,
         moved=moved,
     )
-
-
-def _counted(values: Tensor, edges: np.ndarray) -> np.ndarray:
-    return np.histogram(values.cpu().numpy().clip(edges[0], edges[-1]), bins=edges)[0]
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lrp.engine.progress import SILENT, Progress
+from quant.analysis.layer_errors import sqnr
 from quant.calibration.calibration import Calibration
 from quant.model.float_layers import Seen
 from quant.primitives.bits import LayerBits
@@ -18,7 +19,6 @@ from quant.primitives.quantizer_search import fit_percentile
 from quant.primitives.quantizers import Uniform
 from quant.primitives.reparameterise import Reparameterised, reparameterise
 from quant.primitives.rounding import round_weight
-from quant.primitives.sqnr import sqnr
 from quant.primitives.transforms import Rescaling, transformed
 
 LIMITS = tuple(k / 10 for k in range(3, 61))  # standard deviations
@@ -59,7 +59,7 @@ class Clipping:
         """The place of the limit of least error."""
         return int(np.argmax(self.errors))
 
-    def kept(self, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def covered(self, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return what the quantizer covers of each channel, and whether the limit changed it."""
         clipped, q = reparameterise(self.channels, limit).channels, self.channels
         changed = (clipped.scale != q.scale) | (clipped.zero_point != q.zero_point)

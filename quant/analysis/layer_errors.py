@@ -1,15 +1,27 @@
-"""What quantizing one layer does to its output: its weights alone, its input alone, or both."""
+"""What quantizing one layer does to its output: its weights alone, its input alone, or both.
+
+Errors as tensors of one layer at one width; and in decibels, of all layers at all widths.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lrp.engine.progress import SILENT, Progress
+from quant.calibration.calibration import Calibration
 from quant.calibration.store import Stored
-from quant.model.float_layers import Seen
+from quant.model.float_layers import FloatLayers, Seen
+from quant.primitives.bits import MENU
 from quant.primitives.transforms import transformed
+
+WEIGHTS, ACTIVATIONS, BOTH = 0, 1, 2  # what is quantized in a row of `SqnrByWidth`
 
 
 def errors_of(
@@ -83,3 +95,65 @@ class ProductErrors:
 
     def both(self) -> Tensor:
         return self._first(self._a) @ self._second(self._b) - self.wanted
+
+
+def decibels(signal: float, noise: float) -> float:
+    """Return 10 log10(signal / noise) of powers: inf without noise, -inf without signal."""
+    if noise <= 0:
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
+
+
+def power(x: Tensor) -> float:
+    """Return the sum of squares."""
+    return float(x.double().square().sum())
+
+
+def sqnr(wanted: Tensor, quantized: Tensor) -> float:
+    """Return the ratio of signal to noise in dB."""
+    return decibels(power(wanted), power(quantized - wanted))
+
+
+@dataclass(frozen=True, eq=False)
+class SqnrByWidth:
+    """SQNR in dB of every layer's output at every width.
+
+    Attributes:
+        errors: (L, 3, W): weights alone quantized, activations alone, both. Of an attention
+            product, the second factor alone and the first alone.
+    """
+
+    names: tuple[str, ...]
+    widths: tuple[int, ...]
+    errors: np.ndarray
+
+
+def sqnr_by_width(
+    calibration: Calibration,
+    images: Tensor,
+    progress: Progress = SILENT,
+) -> SqnrByWidth:
+    """Measure all layers at all widths in one walk; passes must be solved, or are here."""
+    passes, names = {w: calibration.stored(w) for w in MENU}, calibration.surveyed().layers
+    powers: dict[str, np.ndarray] = {}
+
+    def measure(seen: Seen, _output: Tensor) -> None:
+        progress.check()
+        noise = _noise(seen.drawn(), passes, calibration.preset.bias)
+        powers[seen.name] = powers.get(seen.name, 0) + noise
+        progress(len(powers), len(names))
+
+    with torch.no_grad():
+        FloatLayers(calibration.model, calibration.surveyed(), measure).run(images)
+    errors = [[[decibels(s, n) for s, n in row] for row in powers[name]] for name in names]
+    return SqnrByWidth(tuple(names), MENU, np.array(errors))
+
+
+def _noise(seen: Seen, passes: Mapping[int, Stored], corrected: bool) -> np.ndarray:
+    """Return powers of signal and noise, (3, W, 2)."""
+    rows = []
+    for width in passes:
+        errors = errors_of(seen, passes, width, corrected)
+        parts = errors.weights(), errors.input(), errors.both()
+        rows.append([(power(errors.wanted), power(error)) for error in parts])
+    return np.array(rows).transpose(1, 0, 2)

@@ -85,7 +85,9 @@ class QuantizedTrace(Trace):
         """Return x^ and the output of a layer with weights."""
         layer, ready = self._quantized[name], cast(RunningLinear, self._ready[name])
         assert isinstance(layer, QuantizedLinear)
-        rounded = _restored(layer, form.rows(x))
+        rounded = layer.encode(form.rows(x))
+        if layer.transform is not None:
+            rounded = layer.transform.inverse(rounded)
         if isinstance(form, Convolution):
             rounded = F.fold(rounded.transpose(1, 2), x.shape[2:], form.kernel, stride=form.kernel)
         return rounded, form.by_rows(ready, x)
@@ -99,12 +101,6 @@ class QuantizedTrace(Trace):
             value = cast(RunningProduct, self._ready[name])(input, other)
         output = super().multiply(name, _through(input, first), _through(other, second))
         return _through(output, value)
-
-
-def _restored(layer: QuantizedLinear, x: Tensor) -> Tensor:
-    """Return T^-1(Q(T(x))) for x (..., C)."""
-    encoded = layer.encode(x)
-    return encoded if layer.transform is None else layer.transform.inverse(encoded)
 
 
 def _tiles(form: Convolution) -> bool:

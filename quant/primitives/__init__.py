@@ -2,5 +2,5 @@
 
 Read `bits` (an allocation is data), `qparams` (the uniform affine quantizer, and shapes of scales),
 `quantizers` (all kinds for inputs), `quantizer_search` (which one), `rounding` (integer weights),
-`transforms` and `reparameterise` (changes of an input that its weights undo), `sqnr` (decibels).
+`transforms` and `reparameterise` (changes of an input that its weights undo).
 """

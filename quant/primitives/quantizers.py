@@ -77,11 +77,6 @@ class Codebook:
     zero_point: int
     bits: int
 
-    @property
-    def values(self) -> Tensor:
-        """The values x can take, rising."""
-        return self.table.unique().sub(self.zero_point).mul(self.step)
-
     def __call__(self, x: Tensor) -> Tensor:
         cells = x.mul(1 / self.step).add_(self.zero_point).round_().clamp_(0, GRID)
         values = (self.table - self.zero_point) * self.step

@@ -46,20 +46,26 @@ class Rotation:
     diagonal: Tensor
     centre: Tensor
 
+    def _first(self, x: Tensor) -> Tensor:
+        """Change x (..., C) before `diagonal` does: not at all."""
+        return x
+
+    _first_back = _first
+
     def __call__(self, x: Tensor) -> Tensor:
-        return rotate((x - self.centre).mul_(self.diagonal))
+        return rotate(self._first(x - self.centre).mul_(self.diagonal))
 
     def inverse(self, x: Tensor) -> Tensor:
         """Return x for x'."""
-        return rotate_back(x).div_(self.diagonal).add_(self.centre)
+        return self._first_back(rotate_back(x).div_(self.diagonal)).add_(self.centre)
 
     def weight(self, weight: Tensor) -> Tensor:
         """Return W diagonal^-1 H for a weight (K, C)."""
-        return rotate(weight / self.diagonal)
+        return rotate(self._first(weight) / self.diagonal)
 
     def original(self, weight: Tensor) -> Tensor:
         """Return the weight (K, C) that `weight` made this of."""
-        return rotate_back(weight).mul_(self.diagonal)
+        return self._first_back(rotate_back(weight).mul_(self.diagonal))
 
     def bias(self, weight: Tensor, bias: Tensor) -> Tensor:
         """Return bias + W centre, with the weight (K, C) before `weight` changed it."""
@@ -74,18 +80,11 @@ class Equalisation(Rotation):
     Additions and one product a pixel, in the image's preprocessing.
     """
 
-    def __call__(self, x: Tensor) -> Tensor:
-        return rotate(rotate(x - self.centre).mul_(self.diagonal))
+    def _first(self, x: Tensor) -> Tensor:
+        return rotate(x)
 
-    def inverse(self, x: Tensor) -> Tensor:
-        return rotate_back(rotate_back(x).div_(self.diagonal)).add_(self.centre)
-
-    def weight(self, weight: Tensor) -> Tensor:
-        """Return W H diagonal^-1 H for a weight (K, C)."""
-        return rotate(rotate(weight) / self.diagonal)
-
-    def original(self, weight: Tensor) -> Tensor:
-        return rotate_back(rotate_back(weight).mul_(self.diagonal))
+    def _first_back(self, x: Tensor) -> Tensor:
+        return rotate_back(x)
 
 
 def equalise(rows: Tensor, weight: Tensor, flips: Tensor) -> Equalisation:

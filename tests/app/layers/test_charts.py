@@ -20,7 +20,7 @@ from app.look import units
 from lrp.engine.layers import Layer
 from quant.analysis.anatomy import Attention, Side, side
 from quant.analysis.clipping import LIMITS, Clipping
-from quant.analysis.sqnr_by_width import BOTH, SqnrByWidth
+from quant.analysis.layer_errors import BOTH, SqnrByWidth
 from quant.primitives.bits import LayerBits
 from quant.primitives.qparams import QParams
 from quant.primitives.quantizers import Uniform

@@ -15,7 +15,7 @@ from lrp.engine.progress import Cancelled, Progress
 from quant.analysis import clipping as clipping_module
 from quant.analysis.anatomy import anatomy, attention, side, weight_side
 from quant.analysis.clipping import LIMITS, clipping, is_normed
-from quant.analysis.sqnr_by_width import ACTIVATIONS, BOTH, WEIGHTS, sqnr_by_width
+from quant.analysis.layer_errors import ACTIVATIONS, BOTH, WEIGHTS, decibels, sqnr_by_width
 from quant.calibration.calibration import Calibration
 from quant.calibration.linear_solver import SolvedLinear
 from quant.calibration.presets import PRESETS
@@ -26,7 +26,6 @@ from quant.primitives.bits import MENU, LayerBits, uniform
 from quant.primitives.qparams import QParams
 from quant.primitives.quantizer_search import fit_percentile
 from quant.primitives.quantizers import Codebook, Logarithmic, Uniform, codebook
-from quant.primitives.sqnr import decibels
 from tests import models
 
 PLAIN = "repq-vit"  # rewrites nothing: its layers are the model's own
@@ -274,7 +273,7 @@ def test_clipping_touches_the_channels_beyond_the_threshold(
                   for v in (scale, zero)]  # fmt: skip
         other = np.abs(scale.clip(*bounds[0]) - scale) > 1e-6 * scale
         assert touched == (other | (zero.clip(*bounds[1]).round() != zero)).sum()
-        low, high, changed = found.kept(limit)
+        low, high, changed = found.covered(limit)
         assert changed.sum() == touched
         np.testing.assert_allclose((high - low)[~changed], 15 * scale[~changed], rtol=1e-5)
     assert found.touched[-1] == 0

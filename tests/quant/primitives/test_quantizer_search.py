@@ -152,7 +152,7 @@ def test_halves_are_two_uniform_ranges_in_whole_multiples(bits: int) -> None:
     found = halves(low, high, bits)
     assert found
     for book in found:
-        values = book.values.double()
+        values = ((book.table.unique() - book.zero_point) * book.step).double()
         assert len(values) <= 2**bits
         assert (values.abs() < 1e-9).any()
         below, above = values[values <= 0], values[values >= 0]
