@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import streamlit as st
+
+from app.state.entry import Entry
 
 _HTML = """
 <label><span class="name"></span><output></output></label>
@@ -79,19 +79,18 @@ def live_slider(
     label: str,
     low: float,
     high: float,
-    value: float,
     step: float,
-    key: str,
-    on_move: Callable[[float], None],
+    entry: Entry[float],
     unit: str = "",
     digits: int = 1,
 ) -> None:
-    """Show a slider at `value`; `on_move` hears each value within the bounds while it moves."""
+    """Show a slider of an entry, which is set to each value within the bounds while it moves."""
 
     def on_value() -> None:
-        moved = st.session_state[key].value
+        moved = st.session_state[entry.widget].value
         if isinstance(moved, (int, float)) and low <= moved <= high:
-            on_move(float(moved))
+            entry.set(float(moved))
 
-    data = {"label": label, "low": low, "high": high, "value": value, "step": step}
-    _mount(key=key, data={**data, "unit": unit, "digits": digits}, on_value_change=on_value)
+    data = {"label": label, "low": low, "high": high, "value": entry.get(), "step": step}
+    data |= {"unit": unit, "digits": digits}
+    _mount(key=entry.widget, data=data, on_value_change=on_value)

@@ -30,16 +30,7 @@ def show(found: Clipping, bits: LayerBits) -> None:
 def _movable(found: Clipping, bits: LayerBits) -> None:
     left, right = st.columns([1, 2], gap="large", vertical_alignment="center")
     with left:
-        live_slider(
-            "Clipping threshold K",
-            LIMITS[0],
-            LIMITS[-1],
-            quantizer.CLIP.get(),
-            0.1,
-            quantizer.CLIP.widget,
-            quantizer.CLIP.set,
-            unit=" sd",
-        )
+        live_slider("Clipping threshold K", LIMITS[0], LIMITS[-1], 0.1, quantizer.CLIP, " sd")
     limit = quantizer.CLIP.get()
     with right:
         st.markdown(sentence(found, limit))
@@ -62,7 +53,7 @@ def _movable(found: Clipping, bits: LayerBits) -> None:
 
 
 def sentence(found: Clipping, limit: float) -> str:
-    """Say what a threshold does, and which one is best."""
+    """Return in words what a threshold does, and which one is best."""
     here = found.at(limit)
     count, total, error = found.touched[here], len(found.low), found.errors[here]
     change = error - found.plain
@@ -83,15 +74,15 @@ def sentence(found: Clipping, limit: float) -> str:
 
 def ways(found: Clipping, limit: float, bits: LayerBits) -> list[dict[str, str]]:
     """Return one row a way of scaling."""
-    here = found.at(limit)
+    here, best = found.at(limit), found.best
+    each = "a range each, clipped at"
     rows = (
         ("one range for all channels (off)", found.off, 0),
         ("a range each (RepQ-ViT)", found.plain, 0),
-        (f"a range each, clipped at K = {limit:.1f}", found.errors[here], found.touched[here]),
-        (f"the best threshold, K = {LIMITS[found.best]:.1f}", found.errors[found.best],
-         found.touched[found.best]),
+        (f"{each} K = {limit:.1f}", found.errors[here], found.touched[here]),
+        (f"{each} the best K = {LIMITS[best]:.1f}", found.errors[best], found.touched[best]),
         ("as the preset does it", found.own, 0),
-    )  # fmt: skip
+    )
     return [
         {
             "way": way,

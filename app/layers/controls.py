@@ -16,11 +16,13 @@ from quant.primitives.bits import MENU, LayerBits
 
 
 def choose(selected: Selected) -> tuple[Layer, LayerBits]:
-    """Let the user choose a layer, its bits and the preset."""
+    """Let the user choose a layer, at first a linear one of a block, its bits and the preset."""
     row = st.columns([2.2, 0.8, 0.8, 1.2], gap="small", vertical_alignment="bottom")
     with row[0]:
-        chosen = layer(selected)
-    product = chosen.kind == "matmul"
+        layers = models.layers_of(selected.loaded)
+        inside = [each for each in layers if each.block and each.kind == "linear"]
+        layer = a_layer(layers, inside[0] if inside else layers[0])
+    product = layer.kind == "matmul"  # which has activations on both sides
     with row[1]:
         same = ACTIVATION if product else WEIGHT
         weight = _width("Weight bits", WEIGHT, same.get(), product)
@@ -28,19 +30,7 @@ def choose(selected: Selected) -> tuple[Layer, LayerBits]:
         activation = _width("Activation bits", ACTIVATION, ACTIVATION.get())
     with row[3]:
         preset()
-    return chosen, bits_of(chosen, weight, activation)
-
-
-def bits_of(chosen: Layer, weight: int, activation: int) -> LayerBits:
-    """Return a layer's bits: an attention product has activations on both sides."""
-    return LayerBits(activation if chosen.kind == "matmul" else weight, activation)
-
-
-def layer(selected: Selected) -> Layer:
-    """Let the user choose a layer; to begin with, the first linear one of a block."""
-    layers = models.layers_of(selected.loaded)
-    inside = [each for each in layers if each.block and each.kind == "linear"]
-    return a_layer(layers, inside[0] if inside else layers[0])
+    return layer, LayerBits(activation if product else weight, activation)
 
 
 def _width(label: str, entry: Entry[int], value: int, disabled: bool = False) -> int:

@@ -31,17 +31,12 @@ def _lesson() -> None:
     left, middle, right = st.columns([1.5, 1, 1], gap="medium", vertical_alignment="center")
     with left:
         name = one_of("Numbers", list(levels.WEIGHTS), quantizer.LESSON_WEIGHTS, titled=True)
-    bits, covered = quantizer.LESSON_BITS, quantizer.LESSON_RANGE
     with middle:
-        live_slider("Bits", 2, 8, bits.get(), 1, bits.widget, bits.set, digits=0)
+        live_slider("Bits", 2, 8, 1, quantizer.LESSON_BITS, digits=0)
     with right:
-        live_slider(
-            "Range covered", 10, 100, covered.get(), 2, covered.widget, covered.set, " %", 0
-        )
-    _drawn(levels.WEIGHTS[name], int(bits.get()), covered.get() / 100)
-
-
-def _drawn(numbers: tuple[float, ...], bits: int, share: float) -> None:
+        live_slider("Range covered", 10, 100, 2, quantizer.LESSON_RANGE, " %", 0)
+    numbers, share = levels.WEIGHTS[name], quantizer.LESSON_RANGE.get() / 100
+    bits = int(quantizer.LESSON_BITS.get())
     lesson = levels.lesson(numbers, bits, share)
     st.markdown(levels.sentence(numbers, bits, share))
     spec = charts.line_spec(min(numbers), max(numbers), dark())
