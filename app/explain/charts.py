@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from app.explain.conservation import Conservation
-from app.look.charts import DASHES, MARGIN, SYMBOLS, colours, short_block
+from app.look.charts import MARGIN, colours, line, short_block
 from app.work.explanations import Curves
 
 MANY = 10  # numbers on an axis
@@ -76,9 +76,10 @@ def deletion(curves: Mapping[str, Curves], dark: bool) -> go.Figure:
     )
     for number, (name, found) in enumerate(curves.items()):
         for column, heights in enumerate((found.morf, found.lerf), 1):
-            line = _line(number, name, found.deleted, heights, dark)
-            line.showlegend = column == 1
-            figure.add_trace(line, row=1, col=column)
+            hover = "%{y:.1f} % at %{x:.0f} % deleted"
+            curve = line(number, name, 100 * found.deleted, 100 * heights, hover, dark)
+            curve.update(legendgroup=name, showlegend=column == 1)
+            figure.add_trace(curve, row=1, col=column)
     figure.update_layout(
         height=360, margin={**MARGIN, "t": 30}, legend={"orientation": "h", "y": -0.25}
     )
@@ -86,19 +87,3 @@ def deletion(curves: Mapping[str, Curves], dark: bool) -> go.Figure:
     figure.update_yaxes(title="probability of the class (%)", col=1)
     figure.update_xaxes(title="deleted (%)")
     return figure
-
-
-def _line(
-    number: int, name: str, deleted: np.ndarray, heights: np.ndarray, dark: bool
-) -> go.Scatter:
-    palette = colours(dark)
-    return go.Scatter(
-        name=name,
-        legendgroup=name,
-        x=100 * deleted,
-        y=100 * heights,
-        mode="lines+markers",
-        line={"color": palette[number % len(palette)], "dash": DASHES[number % len(DASHES)]},
-        marker={"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 6},
-        hovertemplate="%{y:.1f} % at %{x:.0f} % deleted<extra>" + name + "</extra>",
-    )

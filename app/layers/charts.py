@@ -23,7 +23,7 @@ from app.look.altair_charts import (
     pickable,
     specification,
 )
-from app.look.charts import DARK_BITS, DASHES, LIGHT_BITS, MARGIN, SYMBOLS, colours, ink
+from app.look.charts import DARK_BITS, LIGHT_BITS, MARGIN, colours, ink, line
 from lrp.engine.layers import Layer
 from quant.analysis.anatomy import Side
 from quant.analysis.clipping import LIMITS, Clipping
@@ -76,17 +76,9 @@ def by_width(sqnr: SqnrByWidth, name: str, labels: tuple[str, str, str], dark: b
     """Plot one layer's SQNR over the widths: its weights alone, its input alone, both."""
     figure, errors = go.Figure(), sqnr.errors[sqnr.names.index(name)]
     for number, (label, row) in enumerate(zip(labels, errors, strict=True)):
-        colour = colours(dark)[number]
-        line = go.Scatter(
-            name=label,
-            x=sqnr.widths,
-            y=np.where(np.isfinite(row), row, np.nan),
-            mode="lines+markers",
-            line={"color": colour, "dash": DASHES[number]},
-            marker={"symbol": SYMBOLS[number], "size": 8},
-            hovertemplate="%{x} bits: %{y:.1f} dB<extra>" + label + "</extra>",
-        )
-        figure.add_trace(line)
+        shown = np.where(np.isfinite(row), row, np.nan)
+        hover = "%{x} bits: %{y:.1f} dB"
+        figure.add_trace(line(number, label, np.array(sqnr.widths), shown, hover, dark))
     figure.update_layout(height=300, margin=MARGIN, legend={"orientation": "h", "y": 1.15})
     figure.update_yaxes(title="SQNR (dB)")
     figure.update_xaxes(title="bits", dtick=1)

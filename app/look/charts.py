@@ -7,6 +7,9 @@ slider are the slider's own drawing.
 
 from __future__ import annotations
 
+import numpy as np
+import plotly.graph_objects as go
+
 from app.look import units
 from lrp.engine.layers import Layer
 
@@ -39,6 +42,22 @@ def layer_facts(layer: Layer) -> str:
 def colours(dark: bool) -> tuple[str, ...]:
     """Return the page's categories, told apart by every eye."""
     return DARK if dark else LIGHT
+
+
+def line(
+    number: int, name: str, x: np.ndarray, y: np.ndarray, hover: str, dark: bool
+) -> go.Scatter:
+    """Draw a line with marks, told from others of a chart by its number."""
+    palette = colours(dark)
+    return go.Scatter(
+        name=name,
+        x=x,
+        y=y,
+        mode="lines+markers",
+        line={"color": palette[number % len(palette)], "dash": DASHES[number % len(DASHES)]},
+        marker={"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 7},
+        hovertemplate=f"{hover}<extra>{name}</extra>",
+    )
 
 
 def ink(dark: bool) -> str:
