@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 from PIL import Image
@@ -29,12 +28,10 @@ TOP = 3
 OPACITY = 0.85
 
 
-def compute(
-    model: str = BUNDLED[0], pair: int = EXAMPLE_PAIR
-) -> tuple[Example, dict[str, Image.Image]]:
+def compute() -> tuple[Example, dict[str, Image.Image]]:
     """Explain both digits of a picture; return the facts and the pictures by file name."""
-    loaded = load_model(model)
-    drawn = digits.pair("validation", pair)
+    loaded = load_model(BUNDLED[0])
+    drawn = digits.pair("validation", EXAMPLE_PAIR)
     images = loaded.transform()(drawn.image)[None]
     trace = Trace(loaded.model, images, ATTN_LRP)
     shares = torch.softmax(trace.logits[0].detach(), 0)
@@ -48,28 +45,28 @@ def compute(
     names = class_names(loaded)
     top = shares.topk(TOP).indices.tolist()
     example = Example(
-        model=model,
-        model_sha256=read_manifest()[model].sha256,
+        model=loaded.name,
+        model_sha256=read_manifest()[loaded.name].sha256,
         rules=ATTN_LRP.name,
         block=depth,
-        pair=pair,
+        pair=EXAMPLE_PAIR,
         labels=drawn.labels,
         top=tuple((names[k], round(float(shares[k]), 4)) for k in top),
     )
     return example, files
 
 
-def main(folder: Path = FOLDER) -> None:
-    """Write the example into `folder`."""
+def main() -> None:
+    """Write the example into its folder."""
     example, files = compute()
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.png"):
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for old in FOLDER.glob("*.png"):
         old.unlink()
     for name, picture in files.items():
-        picture.save(folder / name, optimize=True)
+        picture.save(FOLDER / name, optimize=True)
     text = json.dumps(asdict(example), indent=2) + "\n"
-    (folder / "example.json").write_text(text, encoding="utf-8")
-    print(f"wrote {len(files) + 1} files to {folder}", file=sys.stderr)
+    (FOLDER / "example.json").write_text(text, encoding="utf-8")
+    print(f"wrote {len(files) + 1} files to {FOLDER}", file=sys.stderr)
 
 
 if __name__ == "__main__":

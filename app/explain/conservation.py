@@ -95,7 +95,9 @@ def _step(
     parts: dict[str, float] = {}
     if Stage.SCORES in at and Stage.MIX in at:
         scores, (attention, values) = sum(at[Stage.SCORES][0]), at[Stage.MIX][0]
-        parts[POSITION_BIAS if _has_position_bias(trace) else SOFTMAX] = attention - scores
+        names = " ".join(name for name, _ in trace.model.named_parameters())
+        biased = "relative_position" in names or "cpb_mlp" in names
+        parts[POSITION_BIAS if biased else SOFTMAX] = attention - scores
         if Stage.INPUTS in at:
             parts[INPUTS] = scores + values - sum(map(sum, at[Stage.INPUTS]))
     if Stage.INNER in at and Stage.OUTER in at:
@@ -117,11 +119,6 @@ def _embedding(
         parts[TOKENS] = left[first] - float(placed[0].sum()) / start
     rest = PATCHES if getattr(trace.model, "pos_embed", None) is None else EMBEDDED
     return DepthStep(first, PIXELS, lost, {**parts, rest: lost - sum(parts.values())})
-
-
-def _has_position_bias(trace: Trace) -> bool:
-    names = (name for name, _ in trace.model.named_parameters())
-    return any("relative_position" in name or "cpb_mlp" in name for name in names)
 
 
 def sentence(found: Conservation) -> str:

@@ -101,7 +101,9 @@ def _own_model(device: str) -> None:
 
 def _adopt(name: str, checkpoint: str, folder: str, device: str) -> None:
     """Load what the form asks for; only if that works does it replace the model in use."""
-    choice = ModelChoice(name or _name_in_use(), checkpoint or None, folder or None)
+    selected = selection.CURRENT.get()
+    in_use = BUNDLED[0] if selected is None else selected.loaded.name
+    choice = ModelChoice(name or in_use, checkpoint or None, folder or None)
     try:
         open_selection(choice, device)
     except ValueError as error:
@@ -109,8 +111,3 @@ def _adopt(name: str, checkpoint: str, folder: str, device: str) -> None:
         return
     selection.adopt(choice)
     st.rerun()
-
-
-def _name_in_use() -> str:
-    selected = selection.CURRENT.get()
-    return BUNDLED[0] if selected is None else selected.loaded.name
