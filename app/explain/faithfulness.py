@@ -46,7 +46,7 @@ def show(
 
 
 def sentence(asked: Question, chosen: int, curves: dict[str, Curves]) -> str:
-    """Say which method orders the picture best, and what that is worth."""
+    """Return in words which method orders the picture best, and what that is worth."""
     best = max(curves, key=lambda name: curves[name].gap)
     found, name = curves[best], asked.names[chosen]
     quarter = int(abs(found.deleted - 0.25).argmin())
@@ -69,16 +69,8 @@ def methods_table(
         if name in curves:
             row["faithfulness"] = curves[name].gap
         if chosen in asked.masks:
-            row |= localisation(asked, chosen, found)
+            maps, masks = (torch.as_tensor(x)[None] for x in (found.values, asked.masks[chosen]))
+            row["on the digit"] = units.share(float(mass(maps, masks)[0]), 0)
+            row["strongest point"] = "hit" if bool(hits(maps, masks)[0]) else "missed"
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def localisation(asked: Question, chosen: int, found: MethodMap) -> dict[str, str]:
-    """Say how much of a map lies on the true mask of the class."""
-    maps = torch.as_tensor(found.values)[None]
-    masks = torch.as_tensor(asked.masks[chosen])[None]
-    return {
-        "on the digit": units.share(float(mass(maps, masks)[0]), 0),
-        "strongest point": "hit" if bool(hits(maps, masks)[0]) else "missed",
-    }

@@ -12,7 +12,7 @@ from app.parts.gallery import Labelled
 from app.parts.job_panel import result
 from app.state.selection import Selected
 from app.work import explanations
-from app.work.explanations import MethodMap, Prepared
+from app.work.explanations import Prepared
 from assets.sets.image_set import class_names
 from lrp.methods.catalogue import METHODS, suitable
 from lrp.propagation.relevance import Relevance
@@ -64,11 +64,9 @@ class Question:
         """Return the map of a class: (h, w)."""
         if self.has_depth:
             return heatmaps.at_depth(self.trace, self.relevance(target), depth)
-        wanted = explanations.map_of(
-            self.selected.loaded, self.prepared, self.method, target, at_once=True
-        )
-        made: MethodMap = result(wanted)
-        return made.values
+        loaded, prepared = self.selected.loaded, self.prepared
+        wanted = explanations.map_of(loaded, prepared, self.method, target, at_once=True)
+        return result(wanted).values
 
 
 def offered(selected: Selected) -> list[str]:

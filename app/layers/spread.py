@@ -27,7 +27,7 @@ FACTORS = {
 
 
 def names(layer: Layer) -> tuple[str, str]:
-    """Say what a layer multiplies: two factors, or its input by its weights."""
+    """Return what a layer multiplies: two factors, or its input by its weights."""
     other = ("first factor", "second factor")
     return FACTORS.get(layer.role, other) if layer.kind == "matmul" else ("input", "weights")
 
@@ -47,7 +47,7 @@ def show(layer: Layer, found: Anatomy) -> None:
 
 
 def sentence(label: str, side: Side, turned: str | None) -> str:
-    """Say what an operand's histogram shows."""
+    """Return in words what an operand's histogram shows."""
     way = "" if turned is None else f", {TURNED.get(turned, OTHERWISE)}"
     unit = (
         " Values are counted in steps of their own channel or head, each of which has its own grid."

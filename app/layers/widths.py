@@ -53,7 +53,7 @@ def curve(layer: Layer, calibrating: Calibrating) -> None:
 
 
 def slope(found: SqnrByWidth, name: str) -> str:
-    """Say what a bit is worth in a layer."""
+    """Return in words what a bit is worth in a layer."""
     both = found.errors[found.names.index(name), BOTH]
     gain = (both[-1] - both[0]) / (len(both) - 1)
     return (
@@ -86,7 +86,7 @@ def model(layers: tuple[Layer, ...], calibrating: Calibrating) -> None:
 
 
 def weakest(found: SqnrByWidth, kind: int) -> str:
-    """Say which layers suffer most."""
+    """Return in words which layers suffer most."""
     width = quantizer.ACTIVATION.get()
     errors = found.errors[:, kind, found.widths.index(width)]
     order = errors.argsort()

@@ -1,4 +1,4 @@
-"""Ask the browser how the page looks."""
+"""How the page looks in the browser."""
 
 from __future__ import annotations
 

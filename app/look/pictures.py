@@ -6,7 +6,7 @@ import base64
 from collections.abc import Sequence
 from io import BytesIO
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 
 def side_by_side(pictures: Sequence[Image.Image], gap: int = 8) -> Image.Image:
@@ -22,10 +22,7 @@ def side_by_side(pictures: Sequence[Image.Image], gap: int = 8) -> Image.Image:
 
 def thumbnail(picture: Image.Image, width: int = 96) -> Image.Image:
     """Cut a picture to a centred square of `width`."""
-    edge = min(picture.size)
-    left, top = (picture.width - edge) // 2, (picture.height - edge) // 2
-    square = picture.crop((left, top, left + edge, top + edge))
-    return square.resize((width, width), Image.Resampling.LANCZOS)
+    return ImageOps.fit(picture, (width, width), Image.Resampling.LANCZOS)
 
 
 def png(picture: Image.Image) -> bytes:

@@ -44,8 +44,8 @@ def offered(
     if job is None or not job.live:
         if why:
             st.caption(why)
-        st.button(label, icon=":material/play_arrow:", type="primary", on_click=_start,
-                  args=(wanted,), help=help)  # fmt: skip
+        icon, of = ":material/play_arrow:", (wanted,)
+        st.button(label, icon=icon, type="primary", on_click=_start, args=of, help=help)
     return None
 
 
@@ -73,7 +73,10 @@ def result(wanted: Wanted[T]) -> T:
     found, failed = wanted.get(), wanted.failure()
     if found is None and failed is None:
         if selection.declined(wanted.key):
-            _offer_again(wanted)
+            st.info(f"{wanted.title} was cancelled.", icon=":material/cancel:")
+            icon, keys = ":material/replay:", [wanted.key]
+            st.button("Start again", icon=icon, on_click=selection.ask_again, args=(keys,))
+            st.stop()
         job = wanted.start(models.owner().name)
         job.ended.wait(PATIENCE)
         found, failed = wanted.get(), wanted.failure()
@@ -90,13 +93,6 @@ def _wait(wanted: Wanted[T], job: Job) -> None:
     if not job.live or selection.declined(wanted.key):
         st.rerun()
     _progress(job, wanted.queue)
-
-
-def _offer_again(wanted: Wanted[T]) -> None:
-    st.info(f"{wanted.title} was cancelled.", icon=":material/cancel:")
-    again, keys = selection.ask_again, [wanted.key]
-    st.button("Start again", icon=":material/replay:", on_click=again, args=(keys,))
-    st.stop()
 
 
 def _progress(job: Job, queue: JobQueue) -> None:
@@ -123,7 +119,7 @@ def progress(
 
 
 def progress_text(job: Job, queue: JobQueue) -> str:
-    """Say how far a job is, or how many are before it."""
+    """Return in words how far a job is, or how many are before it."""
     if job.state == WAITING:
         ahead = queue.place(job)
         jobs = "1 job" if ahead == 1 else f"{ahead} jobs"
