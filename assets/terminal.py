@@ -35,7 +35,8 @@ def choose(
     """Parse a command line that starts with one of `commands`, run it, return the exit code.
 
     Args:
-        commands: modules by name, each with `SAYS`, `add(parser)` and `run(options)`.
+        commands: modules by name, each with `SAYS`, `add(parser)` and `run(options)`, which
+            returns what --json writes, and the text to print where that is not on standard output.
     """
     parser = Parser(prog=program, description=description)
     choices = parser.add_subparsers(dest="command", required=True)
@@ -44,8 +45,13 @@ def choose(
         one.set_defaults(run=command.run)
         command.add(one)
     options = parser.parse_args(arguments)
-    code: int = options.run(options)
-    return code
+    payload, text = options.run(options)
+    target = getattr(options, "json", None)  # not all commands have it
+    if payload is not None:
+        write_json(payload, target)
+    if text and target != "-":
+        print(text)
+    return 0
 
 
 def add_json(parser: argparse.ArgumentParser, what: str) -> None:
@@ -86,7 +92,12 @@ def write_json(payload: dict[str, Any], target: str | None) -> None:
     text = json.dumps(payload, indent=2, allow_nan=False) + "\n"
     if target == "-":
         sys.stdout.write(text)
-        return
+    else:
+        write_file(text, target)
+
+
+def write_file(text: str, target: str) -> None:
+    """Write a text to a file; InputError where that cannot be."""
     try:
         Path(target).write_text(text, encoding="utf-8")
     except OSError as error:

@@ -34,7 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="FOLDER", help="where the results go")
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> tuple[None, str]:
     """Write overlay.png, relevance.npz and explanation.json to a folder."""
     loaded, device = subject(options)
     rules = preset(options.rules)
@@ -53,8 +53,7 @@ def run(options: argparse.Namespace) -> int:
     payload = description(trace, found, class_names(loaded), loaded.name, loaded.key, depth)
     write_json(payload, str(folder / "explanation.json"))
     target = payload["target"]
-    print(f"{target['name']} ({target['probability']:.1%}): see {folder / 'overlay.png'}")
-    return 0
+    return None, f"{target['name']} ({target['probability']:.1%}): see {folder / 'overlay.png'}"
 
 
 def _folder(out: str) -> Path:

@@ -15,7 +15,7 @@ from assets.pictures import digits
 from assets.sets.image_set import ImageSet, load_images
 from assets.sets.options import add_data_arguments, add_model_arguments
 from assets.sets.selection import pictures, take
-from assets.terminal import add_json, aligned, print_progress, write_json
+from assets.terminal import add_json, aligned, print_progress
 from lrp.commands.options import subject
 from lrp.engine.progress import Progress
 from lrp.engine.versions import versions
@@ -56,8 +56,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_json(parser, "the figures and curves")
 
 
-def run(options: argparse.Namespace) -> int:
-    """Print how faithful methods are, and write the figures as JSON if asked to."""
+def run(options: argparse.Namespace) -> tuple[dict[str, object], str]:
+    """Return how faithful methods are."""
     loaded, device = subject(options)
     methods = _methods(options.methods, loaded)
     images = _chosen(options, loaded)
@@ -77,11 +77,10 @@ def run(options: argparse.Namespace) -> int:
     )
     shaken = _shaken(options, loaded, images, methods, device) if options.captum else {}
     made = figures(found, DEFAULT, places, shaken)
-    write_json(_settings(options, loaded, images, device) | {"methods": made}, options.json)
-    if options.json != "-":
-        print(f"{loaded.name}; images: {len(images)}; {cells} cells in {options.steps} steps\n")
-        print(aligned(rows(made, DEFAULT), right=True), legend(made, DEFAULT), sep="\n\n")
-    return 0
+    head = f"{loaded.name}; images: {len(images)}; {cells} cells in {options.steps} steps"
+    table = aligned(rows(made, DEFAULT), right=True)
+    payload = _settings(options, loaded, images, device) | {"methods": made}
+    return payload, f"{head}\n\n{table}\n\n{legend(made, DEFAULT)}"
 
 
 def _shaken(

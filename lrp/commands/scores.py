@@ -6,7 +6,7 @@ import argparse
 
 from assets.sets.options import add_data_arguments, add_model_arguments
 from assets.sets.selection import Draw
-from assets.terminal import add_json, print_progress, write_json
+from assets.terminal import add_json, print_progress
 from lrp.commands.options import add_rules, subject
 from lrp.engine.progress import Progress
 from lrp.propagation.rules import preset
@@ -26,8 +26,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_json(parser, "the scores")
 
 
-def run(options: argparse.Namespace) -> int:
-    """Print the contribution score of every layer, and write it as JSON if asked to."""
+def run(options: argparse.Namespace) -> tuple[dict[str, object], str]:
+    """Return the contribution score of every layer."""
     loaded, device = subject(options)
     images = Draw(loaded, options.data, None, options.images).calibrating
     scoring = Scoring(loaded, images, preset(options.rules).name, options.statistic, device)
@@ -42,10 +42,7 @@ def run(options: argparse.Namespace) -> int:
         "stability": found.stability,
         "scores": by_layer,
     }
-    write_json(payload, options.json)
-    if options.json != "-":
-        for name, entry in by_layer.items():
-            print(f"{name:<40} {entry['mean']:8.5f} +- {entry['sd']:.5f}")
-        if found.stability is not None:
-            print(f"\nrank correlation between halves of the images: {found.stability:.3f}")
-    return 0
+    lines = [f"{name:<40} {s['mean']:8.5f} +- {s['sd']:.5f}" for name, s in by_layer.items()]
+    if found.stability is not None:
+        lines += ["", f"rank correlation between halves of the images: {found.stability:.3f}"]
+    return payload, "\n".join(lines)

@@ -1,4 +1,4 @@
-"""How commands measure: what they ask for, and what they print while it goes on."""
+"""How commands measure: with what, and what they print while it goes on."""
 
 from __future__ import annotations
 
@@ -7,31 +7,16 @@ from collections.abc import Iterator
 
 from assets.home import home
 from assets.sets.image_set import ImageSet
+from assets.sets.selection import Draw
 from assets.terminal import print_progress
-from quant.calibration.presets import Preset
+from quant.calibration.presets import preset
 from quant.commands.options import Subject
 from quant.commands.text import accuracy, to_float
 from quant.evaluation.stream import Step
 from quant.experiments.calibrating import Calibrating
-from quant.experiments.measuring import Given
+from quant.experiments.measuring import Given, Measuring, Variant
 from quant.history.runs import FILE, Runs
-
-
-def add_precision(parser: argparse.ArgumentParser) -> None:
-    """Add how well accuracies have to be known."""
-    parser.add_argument(
-        "--precision",
-        type=float,
-        metavar="POINTS",
-        help="stop once the difference to float is known to plus or minus this (default: never)",
-    )
-
-
-def add_history(parser: argparse.ArgumentParser) -> None:
-    """Add whether accuracies are kept."""
-    parser.add_argument(
-        "--no-history", action="store_true", help="neither go on with a run nor keep this one"
-    )
+from quant.primitives.bits import Allocation
 
 
 def history(options: argparse.Namespace) -> Runs | None:
@@ -52,9 +37,23 @@ def given(options: argparse.Namespace) -> Given:
     return Given(options.checkpoint, options.data, options.calibration)
 
 
-def calibrating(model: Subject, images: ImageSet, preset: Preset) -> Calibrating:
+def variant(
+    options: argparse.Namespace, allocation: Allocation, name: str, objective: str
+) -> Variant:
+    """Return an allocation to measure, named with its first and last layer where they differ."""
+    ends = "" if options.ends is None else f", ends {options.ends}"
+    return Variant(allocation, objective, f"{name}{ends}")
+
+
+def calibrating(options: argparse.Namespace, model: Subject, images: ImageSet) -> Calibrating:
     """Return how a model is calibrated, and kept in the user's folder."""
-    return Calibrating(model.loaded, images, preset, model.device, home())
+    return Calibrating(model.loaded, images, preset(options.preset), model.device, home())
+
+
+def measuring(options: argparse.Namespace, model: Subject, images: Draw) -> Measuring:
+    """Return what variants are measured with."""
+    calibrated = calibrating(options, model, images.calibrating)
+    return Measuring(calibrated, images.measured, history(options), given(options))
 
 
 def print_steps(title: str, steps: Iterator[Step]) -> Step:
@@ -63,9 +62,10 @@ def print_steps(title: str, steps: Iterator[Step]) -> Step:
     for step in steps:
         if not len(step.new):  # all was known before, and took no time
             report = print_progress(title, step.start)
-        found = step.evaluation
-        done = min(len(step.answers), step.wanted)
-        note = f"{accuracy(found)}, {to_float(found)}" if found.half_width else accuracy(found)
+        evaluation = step.evaluation
+        done, note = min(len(step.answers), step.wanted), accuracy(evaluation)
+        if evaluation.half_width:
+            note = f"{note}, {to_float(evaluation)}"
         report(done, step.wanted, note)
     report(done, done, note)  # stopped early, that is all there will be
     return step

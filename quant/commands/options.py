@@ -1,23 +1,61 @@
-"""What several commands ask for: a model, images to calibrate on and to measure, widths."""
+"""What several commands ask for: a model, images to calibrate on and to measure, and how."""
 
 from __future__ import annotations
 
 import argparse
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from assets.models.load import LoadedModel, load_model
 from assets.sets.options import add_data_arguments, add_model_arguments
 from assets.sets.selection import Draw
+from assets.terminal import add_json
 from lrp.engine.device import resolve_device
 from lrp.engine.layers import Layer, list_layers
+from lrp.propagation import rules
+from lrp.propagation.scores import STATISTICS
 from quant.allocation.budget import Choices, offer
 from quant.allocation.cost import CostModel
+from quant.analysis.sensitivity import HOW
 from quant.calibration.presets import DEFAULT, PRESETS
 from quant.primitives.bits import MENU, LayerBits
+
+# Their help, and what else `add_argument` takes.
+SHARED: dict[str, tuple[str, dict[str, Any]]] = {
+    "calibration": ("calibration images (default: others of --data)", {"metavar": "FOLDER"}),
+    "calibration-images": ("default: 32", {"type": int, "default": 32}),
+    "ends": ("bits of the first and last layer, if others", {"type": int}),
+    "limit": ("how many images to measure (default: all)", {"type": int}),
+    "preset": (", ".join(PRESETS), {"default": DEFAULT}),
+    "how": (f"default: {HOW[0]}", {"default": HOW[0], "choices": HOW}),
+    "images": (
+        "calibration images that layers are scored on (default: all; 16 to measure)",
+        {"type": int, "metavar": "N"},
+    ),
+    "statistic": ("of relevance", {"default": STATISTICS[0], "choices": STATISTICS}),
+    "rules": (", ".join(rules.PRESETS), {"default": rules.LRP_QVIT.name}),
+    "menu": (
+        "widths (default: 2 to 8)",
+        {"type": int, "nargs": "+", "default": MENU, "metavar": "BITS"},
+    ),
+    "tied": ("a layer's weights and activations take one width", {"action": "store_true"}),
+    "lock": (
+        "fix layers: head=8, or head=W4A8",
+        {"action": "extend", "nargs": "+", "default": [], "metavar": "LAYER=BITS"},
+    ),
+    "precision": (
+        "stop once the difference to float is known to plus or minus this (default: never)",
+        {"type": float, "metavar": "POINTS"},
+    ),
+    "no-history": ("neither go on with a run nor keep this one", {"action": "store_true"}),
+}
+SENSITIVITY = ("how", "images")
+SCORING = (*SENSITIVITY, "statistic", "rules")
+WIDTHS = ("menu", "tied", "lock")
+MEASURING = ("precision", "no-history")
 
 
 class Subject(NamedTuple):
@@ -33,10 +71,19 @@ class Subject(NamedTuple):
         return CostModel.of(self.loaded.model, self.layers)
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """Ask for a model and images."""
+def add_subject(parser: argparse.ArgumentParser, output: str) -> None:
+    """Add where the output goes as JSON, a model, its images, and which of them calibrate it."""
+    add_json(parser, output)
     add_model_arguments(parser)
     add_data_arguments(parser)
+    add_shared(parser, "calibration", "calibration-images")
+
+
+def add_shared(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add options that several commands have."""
+    for name in names:
+        text, settings = SHARED[name]
+        parser.add_argument(f"--{name}", help=text, **settings)
 
 
 def subject(options: argparse.Namespace) -> Subject:
@@ -44,50 +91,6 @@ def subject(options: argparse.Namespace) -> Subject:
     device = resolve_device(options.device)
     loaded = load_model(options.model, options.checkpoint, device)
     return Subject(loaded, list_layers(loaded.model, loaded.input_size), device)
-
-
-def add_calibration(parser: argparse.ArgumentParser) -> None:
-    """Ask for a model, and which images calibrate it."""
-    add_model(parser)
-    parser.add_argument(
-        "--calibration", metavar="FOLDER", help="calibration images (default: others of --data)"
-    )
-    parser.add_argument("--calibration-images", type=int, default=32, help="default: 32")
-
-
-def add_images(parser: argparse.ArgumentParser) -> None:
-    """Ask for a model, and which images calibrate and measure it."""
-    add_calibration(parser)
-    parser.add_argument("--ends", type=int, help="bits of the first and last layer, if others")
-    add_limit(parser)
-
-
-def add_limit(parser: argparse.ArgumentParser) -> None:
-    """Ask how many images are measured."""
-    parser.add_argument("--limit", type=int, help="how many images to measure (default: all)")
-
-
-def add_preset(parser: argparse.ArgumentParser) -> None:
-    """Ask for a quantizer."""
-    parser.add_argument("--preset", default=DEFAULT, help=f"{', '.join(PRESETS)}")
-
-
-def add_widths(parser: argparse.ArgumentParser) -> None:
-    """Ask which bits each layer may take."""
-    parser.add_argument(
-        "--menu", type=int, nargs="+", default=MENU, metavar="BITS", help="widths (default: 2 to 8)"
-    )
-    parser.add_argument(
-        "--tied", action="store_true", help="a layer's weights and activations take one width"
-    )
-    parser.add_argument(
-        "--lock",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="LAYER=BITS",
-        help="fix layers: head=8, or head=W4A8",
-    )
 
 
 def choices(options: argparse.Namespace, layers: Sequence[Layer], tied: bool) -> Choices:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from assets.home import home
-from assets.terminal import add_json, aligned, write_json
+from assets.terminal import add_json, aligned
 from quant.allocation.allocation_file import SCHEMA
 from quant.commands.text import accuracy, by_layer, points, to_float
 from quant.evaluation.answers import Evaluation
@@ -23,7 +23,7 @@ COLUMNS = ("run", "when", "state", "model", "configuration", "preset", "images",
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Ask which runs; without a word, all."""
+    """Add which runs; without a word, all."""
     add_json(parser, "the runs")
     parser.add_argument("--model", help="list the runs of this model only")
     parser.set_defaults(ask=_list)
@@ -38,13 +38,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--json", metavar="FILE", default=argparse.SUPPRESS)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """List, show or compare runs."""
     payload, text = options.ask(options, Runs(home() / FILE))
-    write_json(payload, options.json)
-    if options.json != "-":
-        print(text)
-    return 0
+    return payload, text
 
 
 def _list(options: argparse.Namespace, history: Runs) -> tuple[dict[str, Any], str]:
@@ -155,7 +152,7 @@ def _sides(one: int, other: int, changes: Sequence[Change]) -> str:
 
 
 def _worst(one: int, other: int, classes: Sequence[ClassAccuracy]) -> list[str]:
-    """Say in which classes the first loses most against the second."""
+    """Return in which classes the first loses most against the second."""
     lost = sorted((c.top1 - (c.other or 0.0), c.label, c) for c in classes)
     return [
         f"class {c.label}: {c.top1:.1%} in run {one}, {c.other:.1%} in run {other}, "

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from assets.terminal import add_json, aligned, write_json
+from assets.terminal import aligned
 from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity, rank_correlations
-from quant.calibration.presets import preset
 from quant.commands.evaluations import calibrating
-from quant.commands.losses import add_how, scoring_images, sensitivity
-from quant.commands.options import add_calibration, add_preset, draw, subject
+from quant.commands.losses import scoring_images, sensitivity
+from quant.commands.options import SENSITIVITY, add_shared, add_subject, draw, subject
 from quant.experiments.calibrating import Calibrating
 
 SAYS = "how much quantizing each layer alone moves the answer"
@@ -22,40 +20,39 @@ SHOWN = 4  # bits by which layers are listed
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Ask for a quantizer, and how sensitivities are found."""
-    add_json(parser, "the sensitivities")
-    add_calibration(parser)
-    add_preset(parser)
-    add_how(parser)
+    """Add a quantizer, and how sensitivities are found."""
+    add_subject(parser, "the sensitivities")
+    add_shared(parser, "preset", *SENSITIVITY)
     parser.add_argument(
         "--check", action="store_true", help="find both, and say how alike they rank the layers"
     )
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """Find the sensitivities of all layers at all widths, and list the layers."""
-    model, chosen = subject(options), preset(options.preset)
+    model = subject(options)
     images = draw(options, model.loaded).calibrating
-    calibrated = calibrating(model, images, chosen)
+    calibrated = calibrating(options, model, images)
     scoring_images(options, images)  # before any work
-    found = sensitivity(calibrated, options.how, options.images)
-    names = {"model": model.loaded.name, "weights": model.loaded.key, "preset": chosen.name}
-    payload = {**names, "calibration_images": len(images), **_described(found)}
+    losses = sensitivity(calibrated, options.how, options.images)
+    payload = {
+        "model": model.loaded.name,
+        "weights": model.loaded.key,
+        "preset": calibrated.preset.name,
+        "calibration_images": len(images),
+        **_described(losses),
+    }
+    text = _table(losses)
     if options.check:
         payload["check"] = _check(calibrated, options.images)
-    write_json(payload, options.json)
-    if options.json != "-":
-        print(_table(found))
-        if options.check:
-            print(_agreement(payload["check"]))
-    return 0
+        text = f"{text}\n{_agreement(payload['check'])}"
+    return payload, text
 
 
-def _described(found: Sensitivity) -> dict[str, Any]:
-    rows = zip(found.names, found.weight.tolist(), found.activation.tolist(), strict=True)
+def _described(losses: Sensitivity) -> dict[str, Any]:
+    rows = zip(losses.names, losses.weight.tolist(), losses.activation.tolist(), strict=True)
     layers = {name: {"weight": w, "activation": a} for name, w, a in rows}
-    facts = asdict(found)
-    return {**{k: facts[k] for k in ("how", "images", "widths")}, "layers": layers}
+    return {"how": losses.how, "images": losses.images, "widths": losses.widths, "layers": layers}
 
 
 def _check(calibrating: Calibrating, images: int | None) -> dict[str, Any]:
@@ -65,26 +62,26 @@ def _check(calibrating: Calibrating, images: int | None) -> dict[str, Any]:
     return {"images": counts, **rank_correlations(estimated, measured)}
 
 
-def _table(found: Sensitivity) -> str:
+def _table(losses: Sensitivity) -> str:
     """List the layers, those first that cost most at four bits."""
-    column = found.widths.index(SHOWN)
-    weight, activation = found.weight[:, column], found.activation[:, column]
-    both = weight + activation
+    column = losses.widths.index(SHOWN)
+    both = losses.weight + losses.activation
+    columns = [one[:, column] for one in (losses.weight, losses.activation, both)]
     head = ("layer", f"weights at {SHOWN} bits", f"input at {SHOWN} bits", "both, nats")
     rows = [
-        (found.names[row], *(f"{v:.2e}" for v in (weight[row], activation[row], both[row])))
-        for row in np.argsort(-both).tolist()
+        (losses.names[row], *(f"{one[row]:.2e}" for one in columns))
+        for row in np.argsort(-columns[2]).tolist()
     ]
-    sums = (found.weight + found.activation).sum(0)
-    uniform = ", ".join(f"{w} bits {s:.3g}" for w, s in zip(found.widths, sums, strict=True))
+    sums = zip(losses.widths, both.sum(0), strict=True)
+    uniform = ", ".join(f"{width} bits {loss:.3g}" for width, loss in sums)
     return (
         f"{aligned([head, *rows])}\n"
-        f"{found.how} on {found.images} images; all layers together, nats: {uniform}"
+        f"{losses.how} on {losses.images} images; all layers together, nats: {uniform}"
     )
 
 
 def _agreement(check: Mapping[str, Any]) -> str:
-    """Say how alike estimates and measurements rank the layers."""
+    """Return how alike estimates and measurements rank the layers."""
     widths = list(check["weight"])
     head = ("rank correlation", *(w if w == "pooled" else f"{w} bits" for w in widths))
     sides = {"weight": "weights", "activation": "inputs"}

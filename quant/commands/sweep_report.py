@@ -1,8 +1,7 @@
-"""What a sweep found: as JSON, and as a Markdown table with what it says of expected losses."""
+"""A sweep as JSON, and as a Markdown table with what it says of expected losses."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from assets.terminal import markdown
 from lrp.engine.ranks import rank_correlation
+from quant.allocation.cost import CostModel
 from quant.commands.options import Subject
 from quant.evaluation.clustered import Answered, accuracy
 from quant.evaluation.prediction import CrossValidation, cross_validate, point
@@ -37,49 +37,48 @@ class Swept:
         """Return one row for each budget and objective."""
         return summarise(self.model.costs, self.trials)
 
+    @property
+    def tried(self) -> list[Trial]:
+        """All trials, of whatever kind."""
+        return [*self.trials, *self.chance]
+
     def ranks(self) -> dict[str, float | int | None]:
-        """Say how well expected losses rank what was measured, over all allocations tried."""
-        tried = [*self.trials, *self.chance]
-        expected = np.array([one.configuration.expected for one in tried])
-        found = [one.answered.answers.evaluation(0) for one in tried]
+        """Return how well expected losses rank what was measured, over all allocations tried."""
+        expected = np.array([one.configuration.expected for one in self.tried])
+        measured = [one.answered.answers.evaluation(0) for one in self.tried]
         return {
-            "runs": len(tried),
-            "divergence": rank_correlation(expected, np.array([e.divergence for e in found])),
-            "drop": rank_correlation(expected, np.array([-e.difference for e in found])),
+            "runs": len(measured),
+            "divergence": rank_correlation(expected, np.array([e.divergence for e in measured])),
+            "drop": rank_correlation(expected, np.array([-e.difference for e in measured])),
         }
 
     def prediction(self) -> CrossValidation | None:
         """Check predictions of each allocation tried from all others; None where they are few."""
-        tried = [*self.trials, *self.chance]
-        points = [point(one.answered.answers.counts(), one.configuration.expected) for one in tried]
+        points = [point(t.answered.answers.counts(), t.configuration.expected) for t in self.tried]
         plain = float(np.mean([one.answers.evaluation(0).top1 for one in self.plain]))
         return cross_validate([one for one in points if one is not None], plain)
 
 
-def described(found: Swept) -> dict[str, Any]:
+def described(swept: Swept) -> dict[str, Any]:
     """Describe a sweep for JSON."""
-    check = found.prediction()
+    check = swept.prediction()
     return {
-        "model": found.model.loaded.name,
-        "weights": found.model.loaded.key,
-        "preset": found.preset,
-        "draws": found.draws,
-        "float": asdict(accuracy(found.plain)),
-        "rows": [asdict(row) for row in found.rows()],
-        "rank_correlation": found.ranks(),
+        "model": swept.model.loaded.name,
+        "weights": swept.model.loaded.key,
+        "preset": swept.preset,
+        "draws": swept.draws,
+        "float": asdict(accuracy(swept.plain)),
+        "rows": [asdict(row) for row in swept.rows()],
+        "rank_correlation": swept.ranks(),
         "prediction": None if check is None else asdict(check),
-        "trials": _trials(found, found.trials),
-        "random_allocations": _trials(found, found.chance),
+        "trials": [_described(one, swept.model.costs) for one in swept.trials],
+        "random_allocations": [_described(one, swept.model.costs) for one in swept.chance],
     }
 
 
-def _trials(found: Swept, trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    return [_trial(found, one) for one in trials]
-
-
-def _trial(found: Swept, trial: Trial) -> dict[str, Any]:
+def _described(trial: Trial, costs: CostModel) -> dict[str, Any]:
     one = trial.configuration
-    spent = found.model.costs.cost(one.allocation)
+    spent = costs.cost(one.allocation)
     return {
         "draw": trial.draw,
         "run": trial.run,
@@ -94,32 +93,34 @@ def _trial(found: Swept, trial: Trial) -> dict[str, Any]:
     }
 
 
-def said(found: Swept) -> str:
+def in_words(swept: Swept) -> str:
     """Lay a sweep out for reading."""
-    rows = found.rows()
-    plain = found.model.costs.cost({})
+    rows = swept.rows()
     head, *lines = cells(rows)
-    first = float_cells(accuracy(found.plain), plain.size_bytes, plain.bitops)
+    first = float_cells(accuracy(swept.plain), swept.model.costs.cost({}))
     images = {row.images for row in rows}
     count = f"{min(images)} to {max(images)}" if len(images) > 1 else f"{max(images)}"
     return "\n".join(
         [
             markdown([head, first, *lines]),
             "",
-            f"{found.model.loaded.name}, {found.preset}, {count} images, "
-            f"{found.draws} draw{'s' * (found.draws > 1)} of calibration images. "
-            f"{explained(rows, found.draws)}",
-            *_on_losses(found),
+            f"{swept.model.loaded.name}, {swept.preset}, {count} images, "
+            f"{swept.draws} draw{'s' * (swept.draws > 1)} of calibration images. "
+            f"{explained(rows, swept.draws)}",
+            *_on_losses(swept.ranks(), swept.prediction()),
         ]
     )
 
 
-def _on_losses(found: Swept) -> list[str]:
-    """Say how well expected losses foretell what is measured."""
-    ranks, check = found.ranks(), found.prediction()
+def _on_losses(ranks: dict[str, float | int | None], check: CrossValidation | None) -> list[str]:
+    """Return how well expected losses foretell what is measured."""
+    with_divergence, with_drop = (
+        "unknown" if ranks[name] is None else f"{ranks[name]:.2f}"
+        for name in ("divergence", "drop")
+    )
     lines = [
         f"Rank correlation of expected loss over {ranks['runs']} measured allocations: "
-        f"{_rank(ranks['divergence'])} with divergence, {_rank(ranks['drop'])} with lost accuracy."
+        f"{with_divergence} with divergence, {with_drop} with lost accuracy."
     ]
     if check is not None:
         lines.append(
@@ -127,7 +128,3 @@ def _on_losses(found: Swept) -> list[str]:
             f" points off on average; {check.inside:.0%} are inside their 95 % band."
         )
     return lines
-
-
-def _rank(value: float | int | None) -> str:
-    return "unknown" if value is None else f"{value:.2f}"
