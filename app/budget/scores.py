@@ -13,8 +13,7 @@ from app.state.selection import Selected
 from app.work import models, spending
 from assets.sets.image_set import has_digits
 from assets.sets.selection import Draw
-from lrp.propagation.scores import STATISTICS, ContributionScores
-from lrp.propagation.scoring import Scoring
+from lrp.propagation.scores import STATISTICS, ContributionScores, Scoring
 
 RULES = {"LRP-QViT": "LRP_QVIT", "AttnLRP": "ATTN_LRP", "AttnLRP, gamma": "ATTN_LRP_GAMMA"}
 STEADY, SHAKY = 0.95, 0.8  # rank correlations between halves of the images: our reading

@@ -15,7 +15,7 @@ from app.state.entry import Entry
 from app.state.selection import Selected
 from app.work import models
 from assets.sets.selection import Draw
-from lrp.propagation.scoring import Scoring
+from lrp.propagation.scores import Scoring
 from quant.analysis.sensitivity import ESTIMATED, HOW, MEASURED
 from quant.experiments.calibrating import Calibrating
 from quant.primitives.bits import MENU, LayerBits

@@ -16,8 +16,7 @@ from app.state import address, budget, selection
 from app.state.selection import Selected
 from app.work import models, spending
 from app.work.spending import Axis, Spending
-from lrp.propagation.scores import ContributionScores
-from lrp.propagation.scoring import Scoring
+from lrp.propagation.scores import ContributionScores, Scoring
 from quant.allocation.path import BudgetPlan
 from quant.experiments.measuring import Measuring, Variant
 

@@ -26,7 +26,7 @@ from assets.sets.image_set import ImageSet, load_images
 from assets.sets.selection import Draw
 from lrp.engine.device import resolve_device
 from lrp.engine.layers import Layer, list_layers
-from lrp.propagation.scoring import Scoring
+from lrp.propagation.scores import Scoring
 from quant.allocation.cost import CostModel
 from quant.calibration.calibration import Calibration
 from quant.calibration.presets import preset

@@ -22,8 +22,7 @@ from assets.models.load import LoadedModel
 from assets.sets.image_set import ImageSet
 from lrp.engine.layers import Layer
 from lrp.engine.progress import Progress
-from lrp.propagation.scores import ContributionScores
-from lrp.propagation.scoring import Scoring
+from lrp.propagation.scores import ContributionScores, Scoring
 from quant.allocation.budget import Choices, Limits, combine, from_average, from_size, offer
 from quant.allocation.infeasible import require_feasible
 from quant.allocation.objectives import Losses, by_sensitivity

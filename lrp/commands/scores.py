@@ -10,8 +10,7 @@ from assets.terminal import add_json, print_progress
 from lrp.commands.options import add_rules, subject
 from lrp.engine.progress import Progress
 from lrp.propagation.rules import preset
-from lrp.propagation.scores import STATISTICS
-from lrp.propagation.scoring import Scoring
+from lrp.propagation.scores import STATISTICS, Scoring
 
 SAYS = "contribution score of every layer"
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lrp.engine.inputs import ImageSet, Model
 from lrp.engine.progress import SILENT, Progress, follow
 from lrp.engine.ranks import rank_correlation
 from lrp.propagation.relevance import Relevance, relevance
-from lrp.propagation.rules import LRP_QVIT, Rules
+from lrp.propagation.rules import LRP_QVIT, Rules, preset
 from lrp.propagation.trace import Trace
 
 STATISTICS = ("positive-sum", "mean-positive", "absolute-sum")
@@ -125,3 +126,29 @@ def _statistic(operands: tuple[Tensor, ...], images: int, statistic: str) -> Ten
     if statistic != "mean-positive":
         return total
     return total * (images / sum(r.numel() for r in operands))
+
+
+@dataclass(frozen=True, eq=False)
+class Scoring:
+    """How layers are scored: on which images, by which rules, by what of their relevance."""
+
+    loaded: Model
+    images: ImageSet
+    rules: str
+    statistic: str
+    device: torch.device
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Name the scores."""
+        scored = self.images.key, self.rules, self.statistic
+        return "scores", self.loaded.key, str(self.device), *scored
+
+    def scores(self, progress: Progress = SILENT) -> ContributionScores:
+        """Score every layer; raises what `contribution_scores` raises."""
+        count = len(self.images)
+        places = (range(start, min(start + BATCH, count)) for start in range(0, count, BATCH))
+        batches = (torch.stack([self.images[place][0] for place in part]) for part in places)
+        rules, statistic, device = preset(self.rules), self.statistic, self.device
+        model = self.loaded.model
+        return contribution_scores(model, batches, count, rules, statistic, device, progress)

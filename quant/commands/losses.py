@@ -9,7 +9,7 @@ from assets.sets.image_set import ImageSet
 from assets.terminal import print_progress, print_stages
 from lrp.engine.progress import Progress
 from lrp.propagation.rules import preset
-from lrp.propagation.scoring import Scoring
+from lrp.propagation.scores import Scoring
 from quant.allocation.objectives import LRP, SENSITIVITY, Losses, losses_of
 from quant.analysis.sensitivity import Sensitivity
 from quant.commands.options import Subject

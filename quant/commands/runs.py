@@ -12,7 +12,6 @@ from assets.home import home
 from assets.terminal import add_json, aligned
 from quant.allocation.allocation_file import SCHEMA
 from quant.commands.text import accuracy, by_layer, points, to_float
-from quant.evaluation.answers import Evaluation
 from quant.evaluation.comparison import Change, ClassAccuracy, by_class, changed, paired
 from quant.history.recipe import Recipe
 from quant.history.runs import FILE, Run, Runs
@@ -45,16 +44,14 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
 
 def _list(options: argparse.Namespace, history: Runs) -> tuple[dict[str, Any], str]:
-    found = history.listed()
-    if options.model is not None:
-        found = [run for run in found if run.recipe.model == options.model]
-    rows = [COLUMNS, *map(_cells, found)]
-    text = aligned(rows) if found else f"there are no runs yet in {history.path}"
-    return {"runs": [_described(run) for run in found]}, text
+    runs = [run for run in history.listed() if options.model in (None, run.recipe.model)]
+    rows = [COLUMNS, *map(_cells, runs)]
+    text = aligned(rows) if runs else f"there are no runs yet in {history.path}"
+    return {"runs": [_described(run) for run in runs]}, text
 
 
 def _cells(run: Run) -> tuple[str, ...]:
-    recipe, found = run.recipe, run.evaluation
+    recipe, evaluation = run.recipe, run.evaluation
     quantized = recipe.allocation is not None
     return (
         f"{run.id}{'*' if run.pinned else ''}",
@@ -64,8 +61,8 @@ def _cells(run: Run) -> tuple[str, ...]:
         _configuration(recipe),
         recipe.preset if quantized else "",
         f"{run.counts.images} of {recipe.images}",
-        accuracy(found) if found else "",
-        to_float(found) if found and quantized else "",
+        accuracy(evaluation) if evaluation else "",
+        to_float(evaluation) if evaluation and quantized else "",
     )
 
 
@@ -89,7 +86,7 @@ def _described(run: Run) -> dict[str, Any]:
 
 def _show(options: argparse.Namespace, history: Runs) -> tuple[dict[str, Any], str]:
     run = history.get(options.id)
-    described, recipe, found = _described(run), run.recipe, run.evaluation
+    described, recipe, evaluation = _described(run), run.recipe, run.evaluation
     facts = {
         name: value
         for name, value in described["recipe"].items()
@@ -98,21 +95,18 @@ def _show(options: argparse.Namespace, history: Runs) -> tuple[dict[str, Any], s
     layers = recipe.allocation or {}
     head = f"run {run.id}, {run.state}: {recipe.model}, {_configuration(recipe)}"
     lines = [head, *([run.note] if run.note else [])]
-    if found:
-        lines += [f"{accuracy(found)}, top-5 {found.top5:.1%}", _beside_float(run, found)]
+    if evaluation:
+        lines += [
+            f"{accuracy(evaluation)}, top-5 {evaluation.top5:.1%}",
+            f"{to_float(evaluation)}, {evaluation.agreement:.1%} agree with it, on "
+            f"{evaluation.images} of {recipe.images} images in {run.seconds:.1f} s",
+        ]
     lines += [f"{name:<20} {value}" for name, value in facts.items()]
     lines += by_layer(layers)
     if layers:  # so that `quant evaluate --allocation` reads it
         described |= {"schema": SCHEMA, "layers": {k: asdict(bits) for k, bits in layers.items()}}
     described["classes"] = [asdict(c) for c in by_class(run.answers)]
     return described, "\n".join(lines)
-
-
-def _beside_float(run: Run, found: Evaluation) -> str:
-    return (
-        f"{to_float(found)}, {found.agreement:.1%} agree with it, on {found.images} of "
-        f"{run.recipe.images} images in {run.seconds:.1f} s"
-    )
 
 
 def _compare(options: argparse.Namespace, history: Runs) -> tuple[dict[str, Any], str]:

@@ -11,9 +11,9 @@ from quant.primitives.bits import Allocation
 PROVEN = 1e-6  # a gap not above this is rounding: HiGHS stops there
 
 
-def accuracy(found: Evaluation) -> str:
+def accuracy(evaluation: Evaluation) -> str:
     """Return "top-1 91.2% (88.0% to 94.0%)"."""
-    return f"top-1 {found.top1:.1%} ({found.top1_low:.1%} to {found.top1_high:.1%})"
+    return f"top-1 {evaluation.top1:.1%} ({evaluation.top1_low:.1%} to {evaluation.top1_high:.1%})"
 
 
 def points(difference: float, low: float, high: float) -> str:
@@ -21,10 +21,10 @@ def points(difference: float, low: float, high: float) -> str:
     return f"{100 * difference:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
-def to_float(found: Evaluation) -> str:
+def to_float(evaluation: Evaluation) -> str:
     """Return how much better than float it is on the same images."""
-    bounds = (found.difference_low, found.difference_high)
-    return f"{points(found.difference, *bounds)} to float"
+    bounds = (evaluation.difference_low, evaluation.difference_high)
+    return f"{points(evaluation.difference, *bounds)} to float"
 
 
 def certificate(solution: Solution) -> str:
@@ -47,8 +47,8 @@ def beside(spent: Cost, uniform: Cost) -> str:
     )
 
 
-def _cost(found: Cost) -> str:
-    return f"{found.size_bytes / 1e6:.3f} MB and {found.bitops / 1e9:.3f} GBitOps"
+def _cost(cost: Cost) -> str:
+    return f"{cost.size_bytes / 1e6:.3f} MB and {cost.bitops / 1e9:.3f} GBitOps"
 
 
 def by_layer(allocation: Allocation) -> list[str]:

@@ -1,6 +1,6 @@
 """Accuracy on images: knows no quantizer.
 
-Read `answers` (image by image) and `intervals` (how sure), `image_set`, `batched` and
-`logits` (how images are run), `stream` (an evaluation as it comes), `comparison` (of two),
-`clustered` (of several runs on the same images), `prediction` (of accuracies, from others).
+Read `answers` (image by image) and `intervals` (how sure), `image_set` and `logits` (how images
+are run), `stream` (an evaluation as it comes), `comparison` (of two), `clustered` (of several
+runs on the same images), `prediction` (of accuracies, from others).
 """

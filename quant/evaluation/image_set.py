@@ -7,23 +7,17 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from lrp.engine.inputs import Images
 
 FIRST = 4  # images of the first batch, so that a first accuracy comes at once
 LARGEST = 32
 READERS = min(4, os.cpu_count() or 1)
 AHEAD = 2  # batches read while one runs
 PICTURE_BYTES = 2**29
-
-
-class Images(Protocol):
-    """Prepared pictures (3, H, W) and their classes, in a fixed order."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> tuple[Tensor, int]: ...
 
 
 class Pictures:

@@ -8,36 +8,16 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 import torch
-from torch import nn
 
+from lrp.engine.inputs import ImageSet, Model
 from lrp.engine.progress import SILENT, Progress
 from quant.analysis.sensitivity import Sensitivity, sensitivity_path
 from quant.analysis.sensitivity_estimation import find
 from quant.calibration.calibration import Calibration, calibrate, calibration_folder
 from quant.calibration.presets import Preset
-from quant.evaluation.image_set import Images, Pictures
+from quant.evaluation.image_set import Pictures
 
 T = TypeVar("T")
-
-
-class Model(Protocol):
-    """A float model, by the name its user gave and a key of its weights."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def key(self) -> str: ...
-    @property
-    def model(self) -> nn.Module: ...
-
-
-class ImageSet(Images, Protocol):
-    """Prepared pictures and classes in a fixed order, with a key that names them all."""
-
-    @property
-    def key(self) -> str: ...
-    @property
-    def indices(self) -> tuple[int, ...]: ...  # where the pictures stand in their source
 
 
 class Kept(Protocol[T]):
@@ -110,6 +90,6 @@ class Calibrating:
             ValueError: more images than there are.
         """
         self.calibration.solve(progress=progress.of("calibrating, layer"))
-        found = find(self.calibration, how, images, progress.of(f"sensitivities, {how}, layer"))
-        found.write(self.sensitivity_file(how, images))
-        return found
+        losses = find(self.calibration, how, images, progress.of(f"sensitivities, {how}, layer"))
+        losses.write(self.sensitivity_file(how, images))
+        return losses

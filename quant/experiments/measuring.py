@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
+from lrp.engine.inputs import ImageSet
 from lrp.engine.progress import SILENT, Progress
 from quant.calibration.calibration import file_of, needed
-from quant.evaluation.answers import Answers
 from quant.evaluation.image_set import Pictures
 from quant.evaluation.logits import Logits, float_logits
 from quant.evaluation.stream import Step, stream
-from quant.experiments.calibrating import All, Calibrating, ImageSet, Kept
+from quant.experiments.calibrating import All, Calibrating, Kept
 from quant.history.float_logits import FloatLogits
 from quant.history.recipe import Recipe
 from quant.history.record import record
@@ -112,11 +113,9 @@ class Measuring:
 
     def _made(self) -> Shared:
         model, device = self.calibrating.loaded.model, self.calibrating.device
-        store = None
-        if self.history is not None:
-            store = FloatLogits(self.history.path, self.recipe(FLOAT))
-        plain = float_logits(model, device, store)
-        return Shared(Pictures(self.images), plain)
+        history = self.history
+        store = None if history is None else FloatLogits(history.path, self.recipe(FLOAT))
+        return Shared(Pictures(self.images), float_logits(model, device, store))
 
     def logits(self, variant: Variant, progress: Progress = SILENT) -> Logits:
         """Return what a variant answers, calibrating first where that was not done yet."""
@@ -139,18 +138,9 @@ class Measuring:
         `progress` hears of the calibration; `precision` and `limit` are as of `stream`.
         """
         logits = self.logits(variant, progress)
-
-        def steps(known: Answers, seconds: float) -> Iterator[Step]:
-            return stream(
-                logits,
-                *self.shared,
-                known=known,
-                seconds=seconds,
-                precision=precision,
-                limit=limit,
-                progress=progress,
-            )
-
+        steps = partial(
+            stream, logits, *self.shared, precision=precision, limit=limit, progress=progress
+        )
         return record(self.history, self.recipe(variant), steps)
 
     def warm(self, variant: Variant, progress: Progress = SILENT) -> bool:

@@ -65,14 +65,13 @@ def configurations(
         expected: losses in nats, that say what each allocation is expected to cost.
         even: also try uniform bits, where the budget is whole; they know no menu and no locks.
     """
-    found = []
+    planned = []
     for budget in budgets:
-        for one in losses:
-            found.append(spend(layers, choices, budget, one, expected))
+        planned += [spend(layers, choices, budget, one, expected) for one in losses]
         if even and budget == int(budget):
             plain = uniform(layers, int(budget), int(budget))
-            found.append(Configuration(budget, UNIFORM, plain, expected.of(plain), None))
-    return found
+            planned.append(Configuration(budget, UNIFORM, plain, expected.of(plain), None))
+    return planned
 
 
 def spend(

@@ -69,9 +69,9 @@ def _deviation(values: Sequence[float]) -> float:
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def cells(found: Mapping[str, Comparison]) -> list[list[str]]:
+def cells(comparisons: Mapping[str, Comparison]) -> list[list[str]]:
     """Write comparisons out, `COLUMNS` first; accuracies and drops in points."""
-    return [list(COLUMNS), *([name, *_cells(one)] for name, one in found.items())]
+    return [list(COLUMNS), *([name, *_cells(one)] for name, one in comparisons.items())]
 
 
 def _cells(c: Comparison) -> list[str]:

@@ -149,7 +149,7 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def damaged(path: Path, why: str) -> ValueError:
-    """Say that a file is damaged, and how to get at what is in it."""
+    """Return the error for a file that is damaged, and how to get at what is in it."""
     return ValueError(
         f"{path} is damaged ({why}): move it away to begin a new history; "
         f"`sqlite3 {path.name} .recover` may read what is in it"

@@ -81,8 +81,8 @@ class Runs:
         """Return the run of a recipe, now running: a new one, or the one there is to go on with."""
         key = recipe.key
         with transaction(self.path, write=True) as connection:
-            found = _row(connection, "SELECT id FROM runs WHERE key = ?", key)
-            number = _new(connection, key, recipe) if found is None else int(found["id"])
+            row = connection.execute("SELECT id FROM runs WHERE key = ?", (key,)).fetchone()
+            number = _new(connection, key, recipe) if row is None else int(row["id"])
             _mark(connection, number)
             return self._run(self._of(connection, number))
 
@@ -107,11 +107,11 @@ class Runs:
                 _mark(connection, run)
 
     def finish(self, run: int) -> None:
-        """Say that a run has all the answers that were wanted of it."""
+        """Mark a run as having all the answers that were wanted of it."""
         self._set(run, "state", DONE)
 
     def stop(self, run: int) -> None:
-        """Say that no one works on a run now; it can be resumed."""
+        """Mark a run as one that no one works on now; it can be resumed."""
         self._set(run, "state", STOPPED)
 
     def pin(self, run: int, pinned: bool) -> None:
@@ -143,11 +143,13 @@ class Runs:
         given = {column: value for column, value in wanted.items() if value is not None}
         where = " AND ".join(f"{column} = :{column}" for column in given) or "1"
         with transaction(self.path) as connection:
-            found = connection.execute(f"SELECT * FROM runs WHERE {where} ORDER BY id DESC", given)
-            return [self._run(row) for row in found]
+            rows = connection.execute(f"SELECT * FROM runs WHERE {where} ORDER BY id DESC", given)
+            return [self._run(row) for row in rows]
 
     def _of(self, connection: sqlite3.Connection, run: int) -> sqlite3.Row:
-        row = _row(connection, "SELECT * FROM runs WHERE id = ?", run)
+        row: sqlite3.Row | None = connection.execute(
+            "SELECT * FROM runs WHERE id = ?", (run,)
+        ).fetchone()
         if row is None:
             raise ValueError(f"there is no run {run} in {self.path}")
         return row
@@ -192,10 +194,6 @@ class Runs:
         if len(answers) < images:
             raise damaged(self.path, f"{images - len(answers)} answers of run {run} are gone")
         return answers
-
-
-def _row(connection: sqlite3.Connection, statement: str, value: object) -> sqlite3.Row:
-    return connection.execute(statement, (value,)).fetchone()
 
 
 def _new(connection: sqlite3.Connection, key: str, recipe: Recipe) -> int:

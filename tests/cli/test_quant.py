@@ -8,7 +8,7 @@ from assets.terminal import run
 from quant.__main__ import main
 from quant.calibration import calibration
 from quant.calibration.presets import PRESETS
-from quant.evaluation.batched import Batched
+from quant.evaluation.logits import Batched
 from quant.model.quantized_model import QuantizedModel
 
 W4A4 = ["--weight-bits", "4", "--activation-bits", "4"]

@@ -17,7 +17,7 @@ from app.budget import tabs
 from app.state import budget, selection
 from app.state.selection import Selected
 from app.work import models, spending
-from lrp.propagation.scoring import Scoring
+from lrp.propagation.scores import Scoring
 from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity
 from quant.evaluation.stream import Step
 from quant.experiments.calibrating import Calibrating, ImageSet
@@ -444,7 +444,7 @@ def test_an_error_of_a_job_is_shown_and_the_work_can_be_asked_for_again(
     def broken(*args: object, **kwargs: object) -> None:
         raise ValueError("relevance is not finite or nowhere positive: try other rules")
 
-    monkeypatch.setattr("lrp.propagation.scoring.contribution_scores", broken)
+    monkeypatch.setattr("lrp.propagation.scores.contribution_scores", broken)
     on.choose(page, budget.BELOW, tabs.BY)
     page.select_slider(key=selection.SCORE_IMAGES).set_value(16).run()
     run_until(page, lambda: page.error)

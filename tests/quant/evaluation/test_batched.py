@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from quant.evaluation.batched import Batched
+from quant.evaluation.logits import Batched
 
 
 def limited(most, error):
