@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from assets.sets.image_set import ImageSet
 from assets.terminal import write_file
 from quant.allocation.allocation_file import to_csv, to_json
 from quant.allocation.budget import Choices, Limits, combine, from_average, from_size
@@ -16,6 +16,7 @@ from quant.allocation.exact import exact
 from quant.allocation.infeasible import require_feasible
 from quant.allocation.objectives import LRP, OBJECTIVES, Losses
 from quant.allocation.path import budget_plan
+from quant.allocation.solution import Solution
 from quant.calibration.presets import preset
 from quant.commands.evaluations import calibrating
 from quant.commands.losses import Basis
@@ -72,7 +73,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any] | None, str]:
         _plan(options.plan, model, offered, losses, other)
     if limits == Limits():
         return None, ""
-    return _solve(options, model, offered, losses, limits, {images.source.key: images.indices})
+    return _described(options, model, exact(offered, losses, limits), images)
 
 
 def _other(options: argparse.Namespace) -> Limits:
@@ -92,19 +93,14 @@ def _plan(path: str, model: Subject, offered: Choices, losses: Losses, other: Li
     write_file(to_csv(budget_plan(offered, losses, limits), model.costs), path)
 
 
-def _solve(
-    options: argparse.Namespace,
-    model: Subject,
-    offered: Choices,
-    losses: Losses,
-    limits: Limits,
-    chosen_on: Mapping[str, Iterable[int]],
+def _described(
+    options: argparse.Namespace, model: Subject, solution: Solution, images: ImageSet
 ) -> tuple[dict[str, Any], str]:
-    """Spend one budget, and say what it buys."""
-    solution = exact(offered, losses, limits)
+    """Return what a budget buys, chosen on these images, as JSON and in words."""
     spent = model.costs.cost(solution.allocation)
     even = model.costs.uniform(solution.average_bits)
     quantizer = None if options.objective == LRP else preset(options.preset).name
+    chosen_on = {images.source.key: images.indices}
     payload = to_json(model.loaded.name, solution, spent, even, quantizer, chosen_on)
     lines = [*by_layer(solution.allocation), certificate(solution), beside(spent, even)]
     return payload, "\n".join(lines)

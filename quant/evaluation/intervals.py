@@ -10,21 +10,19 @@ Z95 = 1.959964
 STEPS = 40  # of bisection: 2^-39 at the end
 
 
-def wilson(successes: int, trials: int, z: float = Z95) -> tuple[float, float]:
-    """Return the Wilson score interval of a proportion (Wilson 1927); 95 % by default."""
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """Return the 95 % Wilson score interval of a proportion (Wilson 1927)."""
     _check(trials)
-    p, zz = successes / trials, z * z / trials
+    p, zz = successes / trials, Z95 * Z95 / trials
     centre = (p + zz / 2) / (1 + zz)
-    half = z * math.sqrt(p * (1 - p) / trials + zz / (4 * trials)) / (1 + zz)
+    half = Z95 * math.sqrt(p * (1 - p) / trials + zz / (4 * trials)) / (1 + zz)
     # at 0 and 1 the bounds are those numbers, which rounding would miss
     return min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half))
 
 
 @lru_cache(maxsize=2**14)
-def paired_interval(
-    only_one: int, only_other: int, trials: int, z: float = Z95
-) -> tuple[float, float]:
-    """Return Tango's score interval of the difference of two proportions on the same trials.
+def paired_interval(only_one: int, only_other: int, trials: int) -> tuple[float, float]:
+    """Return Tango's 95 % score interval of the difference of two proportions on the same trials.
 
     The difference is (only_one - only_other) / trials. All d are in the interval that the score
     test does not reject: |only_one - only_other - n d| <= z sqrt(n (2 q + d (1 - d))), q being the
@@ -47,7 +45,7 @@ def paired_interval(
         root = math.sqrt(max(0.0, b * b + 8 * trials * only_other * d * (1 - d)))
         q = (root - b) / (4 * trials)
         variance = trials * (2 * q + d * (1 - d))
-        return (only_one - only_other - trials * d) ** 2 > z * z * variance
+        return (only_one - only_other - trials * d) ** 2 > Z95 * Z95 * variance
 
     return _edge(rejected, difference, -1.0), _edge(rejected, difference, 1.0)
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lrp.engine.inputs import ImageSet
 from lrp.engine.progress import SILENT, Progress
@@ -83,25 +83,22 @@ class Measuring:
     def recipe(self, variant: Variant) -> Recipe:
         """Return all that it takes to repeat the measurement of a variant."""
         calibrating, loaded = self.calibrating, self.calibrating.loaded
-        checkpoint, data, calibration = (
-            None if path is None else os.path.abspath(path) for path in self.given
-        )
+        paths: dict[str, Any] = {
+            name: None if path is None else os.path.abspath(path)
+            for name, path in self.given._asdict().items()
+        }
         return Recipe(
             model=loaded.name,
-            checkpoint=checkpoint,
             model_key=loaded.key,
-            data=data,
             images_key=self.images.key,
             images=len(self.images),
             seed=self.seed,
             preset=calibrating.preset.name,
             calibration_key=calibrating.images.key,
             calibration_images=len(calibrating.images),
-            allocation=variant.allocation,
-            objective=variant.objective,
-            budget=variant.budget,
             device=str(calibrating.device),
-            calibration=calibration,
+            **paths,
+            **vars(variant),
         )
 
     @property

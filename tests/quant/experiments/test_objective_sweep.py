@@ -7,9 +7,9 @@ from quant.allocation.budget import offer
 from quant.allocation.cost import CostModel
 from quant.allocation.infeasible import Infeasible
 from quant.allocation.objectives import RANDOM, UNIFORM, random_losses, reversed_losses
+from quant.commands.sweep_report import COLUMNS, cells, explained
 from quant.evaluation.clustered import Answered
 from quant.experiments.objective_sweep import CHANCE, Trial, by_chance, configurations, summarise
-from quant.experiments.sweep_table import COLUMNS, cells, explained
 from quant.primitives.bits import uniform
 from tests.quant.histories import answers
 from tests.quant.knapsacks import loss_of, made_up_layers, made_up_losses, spent_by
