@@ -15,8 +15,7 @@ from quant.allocation.budget import Choices, Limits, combine, from_average, from
 from quant.allocation.exact import exact
 from quant.allocation.infeasible import require_feasible
 from quant.allocation.objectives import LRP, OBJECTIVES, Losses
-from quant.allocation.path import budget_plan
-from quant.allocation.solution import Solution
+from quant.allocation.path import Solution, budget_plan
 from quant.calibration.presets import preset
 from quant.commands.evaluations import calibrating
 from quant.commands.losses import Basis
