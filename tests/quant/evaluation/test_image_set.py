@@ -4,7 +4,7 @@ import threading
 import pytest
 import torch
 
-from quant.evaluation import batched
+from quant.evaluation import logits
 from quant.evaluation.image_set import Pictures
 from quant.evaluation.logits import Logits, float_logits
 
@@ -103,7 +103,7 @@ def test_float_runs_once_on_each_image():
 
 def test_it_is_known_what_running_float_took(monkeypatch):
     clock = itertools.count()  # each call takes a second, from its look at the clock to the next
-    monkeypatch.setattr(batched.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(logits.time, "perf_counter", lambda: float(next(clock)))
     plain = float_logits(plain_model()[0])
     plain.of(0, batch(0, 4))
     plain.of(2, batch(2, 10))
