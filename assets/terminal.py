@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -153,12 +154,10 @@ def print_progress(title: str, known: int = 0) -> Callable[..., None]:
 
 def print_stages() -> Callable[..., None]:
     """Return a callback (done, total, stage) that prints the progress of each stage by its name."""
-    stages: dict[str, Callable[..., None]] = {}
+    printed = cache(print_progress)
 
     def progress(done: int, total: int, stage: str = "", so_far: object = None) -> None:
-        if stage not in stages:
-            stages[stage] = print_progress(stage)
-        stages[stage](done, total)
+        printed(stage)(done, total)
 
     return progress
 

@@ -15,6 +15,10 @@ from assets.errors import InputError
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # timm's order of preference
+BROKEN = (
+    *(SafetensorError, zipfile.BadZipFile),
+    *(RuntimeError, EOFError, OSError, ValueError, KeyError),
+)
 
 State = dict[str, Tensor]
 
@@ -25,31 +29,26 @@ def read_state(path: Path) -> State:
         raise InputError(f"{path.name} is no checkpoint: give a file in {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise InputError(f"there is no checkpoint at {path}: give the path of an existing file")
-    found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    state = _unwrap(found)
+    state = _unwrap(_read(path))
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path.name} holds no state dict: save model.state_dict() to a file")
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 
-def _read_safetensors(path: Path) -> object:
+def _read(path: Path) -> object:
+    """Read a safetensors or a PyTorch file; weights_only refuses pickles that would run code."""
+    safe = path.suffix == ".safetensors"
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        reason = "the file is damaged or of another kind"
-        raise InputError(f"{path.name} cannot be read as safetensors: {reason}") from error
-
-
-def _read_pickle(path: Path) -> object:
-    """Read a PyTorch file; weights_only refuses pickles that would run code."""
-    try:
+        if safe:
+            return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = "it holds more than weights, or is damaged; save model.state_dict() instead"
         raise InputError(f"{path.name} is refused: {reason}") from error
-    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, ValueError, KeyError) as error:
+    except BROKEN as error:
+        kind = "safetensors" if safe else "a PyTorch checkpoint"
         reason = "the file is damaged or of another kind"
-        raise InputError(f"{path.name} cannot be read as a PyTorch checkpoint: {reason}") from error
+        raise InputError(f"{path.name} cannot be read as {kind}: {reason}") from error
 
 
 def _unwrap(found: object) -> State:

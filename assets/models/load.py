@@ -47,12 +47,12 @@ def load_model(
     Raises InputError for an unknown name, weights that cannot be had, or a checkpoint that does
     not fit.
     """
+    _check_name(name)
     if checkpoint is not None:
         model, digest = _from_checkpoint(name, Path(checkpoint))
     elif name in BUNDLED:
         model, digest = _bundled(name)
     else:
-        _check_name(name)
         model = pretrained(name)
         digest = _digest(model)
     return _ready(name, model, digest, torch.device(device))
@@ -85,8 +85,6 @@ def _bundled(name: str) -> tuple[nn.Module, str]:
 
 def _from_checkpoint(name: str, path: Path) -> tuple[nn.Module, str]:
     """Return a model filled from a file, and the file's SHA-256."""
-    if name not in BUNDLED:
-        _check_name(name)
     state = checkpoints.read_state(path)
     model = build(name) if name in BUNDLED else _sized(name, state)
     checkpoints.fill(model, state, name, path.name)
@@ -105,10 +103,11 @@ def _sized(name: str, state: dict[str, Tensor]) -> nn.Module:
 
 
 def _check_name(name: str) -> None:
-    """Raise InputError, with the closest names, unless timm knows the model."""
+    """Raise InputError, with the closest names, unless it is a bundled or a timm model's."""
     architecture, _, tag = name.partition(".")
-    if timm.is_model(architecture) and (
-        not tag or name in timm.list_pretrained(f"{architecture}.*")
+    known = timm.is_model(architecture)
+    if name in BUNDLED or (
+        known and (not tag or name in timm.list_pretrained(f"{architecture}.*"))
     ):
         return
     hint = " or ".join(_closest(name, [*BUNDLED, *timm.list_models(), *timm.list_pretrained()]))

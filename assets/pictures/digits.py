@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import maximum_filter
 
 from assets.pictures import ink
 
@@ -87,8 +88,7 @@ def sample(split: str, index: int, difficulty: float = 1.0) -> Sample:
     Difficulty 0 is one large upright digit, 1 (every published figure) a digit of 26 to 40 pixels
     among fragments of other digits.
     """
-    generator = _generator(split, index, 0)
-    chosen = sources(split)
+    chosen, generator = sources(split), _generator(split, index, 0)
     number = int(generator.integers(len(chosen.labels)))
     pose = ink.random_pose(generator, *_heights(difficulty), tilt=6 + 10 * difficulty)
     digit = ink.stamp(chosen.glyphs[number], pose, SIZE)
@@ -99,8 +99,7 @@ def sample(split: str, index: int, difficulty: float = 1.0) -> Sample:
 
 def pair(split: str, index: int) -> Pair:
     """Draw two whole digits of different classes, side by side or one above the other."""
-    generator = _generator(split, index, PAIR_STREAM)
-    chosen = sources(split)
+    chosen, generator = sources(split), _generator(split, index, PAIR_STREAM)
     first = int(generator.integers(len(chosen.labels)))
     others = np.flatnonzero(chosen.labels != chosen.labels[first])
     numbers = (first, int(generator.choice(others)))
@@ -112,8 +111,6 @@ def pair(split: str, index: int) -> Pair:
 
 
 def _generator(split: str, index: int, stream: int) -> np.random.Generator:
-    if split not in SPLITS:
-        raise ValueError(f"there is no split {split!r}: use one of {', '.join(SPLITS)}")
     if index < 0:
         raise IndexError(f"index {index} is negative")
     return np.random.default_rng([SEED, SPLITS.index(split) + stream, index])
@@ -143,7 +140,7 @@ def _clutter(
 ) -> np.ndarray:
     """Scatter fragments of other digits' strokes where the digit is not; alpha (64, 64)."""
     clutter = np.zeros((SIZE, SIZE), np.float32)
-    taken = ink.grow(digit > 0.1, 3)
+    taken = maximum_filter(digit > 0.1, 7)  # and 3 pixels on each side
     for piece in generator.integers(len(chosen.fragments), size=fragments):
         ink.place(generator, clutter, chosen.fragments[piece], taken)
     return clutter

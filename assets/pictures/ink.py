@@ -111,17 +111,6 @@ def place(
             return
 
 
-def grow(mask: np.ndarray, steps: int) -> np.ndarray:
-    """Return a mask widened by a square of `steps` pixels on each side."""
-    wide = mask.copy()
-    for _ in range(steps):
-        wide[1:] |= wide[:-1].copy()
-        wide[:-1] |= wide[1:].copy()
-        wide[:, 1:] |= wide[:, :-1].copy()
-        wide[:, :-1] |= wide[:, 1:].copy()
-    return wide
-
-
 def colour(generator: np.random.Generator, luminance: float, vivid: float) -> np.ndarray:
     """Return an RGB colour (3,) of exactly this luminance, `vivid` of the way to the purest."""
     chroma = generator.normal(size=3)

@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from PIL import Image
 from timm.data import ImageNetInfo
@@ -23,22 +22,12 @@ WORDNET_ID = re.compile(r"n\d{8}")
 IMAGENET_CLASSES = 1000
 
 
-class Source(Protocol):
-    """Pictures by number."""
-
-    @property
-    def key(self) -> str: ...  # identifies the pictures and labels, for caches
-    def __len__(self) -> int: ...
-    def picture(self, index: int) -> Image.Image: ...
-    def label(self, index: int) -> int: ...
-
-
 @dataclass(frozen=True)
 class DigitSource:
     """One split of the bundled digits."""
 
     split: str
-    key: str
+    key: str  # identifies the pictures and labels, for caches
 
     def __len__(self) -> int:
         return digits.LENGTHS[self.split]
@@ -57,7 +46,7 @@ class FolderSource:
     """Picture files, one folder a class."""
 
     files: tuple[tuple[Path, int], ...]
-    key: str
+    key: str  # as a `DigitSource`'s
 
     def __len__(self) -> int:
         return len(self.files)
@@ -69,6 +58,9 @@ class FolderSource:
     def label(self, index: int) -> int:
         """Return the class of picture `index`."""
         return self.files[index][1]
+
+
+Source = DigitSource | FolderSource
 
 
 def open_digits(split: str) -> DigitSource:

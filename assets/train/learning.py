@@ -35,7 +35,6 @@ class Training:
     restarts: tuple[int, ...] = ()  # steps at which a new cycle of the learning rate begins
     smoothing: float = 0.05
     token_labels: bool = True  # patches learn too which digit's ink they hold, if any
-    token_weight: float = 1.0
     low_precision: bool = True  # bfloat16 autocast
 
     def difficulty(self, step: int) -> float:
@@ -64,9 +63,6 @@ class Batches(Dataset[Batch]):
 
     def __init__(self, training: Training) -> None:
         self.training = training
-
-    def __len__(self) -> int:
-        return self.training.steps
 
     def __getitem__(self, step: int) -> Batch:
         first = step * self.training.batch
@@ -110,7 +106,7 @@ class Learner:
         first = int(getattr(self.model, "num_prefix_tokens", 0))
         tokens = features.flatten(1, -2)[:, first:]  # (B, N, C), of Swin's (B, H, W, C) too
         logits = self.token_head(tokens).float().flatten(0, 1)
-        return loss + self.training.token_weight * token_loss(logits, labels, masks)
+        return loss + token_loss(logits, labels, masks)
 
     def _class_loss(self, logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
         """Return the cross-entropy; with a teacher, DeiT's hard distillation.

@@ -26,12 +26,13 @@ from lrp.metrics.deletion import STEPS, deleted
 from lrp.metrics.faithfulness import faithfulness
 from lrp.metrics.localisation import Localiser
 from lrp.metrics.report import figures, legend, rows
-from lrp.metrics.robustness import Robustness, robustness
+from lrp.metrics.robustness import robustness
 from lrp.propagation.trace import Trace
 
 SAYS = "how faithful and how costly each method's maps are"
 SPLIT = "validation"  # of the bundled images
 IMAGES = 100
+MAPS, SHAKEN = "faithfulness, maps", "captum's measures, maps"  # what progress is called
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -64,41 +65,18 @@ def run(options: argparse.Namespace) -> tuple[dict[str, object], str]:
     cells = math.prod(grid(loaded.model, *loaded.input_size[1:]))
     deleted(cells, options.steps)  # refuses steps that do not suit before any work
     places = _masks(images) if options.data is None else None
-    found = faithfulness(
-        loaded.model,
-        pictures(images, options.batch),
-        len(images),
-        methods,
-        device,
-        options.steps,
-        Progress(print_progress("faithfulness, maps")),
-        on_maps=places,
-        seed=options.seed,
-    )
-    shaken = _shaken(options, loaded, images, methods, device) if options.captum else {}
+    asked, seed = (len(images), methods, device), options.seed
+    batches, progress = pictures(images, options.batch), Progress(print_progress(MAPS))
+    found = faithfulness(loaded.model, batches, *asked, options.steps, progress, places, seed)
+    shaken = {}
+    if options.captum:
+        batches, progress = pictures(images, options.batch), Progress(print_progress(SHAKEN))
+        shaken = robustness(loaded.model, batches, *asked, progress, seed)
     made = figures(found, DEFAULT, places, shaken)
     head = f"{loaded.name}; images: {len(images)}; {cells} cells in {options.steps} steps"
     table = aligned(rows(made, DEFAULT), right=True)
     payload = _settings(options, loaded, images, device) | {"methods": made}
     return payload, f"{head}\n\n{table}\n\n{legend(made, DEFAULT)}"
-
-
-def _shaken(
-    options: argparse.Namespace,
-    loaded: LoadedModel,
-    images: ImageSet,
-    methods: list[Method],
-    device: torch.device,
-) -> dict[str, Robustness]:
-    return robustness(
-        loaded.model,
-        pictures(images, options.batch),
-        len(images),
-        methods,
-        device,
-        Progress(print_progress("captum's measures, maps")),
-        seed=options.seed,
-    )
 
 
 def _methods(names: str, loaded: LoadedModel) -> list[Method]:
@@ -157,10 +135,7 @@ def _settings(
         "model": loaded.name,
         "weights": loaded.key,
         "data": images.name,
-        "skip": options.skip,
-        "seed": options.seed,
-        "batch": options.batch,
-        "steps": options.steps,
+        **{name: getattr(options, name) for name in ("skip", "seed", "batch", "steps")},
         "device": str(device),
         "versions": versions(),
     }
