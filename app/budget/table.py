@@ -11,10 +11,10 @@ import pandas as pd
 
 from app.components.budget_table import Band, BudgetTable, Figures, Plain
 from app.look import units
-from app.look.charts import short_block
 from app.state.budget import AVERAGE, BITOPS, SIZE
 from app.work.spending import Axis
 from lrp.engine.layers import Layer
+from lrp.engine.names import number_of
 from quant.allocation.cost import CostModel
 from quant.allocation.objectives import Losses
 from quant.allocation.path import BudgetPlan
@@ -49,7 +49,7 @@ def table_of(
         unit={AVERAGE: " bit", SIZE: " MB", BITOPS: " G"}[axis.unit],
         digits=_digits(axis.values),
         values=axis.values,
-        layers=[(la.name, short_block(la.block), la.kind) for la in costs.layers],
+        layers=[(la.name, number_of(la.block), la.kind) for la in costs.layers],
         weight=plan.weight,
         activation=plan.activation,
         mixed=mixed,

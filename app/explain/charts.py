@@ -9,8 +9,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from app.explain.conservation import Conservation
-from app.look.charts import MARGIN, colours, line, short_block
+from app.look.charts import MARGIN, colours, line
 from app.work.explanations import Curves
+from lrp.engine.names import number_of
 
 MANY = 10  # numbers on an axis
 FOR_AGAINST = {True: ("#e08a75", "#6db1dd"), False: ("#c4513f", "#2f7fb8")}  # by dark
@@ -59,7 +60,7 @@ def remaining(found: Conservation, chosen: str, dark: bool) -> go.Figure:
     figure.update_layout(height=300, margin=MARGIN)
     figure.update_yaxes(title="% of the start", rangemode="tozero")
     figure.update_xaxes(
-        ticktext=[short_block(place) or place for place in shown],
+        ticktext=[number_of(place) or place for place in shown],
         tickvals=shown,
         tickangle=0,
         tickfont={"size": 11},

@@ -13,11 +13,12 @@ from app.explain.heatmap import map_table
 from app.explain.question import Question
 from app.look import heatmaps, pictures, units
 from app.look.appearance import dark
-from app.look.charts import CHART_CONFIG, short_block
+from app.look.charts import CHART_CONFIG
 from app.parts.numbers import as_numbers
 from app.state import selection
 from app.work import models
 from lrp.engine.layers import Layer
+from lrp.engine.names import number_of
 from lrp.maps.heatmap import PIXELS
 from lrp.maps.pictures import enlarge, overlay
 
@@ -68,7 +69,7 @@ def _thumbnails(
     return [
         Thumbnail(
             name,
-            f"{short_block(name) or name}: {units.share(kept.left[name], 0)}",
+            f"{number_of(name) or name}: {units.share(kept.left[name], 0)}",
             pictures.data_url(overlay(base, heatmaps.scaled(values), 0.9)),
         )
         for name, values in maps.items()

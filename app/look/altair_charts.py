@@ -17,8 +17,9 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from app.look.charts import DARK_KINDS, KINDS, LIGHT_KINDS, ink, short_block
+from app.look.charts import DARK_KINDS, KINDS, LIGHT_KINDS, ink
 from lrp.engine.layers import Layer
+from lrp.engine.names import number_of
 
 PICK = "pick"  # the name of the selection of a layer by click
 CHARTS_KEPT = 8  # specifications of each kind: some models, light and dark
@@ -70,7 +71,7 @@ def sensitivity_table(layers: Sequence[Layer], rows: pd.DataFrame) -> pd.DataFra
 def blocks_of(layers: Sequence[Layer]) -> list[tuple[str, int, int]]:
     """Return the runs of layers of one block: (label, first, one past the last)."""
     runs, first = [], 0
-    for label, inside in groupby(short_block(layer.block) for layer in layers):
+    for label, inside in groupby(number_of(layer.block) for layer in layers):
         last = first + len(list(inside))
         runs.append((label, first, last))
         first = last

@@ -27,11 +27,6 @@ CHART_CONFIG = {"displaylogo": False, "showSendToCloud": False}
 MARGIN = {"l": 8, "r": 8, "t": 8, "b": 8}
 
 
-def short_block(block: str) -> str:
-    """Shorten a block's name: "layers.1.blocks.0" -> "1.0"; no block is ""."""
-    return ".".join(part for part in block.split(".") if part.isdigit())
-
-
 def layer_facts(layer: Layer) -> str:
     """Return in words what a layer is, and what it has and does."""
     weights = f"{units.large(layer.parameters)} weights, " if layer.parameters else ""

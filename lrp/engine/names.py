@@ -46,3 +46,8 @@ def block_of(name: str) -> str:
 def part_of(name: str) -> str:
     """Return what a layer is wherever it stands: "blocks.3.attn.qkv" -> "attn.qkv"."""
     return ".".join(part for part in name.split(".")[-2:] if not part.isdigit())
+
+
+def number_of(block: str) -> str:
+    """Return where a block stands: "layers.1.blocks.0" -> "1.0"; no block is ""."""
+    return ".".join(part for part in block.split(".") if part.isdigit())

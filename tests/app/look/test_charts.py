@@ -10,6 +10,7 @@ import pytest
 
 from app.look import altair_charts, charts
 from lrp.engine.layers import Layer
+from lrp.engine.names import number_of
 
 LAYERS = (
     Layer("patch_embed.proj", "conv2d", "proj", "", 10, 100),
@@ -30,7 +31,7 @@ def test_layers_are_grouped_by_block_in_order() -> None:
     ("block", "short"), [("", ""), ("blocks.11", "11"), ("layers.2.blocks.0", "2.0")]
 )
 def test_blocks_have_short_names(block: str, short: str) -> None:
-    assert charts.short_block(block) == short
+    assert number_of(block) == short
 
 
 def test_the_score_table_holds_percent_and_error_bars_that_stay_above_zero() -> None:
