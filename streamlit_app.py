@@ -3,8 +3,6 @@
 Run with `make run`, or `streamlit run streamlit_app.py`.
 """
 
-from __future__ import annotations
-
 import streamlit as st
 
 from app import first_screen

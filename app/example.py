@@ -3,8 +3,6 @@
 It needs the bundled weights only; run it again whenever they change. A test compares.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from dataclasses import asdict

@@ -3,8 +3,6 @@
 Only Streamlit and the standard library are imported here.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from dataclasses import dataclass
@@ -31,7 +29,7 @@ class Example:
     top: tuple[tuple[str, float], ...]  # (class, probability)
 
     @classmethod
-    def read(cls, folder: Path = FOLDER) -> Example:
+    def read(cls, folder: Path = FOLDER) -> "Example":
         """Read the example that comes with the repository."""
         fields: dict[str, Any] = json.loads((folder / "example.json").read_text(encoding="utf-8"))
         fields["labels"] = tuple(fields["labels"])

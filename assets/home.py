@@ -1,7 +1,5 @@
 """Where Bitlens keeps what it made, for one user of one machine."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

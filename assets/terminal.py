@@ -1,7 +1,5 @@
 """What the command lines share: progress, tables, JSON output, and errors in one sentence."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

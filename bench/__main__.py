@@ -1,7 +1,5 @@
 """Run every measurement, or those named: `python -m bench [relevance] [quantization] ...`."""
 
-from __future__ import annotations
-
 import sys
 
 from bench import allocation, families, quantization, relevance, slider

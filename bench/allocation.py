@@ -1,7 +1,5 @@
 """Spending budgets: a whole plan against one exact solution, growing models, and gaps."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable, Iterator

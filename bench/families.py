@@ -4,8 +4,6 @@ Small random models of each family, every parameter disturbed by N(0, 0.1) so th
 tables and class tokens matter; and the bundled trained models. In float64, for the top class.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

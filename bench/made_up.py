@@ -1,7 +1,5 @@
 """Layers and budgets like DeiT-Tiny's, made up: what the slider is measured with."""
 
-from __future__ import annotations
-
 import gc
 import threading
 from dataclasses import dataclass, field

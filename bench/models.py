@@ -1,7 +1,5 @@
 """Models to measure: full-size, with random weights, which cost what trained ones do."""
 
-from __future__ import annotations
-
 import timm
 import torch
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Calibration and quantized evaluation, against the float forward pass."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections import defaultdict

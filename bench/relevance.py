@@ -1,7 +1,5 @@
 """Relevance of every layer: its time against the model's own passes, its memory, its batches."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -5,8 +5,6 @@ and numbers (tests/lrp/propagation/test_relprop.py). Plain ViTs of timm only, do
 block's tokens; one image at a time, as sums over a batch would mix images.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

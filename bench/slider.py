@@ -1,7 +1,5 @@
 """The budget slider in headless Chromium: how soon a step is painted, how soon it is committed."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil
@@ -69,7 +67,7 @@ def main() -> None:
         _first_accuracies(page, slider)
 
 
-def _steps(page: Page, slider: Locator, name: str) -> None:
+def _steps(page: "Page", slider: "Locator", name: str) -> None:
     """Drag over all rows and back, one pointer event a row."""
     for _ in range(DRAGS):
         _press(page, slider, 0)
@@ -84,7 +82,7 @@ def _steps(page: Page, slider: Locator, name: str) -> None:
           f"{len(seen['steps'])} steps drawn")  # fmt: skip
 
 
-def _commits(page: Page, slider: Locator, name: str) -> None:
+def _commits(page: "Page", slider: "Locator", name: str) -> None:
     """Let go of the slider here and there, and wait for Python each time."""
     for count in range(COMMITS):
         _press(page, slider, 10 + 100 * (count % 2))
@@ -95,7 +93,7 @@ def _commits(page: Page, slider: Locator, name: str) -> None:
     _print(f"release to commit, {name}", page.evaluate("seen.commits"))
 
 
-def _first_accuracies(page: Page, slider: Locator) -> None:
+def _first_accuracies(page: "Page", slider: "Locator") -> None:
     """Let go of the slider at budgets not measured before, and wait for what is measured first."""
     found = []
     for count in range(FIRSTS):
@@ -114,12 +112,12 @@ def _print(name: str, found: Sequence[float]) -> None:
     print(f"{name:<44} {statistics.median(found):6.1f} ({cuts[0]:.1f} to {cuts[-1]:.1f})")
 
 
-def _press(page: Page, slider: Locator, row: int) -> None:
+def _press(page: "Page", slider: "Locator", row: int) -> None:
     page.mouse.move(*_place(slider, row))
     page.mouse.down()
 
 
-def _place(slider: Locator, row: int) -> tuple[float, float]:
+def _place(slider: "Locator", row: int) -> tuple[float, float]:
     box = slider.bounding_box()
     thumb = 17.6  # px
     return (
@@ -131,7 +129,7 @@ def _place(slider: Locator, row: int) -> tuple[float, float]:
 @contextlib.contextmanager
 def opened(
     browser: str, arguments: Sequence[str], script: str = "bench/slider_page.py", path: str = ""
-) -> Iterator[tuple[Page, Locator]]:
+) -> "Iterator[tuple[Page, Locator]]":
     """Serve a page with the slider, open it, and watch the slider once nothing is awaited."""
     from playwright.sync_api import sync_playwright
 

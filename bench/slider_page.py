@@ -4,8 +4,6 @@ Of the arguments, "busy" keeps torch multiplying matrices beside it, "separate" 
 activations bits of their own, and "large" takes 36 blocks instead of 12.
 """
 
-from __future__ import annotations
-
 import sys
 
 from app.components.budget_slider import budget_slider

@@ -1,7 +1,5 @@
 """Time functions against each other, in turn, so that a drifting machine hits all alike."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Command line: `python -m lrp explain`, `python -m lrp scores`, `python -m lrp faithfulness`."""
 
-from __future__ import annotations
-
 from assets.terminal import choose, start
 from lrp.commands import explain, faithfulness, scores
 

@@ -1,7 +1,5 @@
 """Command line: `python -m quant sensitivity`, `allocate`, `evaluate`, `sweep` and others."""
 
-from __future__ import annotations
-
 from assets.terminal import choose, start
 from quant.commands import allocate, compare, evaluate, runs, sensitivity, sweep
 

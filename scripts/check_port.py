@@ -1,7 +1,5 @@
 """Say in one sentence why the dashboard cannot listen on a port, before Streamlit tries."""
 
-from __future__ import annotations
-
 import os
 import socket
 import sys

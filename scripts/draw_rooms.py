@@ -3,8 +3,6 @@
 `python scripts/draw_rooms.py` writes docs/images/rooms.svg; a test compares.
 """
 
-from __future__ import annotations
-
 import ast
 from html import escape
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Rules of the house that can be read off the source: who imports whom, how long things are."""
 
-from __future__ import annotations
-
 import ast
 import io
 import tokenize

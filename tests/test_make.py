@@ -1,7 +1,5 @@
 """`make` on machines where something is missing, in a clone whose requirements are empty."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket

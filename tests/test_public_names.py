@@ -1,7 +1,5 @@
 """The names that `assets`, `lrp` and `quant` offer: each is there, is told of, costs no start."""
 
-from __future__ import annotations
-
 import ast
 import importlib
 import inspect

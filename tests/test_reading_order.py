@@ -1,7 +1,5 @@
 """Every folder's `__init__` says what is in it: each of its modules, and nothing that is not."""
 
-from __future__ import annotations
-
 import ast
 import re
 from pathlib import Path

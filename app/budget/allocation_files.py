@@ -1,7 +1,5 @@
 """Every layer as a row; the allocation as a file, both ways; the link."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

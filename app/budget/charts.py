@@ -1,7 +1,5 @@
 """Draw what budgets buy: accuracy against cost, and the path along which layers gain bits. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

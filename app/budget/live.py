@@ -1,7 +1,5 @@
 """The evaluation that the slider starts when it is let go: accuracy as it narrows."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import streamlit as st

@@ -1,7 +1,5 @@
 """What bits are spent by: the objective's losses, once the jobs that find them are done."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable
 
 import streamlit as st

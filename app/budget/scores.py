@@ -1,7 +1,5 @@
 """Contribution scores: how much each layer carries, and how sure that is."""
 
-from __future__ import annotations
-
 import streamlit as st
 
 from app.look import altair_charts, units

@@ -1,7 +1,5 @@
 """Sensitivities: how far each layer's bits move the model's answer."""
 
-from __future__ import annotations
-
 import pandas as pd
 import streamlit as st
 

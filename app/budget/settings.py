@@ -1,7 +1,5 @@
 """The controls of the budget: objective, unit, widths, limits, locks, and how it is measured."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import streamlit as st

@@ -1,7 +1,5 @@
 """The budget: a slider over the whole path of budgets, drawn in the browser. Reruns alone."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import streamlit as st

@@ -1,7 +1,5 @@
 """A sweep: objectives by budgets, measured one after another in the background."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Sequence
 
 import streamlit as st

@@ -1,7 +1,5 @@
 """From a budget to what the slider shows: the path of budgets, priced and put into words. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby

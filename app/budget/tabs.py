@@ -1,7 +1,5 @@
 """Below the slider: how the budget was bought, what it gives, what it is spent by, every layer."""
 
-from __future__ import annotations
-
 import streamlit as st
 
 from app.budget import allocation_files, charts, scores, sensitivities, table, trade_off

@@ -1,7 +1,5 @@
 """Accuracy against cost: what was measured, what is predicted, and sweeps that measure more."""
 
-from __future__ import annotations
-
 import pandas as pd
 import streamlit as st
 

@@ -1,7 +1,5 @@
 """A slider over precomputed budgets, drawn in the browser; Python hears where it is let go."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path

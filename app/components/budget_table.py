@@ -1,7 +1,5 @@
 """All that the budget slider can show, worked out before it moves. Pure."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

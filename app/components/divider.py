@@ -1,7 +1,5 @@
 """Two pictures in one place with a divider to drag between them, drawn in the browser alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 

@@ -1,7 +1,5 @@
 """A slider that speaks while it is dragged; Streamlit's own does on release only."""
 
-from __future__ import annotations
-
 import streamlit as st
 
 from app.state.entry import Entry

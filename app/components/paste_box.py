@@ -1,7 +1,5 @@
 """A box that takes a picture from the clipboard."""
 
-from __future__ import annotations
-
 import base64
 
 import streamlit as st

@@ -1,7 +1,5 @@
 """The budget slider without a script of ours in the browser: Streamlit's own widgets instead."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """A strip of thumbnails of which one is chosen."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 

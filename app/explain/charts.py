@@ -1,7 +1,5 @@
 """Draw charts of one image's relevance. Pure: values in, Plotly figures out."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -5,8 +5,6 @@ sums of the layers' own relevance tell where a difference arose: a bias or anoth
 model answers for a part of what it was added to, and what it answers for goes no further down.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass

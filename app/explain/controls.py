@@ -1,7 +1,5 @@
 """What is asked: which class, against which other one, by which method, read where."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import streamlit as st

@@ -1,7 +1,5 @@
 """How relevance gathers as it passes through the model: one small map a block."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import streamlit as st

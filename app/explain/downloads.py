@@ -1,7 +1,5 @@
 """What can be taken away of an explanation: pictures, arrays, and how they came about."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from io import BytesIO

@@ -1,7 +1,5 @@
 """How faithful maps are on one image: deletion curves, and whether they lie on the true mask."""
 
-from __future__ import annotations
-
 import pandas as pd
 import streamlit as st
 import torch

@@ -1,7 +1,5 @@
 """The map: where a decision comes from, against the picture or against another class."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """One layer in detail: its map, its attention heads, the spread of its relevance."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import streamlit as st

@@ -1,7 +1,5 @@
 """Methods side by side on one image: each map as it is made, what it costs, how faithful it is."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any

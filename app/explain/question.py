@@ -1,7 +1,5 @@
 """What is asked of a model on the explain page, and its answer."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a block's attention looks at, in float and quantized."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -3,8 +3,6 @@
 A Vega-Lite specification is the same for every table, so that a moving slider redraws at once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any

@@ -1,7 +1,5 @@
 """Ranges of the channels behind a LayerNorm, with the threshold that clips them. Reruns alone."""
 
-from __future__ import annotations
-
 import streamlit as st
 
 from app.components.live_slider import live_slider

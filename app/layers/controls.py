@@ -1,7 +1,5 @@
 """Which layer is looked at, at which widths, quantized how."""
 
-from __future__ import annotations
-
 import streamlit as st
 
 from app.look import units

@@ -1,7 +1,5 @@
 """One layer's operands before and after their quantizers."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import streamlit as st

@@ -1,7 +1,5 @@
 """Every layer's error at every width: a curve for one layer, a strip for the whole model."""
 
-from __future__ import annotations
-
 import pandas as pd
 import streamlit as st
 

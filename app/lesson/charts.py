@@ -1,7 +1,5 @@
 """Draw the lesson: a number line under its grid, and the error over the range. Pure."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 

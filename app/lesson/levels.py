@@ -1,7 +1,5 @@
 """A lesson in quantization: a few numbers, a grid laid over them, what it costs. Pure."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A lesson: one number line, a grid over it, two sliders. Needs no model; reruns alone."""
 
-from __future__ import annotations
-
 import pandas as pd
 import streamlit as st
 

@@ -5,8 +5,6 @@ browser moves the marks instead of building the chart anew. Altair takes a tenth
 write one: the last few are kept.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache

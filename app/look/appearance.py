@@ -1,7 +1,5 @@
 """How the page looks in the browser."""
 
-from __future__ import annotations
-
 import streamlit as st
 
 

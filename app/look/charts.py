@@ -5,8 +5,6 @@ written by `altair_charts`, and the browser redraws it in place. The bars that f
 slider are the slider's own drawing.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import plotly.graph_objects as go
 

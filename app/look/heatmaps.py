@@ -1,7 +1,5 @@
 """Read maps out of relevance, as arrays ready to be drawn. Pure."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

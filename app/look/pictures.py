@@ -1,7 +1,5 @@
 """Arrange and encode pictures for the page; `lrp.maps.pictures` draws relevance in them. Pure."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Sequence
 from io import BytesIO

@@ -1,7 +1,5 @@
 """Write quantities the same way everywhere."""
 
-from __future__ import annotations
-
 import math
 
 

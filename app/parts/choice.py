@@ -1,7 +1,5 @@
 """Choose on any page: one of a few options, a layer, the preset."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 

@@ -1,7 +1,5 @@
 """Choose an image: from the bundled or the user's own images, an upload or the clipboard."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Show how far a job is, with the time left and a way to stop it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, TypeVar
 

@@ -1,7 +1,5 @@
 """How maps are shown on a picture: their look, a divider between two sides, the colours' scale."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Numbers to read: single figures, and a chart's as tables under it, folded away, or as files."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The sidebar: which model, on which images, where it runs. The same on every page."""
 
-from __future__ import annotations
-
 import streamlit as st
 
 from app.look import units

@@ -1,7 +1,5 @@
 """The images that A and B answer differently: small pictures, one to look into."""
 
-from __future__ import annotations
-
 import streamlit as st
 from PIL import Image
 

@@ -1,7 +1,5 @@
 """Draw charts of two runs compared. Pure: values in, tables and Vega-Lite specifications out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any

@@ -1,7 +1,5 @@
 """Two runs against each other, or one against float: which is better, and by which bits."""
 
-from __future__ import annotations
-
 import pandas as pd
 import streamlit as st
 

@@ -1,7 +1,5 @@
 """One run: its accuracy, all that is needed to repeat it, and what to do with it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict

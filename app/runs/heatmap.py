@@ -1,7 +1,5 @@
 """One changed image through both configurations: does the explanation survive?"""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """The table of all runs: filtered, alive while one runs, a row to choose."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Two runs on the same images, or one and float, side by side. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

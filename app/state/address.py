@@ -1,7 +1,5 @@
 """The address shows what was chosen, so that a link opens the same view."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import streamlit as st

@@ -1,7 +1,5 @@
 """How a session spends bits: the objective, the unit of the budget, the widths offered, limits."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 

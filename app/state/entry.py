@@ -1,7 +1,5 @@
 """One thing that a session keeps: what it is called, its default, and how a link says it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar

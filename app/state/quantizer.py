@@ -1,7 +1,5 @@
 """How layers are quantized in a session: the preset, and the widths that the Layers page shows."""
 
-from __future__ import annotations
-
 import streamlit as st
 
 from app.state.entry import Entry, Linked, among

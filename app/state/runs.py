@@ -1,7 +1,5 @@
 """What is chosen on the Runs page: filters, a run, an image that changed its answer."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable
 
 from app.state.entry import Entry, Linked, number

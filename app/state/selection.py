@@ -1,7 +1,5 @@
 """What a session chose on all pages: the model, the image, its classes, a depth, a layer, locks."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The page that spends bits where they matter, and measures what that gives."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 
 import streamlit as st

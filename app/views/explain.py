@@ -1,7 +1,5 @@
 """The page that shows where a decision comes from."""
 
-from __future__ import annotations
-
 import streamlit as st
 
 from app.explain import controls, depth, heatmap, layer_detail, methods, question

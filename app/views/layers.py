@@ -1,7 +1,5 @@
 """The page that looks inside quantized layers."""
 
-from __future__ import annotations
-
 import streamlit as st
 
 from app.layers import attention, clipping, controls, spread, widths

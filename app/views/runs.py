@@ -1,7 +1,5 @@
 """The page of everything that was measured: to find, to compare, to look into."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import streamlit as st

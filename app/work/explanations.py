@@ -4,8 +4,6 @@ Each comes as something wanted: kept, or to be made by a job. Keys are the model
 the SHA-256 of the picture, never values.
 """
 
-from __future__ import annotations
-
 import hashlib
 import time
 from collections.abc import Hashable

@@ -1,7 +1,5 @@
 """The history of runs as the page needs it: opened once, filtered, put into words and tables."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Nothing here knows Streamlit: pages look at a job, jobs never look at pages.
 """
 
-from __future__ import annotations
-
 import atexit
 import logging
 import queue

@@ -4,8 +4,6 @@ Each comes as something wanted: kept, or to be made by a job. Keys are the calib
 device, images, preset), the layer's name and the widths.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

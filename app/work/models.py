@@ -4,8 +4,6 @@ Pages hold nothing themselves; `explanations` beside this file keeps what belong
 `spending` what belongs to a budget. All caches are bounded.
 """
 
-from __future__ import annotations
-
 import atexit
 import gc
 from dataclasses import dataclass

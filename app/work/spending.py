@@ -3,8 +3,6 @@
 Cached for all sessions.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Hashable, Sequence
 from contextlib import suppress

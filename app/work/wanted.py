@@ -1,7 +1,5 @@
 """What a page wants and may have to wait for: kept since it was made, or made by a job."""
 
-from __future__ import annotations
-
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable

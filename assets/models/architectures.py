@@ -1,7 +1,5 @@
 """The three bundled models' recipes: timm's own architectures, made small by keywords alone."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any

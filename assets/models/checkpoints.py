@@ -1,7 +1,5 @@
 """Read a checkpoint file into a state dict; a file that is no checkpoint is refused in words."""
 
-from __future__ import annotations
-
 import pickle
 import zipfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Fetch timm's pretrained weights, and say in words when there is no network."""
 
-from __future__ import annotations
-
 import socket
 import urllib.parse
 import urllib.request

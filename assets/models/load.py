@@ -1,7 +1,5 @@
 """Load a model by name: one of the bundled three, or any of timm's."""
 
-from __future__ import annotations
-
 import difflib
 import hashlib
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What is known of the bundled weights: one measured entry per model, beside the weight files."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import asdict, dataclass

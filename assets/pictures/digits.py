@@ -4,8 +4,6 @@ The sources are the 1,797 handwritten 8x8 digits that scikit-learn ships.  They 
 that no handwriting is in two splits; a picture is a function of (split, index) alone.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Ink on a canvas: enlarge, tilt and colour handwriting, and cut fragments of strokes from it."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 

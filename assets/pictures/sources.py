@@ -1,7 +1,5 @@
 """Where pictures and their labels come from: the bundled digits, or a folder on disk."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Sequence

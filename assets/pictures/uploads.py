@@ -1,7 +1,5 @@
 """Open a picture from anywhere as plain RGB; what cannot be a picture is refused in words."""
 
-from __future__ import annotations
-
 import struct
 import warnings
 import zlib

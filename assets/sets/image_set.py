@@ -1,7 +1,5 @@
 """Image sets: pictures with labels, prepared as the model wants them."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -45,7 +43,7 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
         """Return the class of picture `index`."""
         return self.source.label(self.indices[index])
 
-    def subset(self, indices: Iterable[int]) -> ImageSet:
+    def subset(self, indices: Iterable[int]) -> "ImageSet":
         """Return the set of some of these pictures; IndexError for one that is not there."""
         chosen = tuple(self.indices[index] for index in indices)
         digest = hashlib.sha256(repr(chosen).encode()).hexdigest()[:12]

@@ -1,7 +1,5 @@
 """Arguments of every command line: a model, and images for it."""
 
-from __future__ import annotations
-
 import argparse
 
 from assets.models.architectures import RECIPES

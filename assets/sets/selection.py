@@ -1,7 +1,5 @@
 """Choose which images calibrate and score, and which are measured; read them in batches."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property

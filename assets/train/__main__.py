@@ -3,8 +3,6 @@
 Interrupt it at will: it goes on from its last checkpoint, with the same pictures in the same order.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time

@@ -1,7 +1,5 @@
 """Learn from cluttered digits, step by step, in a way that can be interrupted and gone on with."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """`python -m lrp explain`: one image explained, as a picture, arrays and JSON."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`python -m lrp faithfulness`: how faithful and how costly methods' maps are."""
 
-from __future__ import annotations
-
 import argparse
 import math
 import sys

@@ -1,7 +1,5 @@
 """What several commands ask for: a model, and rules."""
 
-from __future__ import annotations
-
 import argparse
 
 import torch

@@ -1,7 +1,5 @@
 """`python -m lrp scores`: the contribution score of every layer."""
 
-from __future__ import annotations
-
 import argparse
 
 from assets.sets.options import add_data_arguments, add_model_arguments

@@ -1,7 +1,5 @@
 """Choose where a model runs, and time what runs there."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import TypeVar

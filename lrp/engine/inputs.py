@@ -1,7 +1,5 @@
 """What long computations are given: a model and images, with keys that name what they are."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 from torch import Tensor, nn

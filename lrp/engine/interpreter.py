@@ -5,8 +5,6 @@ one mechanism. Operations are seen through `torch.overrides.TorchFunctionMode`, 
 thread; the running module comes from `lrp.engine.scope`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """List the quantizable layers of a model: the spine every other module is keyed by."""
 
-from __future__ import annotations
-
 import math
 import weakref
 from collections.abc import Iterable

@@ -4,8 +4,6 @@ A layer with weights has timm's dotted name. An attention product is called afte
 it runs in: `blocks.3.attn.matmul1` (q k^T) and `.matmul2` (attention times v).
 """
 
-from __future__ import annotations
-
 import re
 
 _BLOCK = re.compile(r"^(?:.*\.)?blocks\w*\.\d+(?=\.|$)")

@@ -1,7 +1,5 @@
 """How far long work is, and a way to stop it: one object that goes through all of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -59,7 +57,7 @@ class Progress:
         if self.stopped():
             raise Cancelled("cancelled")
 
-    def of(self, stage: str) -> Progress:
+    def of(self, stage: str) -> "Progress":
         """Return the progress of a stage: it says what is counted."""
 
         def tell(done: int, total: int, what: str = "", so_far: object = None) -> None:
@@ -67,7 +65,7 @@ class Progress:
 
         return Progress(tell, self.stopped)
 
-    def part(self, index: int, parts: int) -> Progress:
+    def part(self, index: int, parts: int) -> "Progress":
         """Return the progress of one of several equal parts, reported as that of the whole."""
 
         def tell(done: int, total: int, what: str = "", so_far: object = None) -> None:

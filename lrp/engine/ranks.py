@@ -1,7 +1,5 @@
 """How alike two lists of numbers rank the same things."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.stats import spearmanr
 

@@ -4,8 +4,6 @@ Hooks are put on a model once. They only keep a stack of module names, so output
 bit-identical, and the stack is thread-local, so sessions can share one set of weights.
 """
 
-from __future__ import annotations
-
 import threading
 import weakref
 from collections.abc import Callable

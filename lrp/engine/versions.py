@@ -1,7 +1,5 @@
 """The versions of what computes the numbers."""
 
-from __future__ import annotations
-
 import platform
 import tomllib
 from pathlib import Path

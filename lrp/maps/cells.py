@@ -1,7 +1,5 @@
 """Cut images into cells, which are covered or deleted in turn."""
 
-from __future__ import annotations
-
 from torch import nn
 
 SIDE = 16  # at most so many cells a side: patches of 4 pixels are too many to delete in turn

@@ -1,7 +1,5 @@
 """What a user takes away of an explanation: arrays and a description, for files."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """One heatmap an image, read at any depth: the input of a block, or the pixels."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from lrp.maps.places import block_map, has_map

@@ -1,7 +1,5 @@
 """Draw relevance over images. Pure: arrays and pictures in, pictures out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

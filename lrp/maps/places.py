@@ -1,7 +1,5 @@
 """Put relevance in image coordinates: one value a patch, wherever in the model it was read."""
 
-from __future__ import annotations
-
 import math
 from typing import Any, cast
 

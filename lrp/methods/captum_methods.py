@@ -4,8 +4,6 @@ Each method takes (model, images (B, 3, H, W), target (B,)) and returns one map 
 Models are frozen, so a gradient is of the image alone. Baselines are 0, the data set's mean colour.
 """
 
-from __future__ import annotations
-
 import math
 import threading
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Every way to explain a decision, by name: what tables, pages and command lines choose from."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace

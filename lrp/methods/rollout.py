@@ -4,8 +4,6 @@ All three read one row of a product over the blocks, (I + A_L) ... (I + A_1), wi
 block's heads combined: how much of each patch has reached the tokens the head reads.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from typing import Any
 

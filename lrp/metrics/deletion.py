@@ -1,7 +1,5 @@
 """Delete an image's cells in the order a map ranks them, and watch its class's probability."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

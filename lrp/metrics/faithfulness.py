@@ -1,7 +1,5 @@
 """Faithfulness: how a class's probability falls when what a method calls relevant is deleted."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -62,7 +60,7 @@ class Faithfulness:
         """Standard error of that mean; NaN for one image."""
         return float(standard_error(self.gap))
 
-    def versus(self, other: Faithfulness) -> tuple[float, float]:
+    def versus(self, other: "Faithfulness") -> tuple[float, float]:
         """Return how much larger this gap is than another method's: mean, standard error.
 
         The difference is taken image by image: both saw the same ones, so that what makes an image

@@ -1,7 +1,5 @@
 """Localisation: whether a map's relevance lies on the true mask of what is to be seen."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

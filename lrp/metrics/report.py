@@ -1,7 +1,5 @@
 """Faithfulness as figures for files, and those as a table for people."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

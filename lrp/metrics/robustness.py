@@ -1,7 +1,5 @@
 """Captum's two measures of an explanation, for many methods over many images."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """How alike two heatmaps of one image are: do they rank its places alike, name the same ones?"""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -9,8 +9,6 @@ gradient of a surrogate s(x), scaled so that relevance arrives whole:
 Written for few passes over memory: most of the time goes there.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

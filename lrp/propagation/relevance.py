@@ -1,7 +1,5 @@
 """Relevance of every layer, of every block's tokens and of the pixels, for a target class."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ References: Bach et al. 2015 (epsilon, alpha-beta), Montavon et al. 2017 (z-plus
 Chefer et al. CVPR 2021 (arXiv:2012.09838), Achtibat et al. ICML 2024 (AttnLRP, arXiv:2402.05602).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 

@@ -1,7 +1,5 @@
 """Contribution scores: how much relevance each layer carries, over a calibration set."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

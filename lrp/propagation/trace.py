@@ -1,7 +1,5 @@
 """Run a model once under relevance rules and keep the tape, for relevance of any target."""
 
-from __future__ import annotations
-
 from typing import Any, NoReturn
 
 import torch

@@ -1,7 +1,5 @@
 """Allocations as JSON, checked on the way back in; those of all budgets at once as CSV."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -6,8 +6,6 @@ program (Geoffrion 1974). For a fixed mix of p and q the best level for every bu
 the layers' lower convex hulls of loss over mixed cost, their steps sorted by slope.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -35,7 +33,7 @@ class Priced(NamedTuple):
     size_price: np.ndarray
     work_price: np.ndarray
 
-    def at(self, rows: np.ndarray) -> Priced:
+    def at(self, rows: np.ndarray) -> "Priced":
         """Return some of the budgets."""
         return Priced(*(of_all[rows] for of_all in self))
 

@@ -1,7 +1,5 @@
 """A bit budget: its limits, and the widths each layer may take."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

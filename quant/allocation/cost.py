@@ -1,7 +1,5 @@
 """What an allocation costs: bytes of the model and bit operations of one image."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,7 +42,7 @@ class CostModel:
     others: int
 
     @classmethod
-    def of(cls, model: nn.Module, layers: Sequence[Layer]) -> CostModel:
+    def of(cls, model: nn.Module, layers: Sequence[Layer]) -> "CostModel":
         """Count the parameters of `model` that are not weights of its `layers`."""
         every = sum(parameter.numel() for parameter in model.parameters())
         return cls(layers, every - sum(layer.parameters for layer in layers))

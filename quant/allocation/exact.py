@@ -1,7 +1,5 @@
 """Spend one budget exactly: a multiple-choice knapsack with two limits, solved by HiGHS."""
 
-from __future__ import annotations
-
 import math
 import time
 

@@ -1,7 +1,5 @@
 """What is in the way of a budget, and the sentence that says so."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What every choice of every layer costs and loses, side by side: a multiple-choice knapsack."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -28,7 +26,7 @@ class Knapsack(NamedTuple):
     loss: np.ndarray
 
     @classmethod
-    def of(cls, choices: Choices, losses: Losses) -> Knapsack:
+    def of(cls, choices: Choices, losses: Losses) -> "Knapsack":
         """Look up what the choices spend and lose.
 
         Raises:

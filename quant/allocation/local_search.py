@@ -5,8 +5,6 @@ whatever is near the bound is near what the prices choose. Only the cheapest cha
 every set of up to three together.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from itertools import combinations
 from typing import NamedTuple

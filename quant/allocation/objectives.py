@@ -3,8 +3,6 @@
 An allocation is the choice of widths with the least sum of these losses within the limits.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

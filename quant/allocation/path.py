@@ -5,8 +5,6 @@ fewest and the most bits; then the middles of both halves, each between its neig
 Then spans between fixed rows are laid anew, which other rows begin, and kept where they lose less.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """Take one quantized layer apart: what it sees and holds, before and after its quantizers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """What clipping the channels' ranges does to a layer behind a LayerNorm, threshold by threshold."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

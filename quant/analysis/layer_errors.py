@@ -3,8 +3,6 @@
 Errors as tensors of one layer at one width; and in decibels, of all layers at all widths.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +24,7 @@ WEIGHTS, ACTIVATIONS, BOTH = 0, 1, 2  # what is quantized in a row of `SqnrByWid
 
 def errors_of(
     seen: Seen, passes: Mapping[int, Stored], width: int, corrected: bool
-) -> LinearErrors | ProductErrors:
+) -> "LinearErrors | ProductErrors":
     """Return the errors of a layer at `width`.
 
     Args:

@@ -1,7 +1,5 @@
 """How far each width of each layer moves the model's answer, as data and as a file: Lambda_i(b)."""
 
-from __future__ import annotations
-
 import json
 import os
 from dataclasses import dataclass
@@ -51,7 +49,7 @@ class Sensitivity:
             raise ValueError(f"{path} cannot be written: make room or rights for it") from error
 
     @classmethod
-    def read(cls, path: Path) -> Sensitivity:
+    def read(cls, path: Path) -> "Sensitivity":
         """Read what `write` wrote; ValueError for a file that is none, or of another version."""
         try:
             facts = json.loads(path.read_text(encoding="utf-8"))

@@ -1,7 +1,5 @@
 """Estimate or measure how far quantizing one layer moves the model's answer: Lambda_i(b)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Calibrate a model on a few unlabelled images: every layer's quantizers at every width, kept."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import threading

@@ -1,7 +1,5 @@
 """Quantize a layer with weights: its input's quantizer, then its weights on inputs so quantized."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """One calibration pass at one width: every layer is quantized in turn, as the model runs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """How a model is quantized, as data: every trick is a field, every preset one line."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields, replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Quantize an attention product: the quantizers of both its operands."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from quant.calibration.presets import Preset

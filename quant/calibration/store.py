@@ -1,7 +1,5 @@
 """Write a calibration pass to a safetensors file, and read single layers back."""
 
-from __future__ import annotations
-
 import json
 import os
 import tempfile

@@ -5,8 +5,6 @@ v T_v and T_v^-1 W_proj keep proj's output; softmax does not see a shift of the 
 shift of the values on to proj's bias, as its rows sum to one.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 

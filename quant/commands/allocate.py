@@ -1,7 +1,5 @@
 """`python -m quant allocate`: spend a bit budget over the layers."""
 
-from __future__ import annotations
-
 import argparse
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """`python -m quant compare`: presets at several widths, on several draws of calibration images."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """`python -m quant evaluate`: the accuracy of one configuration, as it comes, beside float's."""
 
-from __future__ import annotations
-
 import argparse
 import time
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """How commands measure: with what, and what they print while it goes on."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """What bits are spent by, as commands ask for it: scores of layers, sensitivities, or both."""
 
-from __future__ import annotations
-
 import argparse
 from functools import cached_property
 

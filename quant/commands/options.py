@@ -1,7 +1,5 @@
 """What several commands ask for: a model, images to calibrate on and to measure, and how."""
 
-from __future__ import annotations
-
 import argparse
 import re
 from collections.abc import Sequence

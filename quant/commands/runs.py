@@ -1,7 +1,5 @@
 """`python -m quant runs`: the history of evaluations, one of them, or two beside each other."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """`python -m quant sensitivity`: what each width of each layer costs, estimated or measured."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Mapping
 from typing import Any

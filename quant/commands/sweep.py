@@ -1,7 +1,5 @@
 """`python -m quant sweep`: objectives and controls at several budgets, on the same images."""
 
-from __future__ import annotations
-
 import argparse
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A sweep as JSON, and as a Markdown table with what it says of expected losses."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any

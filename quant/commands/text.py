@@ -1,7 +1,5 @@
 """Accuracies, differences and allocations in words, the same in all commands."""
 
-from __future__ import annotations
-
 from quant.allocation.cost import Cost
 from quant.allocation.objectives import LRP
 from quant.allocation.path import Solution

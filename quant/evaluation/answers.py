@@ -1,7 +1,5 @@
 """What a configuration answered to each image, and what follows: accuracy, differences, changes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -67,7 +65,7 @@ class Counts:
     agree: int = 0
     divergence: float = 0.0
 
-    def __add__(self, other: Counts) -> Counts:
+    def __add__(self, other: "Counts") -> "Counts":
         return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def evaluation(self, seconds: float) -> Evaluation:
@@ -114,13 +112,13 @@ class Answers:
             raise ValueError(f"answers of {sorted(lengths)} images: all columns need as many")
 
     @classmethod
-    def none(cls) -> Answers:
+    def none(cls) -> "Answers":
         """Return the answers to no images."""
         integers = np.empty(0, np.int32)
         return cls(integers, integers, integers, np.empty(0, bool), np.empty(0, np.float32))
 
     @classmethod
-    def of(cls, logits: Tensor, labels: Tensor, reference: Tensor) -> Answers:
+    def of(cls, logits: Tensor, labels: Tensor, reference: Tensor) -> "Answers":
         """Read the answers off logits (B, K) and those of the reference; labels are (B,)."""
         ranked, plain = _ranked(logits), _ranked(reference)
         divergence = F.kl_div(
@@ -138,7 +136,7 @@ class Answers:
         )
 
     @classmethod
-    def joined(cls, parts: Sequence[Answers]) -> Answers:
+    def joined(cls, parts: "Sequence[Answers]") -> "Answers":
         """Return the answers of parts that follow each other."""
         columns = zip(*(part.columns() for part in (cls.none(), *parts)), strict=True)
         return cls(*map(np.concatenate, columns))
@@ -147,7 +145,7 @@ class Answers:
         """Return the arrays in the order of the fields."""
         return tuple(getattr(self, field.name) for field in fields(self))
 
-    def part(self, start: int, stop: int | None = None) -> Answers:
+    def part(self, start: int, stop: int | None = None) -> "Answers":
         """Return the answers to images start to stop."""
         return Answers(*(column[start:stop] for column in self.columns()))
 

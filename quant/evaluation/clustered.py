@@ -4,8 +4,6 @@ Runs that differ in a draw of calibration images, or in a seed, answer the same 
 answers to one image go together, so a hundred images twice are not two hundred.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Two configurations on the same images: which answers better, where they differ, by class."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

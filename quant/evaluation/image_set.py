@@ -1,7 +1,5 @@
 """An image set in batches: its pictures are read ahead, once, for all evaluations on it."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections import deque

@@ -1,7 +1,5 @@
 """Confidence intervals of accuracies and of their difference on the same images."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import lru_cache

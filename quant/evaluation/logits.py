@@ -1,7 +1,5 @@
 """A configuration's logits on one image set, by position; those of float are kept for all."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence

@@ -1,7 +1,5 @@
 """Predict the accuracy of allocations from their expected loss, as calibrated on measured runs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

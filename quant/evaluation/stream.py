@@ -1,7 +1,5 @@
 """Measure accuracy as it comes, with what is known of its error, on the same images for all."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """A model's calibration on some images: where it is kept, and what its layers are sensitive to."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Measure variants of a model on the same images, and keep what they answer in the history."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field

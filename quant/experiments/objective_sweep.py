@@ -1,7 +1,5 @@
 """Objectives and controls at several budgets: what is tried, and what came of it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Compare presets and widths over several draws of calibration images."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Open the history's SQLite file: made when missing, brought up to date, safe to share."""
 
-from __future__ import annotations
-
 import sqlite3
 import time
 from collections.abc import Iterator

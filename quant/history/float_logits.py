@@ -1,7 +1,5 @@
 """Keep the float model's logits on an image set, so that it runs once for all evaluations."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What it takes to repeat an evaluation, as data, and whether two evaluations are the same."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping
@@ -80,7 +78,7 @@ class Recipe:
         return json.dumps(fields)
 
     @classmethod
-    def from_json(cls, text: str) -> Recipe:
+    def from_json(cls, text: str) -> "Recipe":
         """Read what `to_json` wrote."""
         fields: dict[str, Any] = json.loads(text)
         pairs = fields["allocation"]

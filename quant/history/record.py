@@ -1,7 +1,5 @@
 """Keep an evaluation in the history while it streams."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The history: every evaluation kept in SQLite, to be listed, compared and gone on with."""
 
-from __future__ import annotations
-
 import os
 import platform
 import sqlite3

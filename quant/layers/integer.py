@@ -4,8 +4,6 @@ The same sums as in the float simulation, without its rounding: products are add
 scaled once, at the end.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

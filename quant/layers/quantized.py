@@ -1,7 +1,5 @@
 """Quantized layers: what calibration finds for one layer, and how it computes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch.nn.functional as F

@@ -1,7 +1,5 @@
 """Quantized layers made ready to run: as integers where the machine has them, else simulated."""
 
-from __future__ import annotations
-
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable
@@ -122,7 +120,7 @@ class Arithmetic:
     simulated: dict[str, int]
 
     @classmethod
-    def of(cls, layers: Iterable[object]) -> Arithmetic:
+    def of(cls, layers: Iterable[object]) -> "Arithmetic":
         """Count over layers that are ready to run; attention products are always in floats."""
         reasons = Counter(layer.reason for layer in layers if isinstance(layer, RunningLinear))
         integers = reasons.pop(None, 0)

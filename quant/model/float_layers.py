@@ -4,8 +4,6 @@ It is the model as calibration passes see it (`quant.calibration.survey`): one l
 mixed up with that of the layers before it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -36,7 +34,7 @@ class Seen:
     affine: Affine | None = None
     form: Linear = field(default_factory=Linear)
 
-    def drawn(self) -> Seen:
+    def drawn(self) -> "Seen":
         """Return the layer with at most `ROWS` rows (n, C), or `PRODUCTS` images or windows."""
         if self.affine is None:
             return replace(self, operands=tuple(_some(x, PRODUCTS) for x in self.operands))

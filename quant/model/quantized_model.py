@@ -1,7 +1,5 @@
 """Run a float model as if its layers computed with integers, without touching it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """Trace a quantized model, so that its heatmap can be laid beside the float model's."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 import torch

@@ -1,7 +1,5 @@
 """Bits of layers: an allocation is data."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +25,7 @@ class LayerBits:
         return f"{self.weight} {unit}" if self.weight == self.activation else str(self)
 
     @classmethod
-    def read(cls, text: str) -> LayerBits:
+    def read(cls, text: str) -> "LayerBits":
         """Read a pair such as "W4A8".
 
         Raises:

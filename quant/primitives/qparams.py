@@ -9,8 +9,6 @@ The granularity is the shape of both, which broadcast to the tensor:
     (g,)        one a row of a sample (g, n), while ranges are searched
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

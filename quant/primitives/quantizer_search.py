@@ -1,7 +1,5 @@
 """Choose quantizers: ranges, bases and codebooks of least error."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable
 from functools import reduce

@@ -1,7 +1,5 @@
 """Quantizers for the inputs of layers. Each is chosen at calibration and applied in evaluation."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Protocol

@@ -5,8 +5,6 @@ x' = (x + s r2) / r1, which one scale s~ and zero point z~ quantize as the chann
 the next layer takes it back by W <- W r1 and bias <- bias - W (s r2). Exact in floating point.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """Round weights to integers: to the nearest, or so that the layer's output changes least."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce

@@ -1,7 +1,5 @@
 """Invertible changes of a layer's input that its weights undo: exact in floating point."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,13 +14,13 @@ FLOOR = 1e-3  # of the largest or mean entry: keeps what is inverted well condit
 
 
 def transformed(
-    transform: Transform | None, affine: tuple[Tensor, Tensor]
+    transform: "Transform | None", affine: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Return the weight (K, C) and bias (K,) that take the transformed input; None changes none."""
     return affine if transform is None else (transform.weight(affine[0]), transform.bias(*affine))
 
 
-def restored(transform: Transform | None, affine: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def restored(transform: "Transform | None", affine: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """Return the weight and bias that take the input where `affine` takes the transformed one."""
     if transform is None:
         return affine

@@ -1,7 +1,5 @@
 """What tests do to the Budget page, and read off it."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The dashboard under Streamlit's own test runner."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Made-up runs on real images of the bundled digits, for the Runs page and what it is made of."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import cache
 from typing import Any

@@ -1,7 +1,5 @@
 """The dashboard with a real server and a real browser."""
 
-from __future__ import annotations
-
 import base64
 import os
 import socket

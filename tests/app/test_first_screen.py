@@ -1,7 +1,5 @@
 """The first screen: light, and never stale."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from dataclasses import replace
@@ -33,11 +31,7 @@ def test_the_page_shows_it_before_it_imports_anything_heavy(repository: Path) ->
     imports = [i for i, line in enumerate(lines) if line.startswith(("import", "from"))]
     shown = next(i for i, line in enumerate(lines) if "first_screen.show()" in line)
     before = [lines[i] for i in imports if i < shown]
-    assert before == [
-        "from __future__ import annotations",
-        "import streamlit as st",
-        "from app import first_screen",
-    ]
+    assert before == ["import streamlit as st", "from app import first_screen"]
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """Where Bitlens keeps what it made."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

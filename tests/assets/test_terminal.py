@@ -1,7 +1,5 @@
 """What the command lines share: one sentence for wrong input, clean stdout, progress on stderr."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from pathlib import Path

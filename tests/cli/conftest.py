@@ -1,7 +1,5 @@
 """What tests of several commands need: a small model, and a home whose calibration is kept."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from pathlib import Path

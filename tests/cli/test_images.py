@@ -1,7 +1,5 @@
 """No image that calibrates, or that layers are scored on, is measured: whatever the command."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from pathlib import Path
 from typing import Any

@@ -13,9 +13,10 @@ from torchvision.datasets import ImageFolder
 
 from assets.models.load import load_model
 from assets.sets.image_set import load_images
-from assets.sets.selection import batches
 from lrp.engine.layers import list_layers
-from quant.evaluation.stream import evaluate
+from quant.evaluation.image_set import Pictures
+from quant.evaluation.logits import float_logits
+from quant.evaluation.stream import stream
 
 pytestmark = pytest.mark.real_data
 MODEL = "deit_tiny_patch16_224"
@@ -55,14 +56,16 @@ def test_it_classifies_what_plain_timm_and_torchvision_classify(checkpoint, fold
     images = load_images(folder, loaded)
     assert len(images) == 500
     assert len(list_layers(loaded.model, loaded.input_size)) == 74
-    found = evaluate({"float": loaded.model}, batches(images, 50), 500)["float"]
+    plain = float_logits(loaded.model)
+    *_, last = stream(plain, Pictures(images), plain)
+    found = last.answers.evaluation(last.seconds)
     model = timm.create_model(MODEL, checkpoint_path=str(checkpoint)).eval()
     transform = create_transform(**resolve_model_data_config(model), is_training=False)
-    plain = ImageFolder(folder, transform)
-    indices = torch.tensor([ImageNetInfo().label_names().index(name) for name in plain.classes])
+    folders = ImageFolder(folder, transform)
+    indices = torch.tensor([ImageNetInfo().label_names().index(name) for name in folders.classes])
     hits = 0
     with torch.inference_mode():
-        for pictures, labels in DataLoader(plain, 50):
+        for pictures, labels in DataLoader(folders, 50):
             hits += int((model(pictures).argmax(1) == indices[labels]).sum())
     assert found.top1 == hits / 500
     assert 0.74 <= found.top1 <= 0.82

@@ -1,7 +1,5 @@
 """Every Python block of the README and of docs runs, in order, and gives what its page says."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import re

@@ -1,7 +1,5 @@
 """What docs say is there: links, anchors, files, modules and names; and no line is too wide."""
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import re

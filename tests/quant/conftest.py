@@ -1,7 +1,5 @@
 """Calibrations that several files look at, each made once."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 

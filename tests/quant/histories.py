@@ -1,7 +1,5 @@
 """Made-up recipes and answers, and processes that write them into a history."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any

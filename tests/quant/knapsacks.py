@@ -1,7 +1,5 @@
 """Small budgets to spend, and every way to spend them."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping, Sequence
 from functools import reduce

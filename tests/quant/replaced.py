@@ -1,7 +1,5 @@
 """The float model with one layer's output replaced, run from the first layer to the last."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The charts of the Budget page: every value is in them, unchanged, and where it belongs."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The Budget page: what is planned at once, measured on release, locked, limited and linked."""
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Callable, Iterator

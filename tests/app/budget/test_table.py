@@ -1,7 +1,5 @@
 """From budgets to what the slider shows: nothing that it says differs from what is spent."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Below the slider: the trade-off, sweeps, purchases, scores, allocations as files."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from io import StringIO

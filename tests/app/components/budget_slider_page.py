@@ -4,8 +4,6 @@ A table whose budgets are spent on weights and activations apart takes `?separat
 own widgets take `?plain=yes`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import streamlit as st

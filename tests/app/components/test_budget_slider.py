@@ -1,7 +1,5 @@
 """The live budget: what the browser is told of a table, what Python believes of the browser."""
 
-from __future__ import annotations
-
 import ast
 import json
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The live budget in a real browser: what it draws by itself, and what it tells Python."""
 
-from __future__ import annotations
-
 import ast
 import os
 import re

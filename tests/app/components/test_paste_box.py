@@ -1,7 +1,5 @@
 """What comes from the clipboard is taken for base64 of a picture's size, or for nothing."""
 
-from __future__ import annotations
-
 import base64
 
 import pytest

@@ -1,7 +1,5 @@
 """Charts of relevance: every value is in them, unchanged, and told apart without colour."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

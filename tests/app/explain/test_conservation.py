@@ -1,7 +1,5 @@
 """What is left of the relevance at each depth, and what took the rest."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import pytest

@@ -1,7 +1,5 @@
 """Relevance through depth: what is left, which block is marked, and the layer below."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """What is downloaded is what is shown, with what made it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from io import BytesIO

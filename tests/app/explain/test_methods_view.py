@@ -1,7 +1,5 @@
 """Methods side by side: made in the background, shown as they are, measured on demand."""
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The explain page, with the real bundled models."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from io import BytesIO

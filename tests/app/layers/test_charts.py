@@ -1,7 +1,5 @@
 """Charts of quantized layers hold what was measured, in both themes."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The layers page: one layer apart, the whole model in the background, the lesson."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,7 +1,5 @@
 """The lesson's numbers, derived again with NumPy."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

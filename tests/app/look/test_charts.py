@@ -1,7 +1,5 @@
 """Charts: every value is in them, unchanged, and where it belongs."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Maps as arrays: what is cut, what is scaled, what adds up."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

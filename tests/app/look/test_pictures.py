@@ -1,7 +1,5 @@
 """Pictures as the page arranges and sends them."""
 
-from __future__ import annotations
-
 import base64
 from io import BytesIO
 

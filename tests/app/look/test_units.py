@@ -1,7 +1,5 @@
 """Quantities as they are written."""
 
-from __future__ import annotations
-
 import pytest
 
 from app.look import units

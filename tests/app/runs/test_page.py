@@ -1,7 +1,5 @@
 """The Runs page: what was measured is found, compared and looked into."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

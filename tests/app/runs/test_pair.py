@@ -1,7 +1,5 @@
 """Two runs side by side, and how they are drawn, on made-up answers."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

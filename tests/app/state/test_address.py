@@ -1,7 +1,5 @@
 """The address: what a link says is read, junk is the default, and what is shown reads back."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """What a link says of widgets that are bound to the address: read, and junk is the default."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

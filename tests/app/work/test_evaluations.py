@@ -1,7 +1,5 @@
 """Evaluations as jobs: they stream, are kept, are cut off and gone on with."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from dataclasses import replace

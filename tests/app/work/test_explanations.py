@@ -1,7 +1,5 @@
 """What is explained of one picture: under which key it is kept, and that it is the real thing."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

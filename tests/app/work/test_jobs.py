@@ -1,7 +1,5 @@
 """The queue: order, progress, cancel, errors, sessions that close."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import threading

@@ -1,7 +1,5 @@
 """Models and images: loaded once, divided as the command line does, and let go of."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The bounded map of the worker."""
 
-from __future__ import annotations
-
 from app.work.wanted import Recent
 
 

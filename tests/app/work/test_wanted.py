@@ -1,7 +1,5 @@
 """What a page waits for: made once, kept while there is room, made again after a failure."""
 
-from __future__ import annotations
-
 import threading
 import time
 

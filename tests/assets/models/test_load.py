@@ -1,7 +1,5 @@
 """Loading models: the bundled three, timm's by checkpoint, and each way that can go wrong."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import pickle

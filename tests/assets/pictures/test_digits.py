@@ -1,7 +1,5 @@
 """The bundled digits: reproducible, honestly split, and masks that tell where the ink is."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Pictures of every kind and condition: opened as RGB, or refused in one sentence."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

@@ -1,7 +1,5 @@
 """Image sets: folders matched with the model's classes, and each way they cannot be."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Training: the same pictures in the same order, interrupted or not."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Pictures of relevance: what is red, what is blue, what stays as it was."""
 
-from __future__ import annotations
-
 import numpy as np
 from PIL import Image
 

@@ -1,7 +1,5 @@
 """Likeness of two maps, by sorting and by counting."""
 
-from __future__ import annotations
-
 from itertools import combinations
 
 import pytest

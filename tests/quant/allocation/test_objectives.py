@@ -1,7 +1,5 @@
 """Objectives: what each width of each layer costs, and the controls they are compared with."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

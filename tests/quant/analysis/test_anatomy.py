@@ -1,7 +1,5 @@
 """What is shown of a quantized layer, derived again: NumPy, float64, timm's own forward."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

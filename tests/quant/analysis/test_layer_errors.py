@@ -1,7 +1,5 @@
 """A layer's errors: against dequantized operands put through the layer by hand."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torch.nn.functional as F

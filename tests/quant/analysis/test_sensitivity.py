@@ -1,7 +1,5 @@
 """Sensitivities in files: read as written, and refused by name where they are damaged."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Sensitivities: measured against full runs, estimated against the Fisher information itself."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
 from functools import cache

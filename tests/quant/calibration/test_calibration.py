@@ -1,7 +1,5 @@
 """Calibrations: kept in files, made once, stopped halfway, asked for by several threads."""
 
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Tensors that are constant, zero, dead, or not finite: a finite result, or the layer's name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,7 +1,5 @@
 """One layer solved: its losses re-derived in full, and each choice no worse than without it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """One pass: what each layer is fitted to, and that it sees what the quantized model will see."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

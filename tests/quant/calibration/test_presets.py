@@ -1,7 +1,5 @@
 """Presets by name, and varied by what a user writes."""
 
-from __future__ import annotations
-
 from dataclasses import fields
 
 import pytest

@@ -1,7 +1,5 @@
 """A pass in a file: all of it comes back, and what is no pass is refused by name."""
 
-from __future__ import annotations
-
 import json
 import threading
 from dataclasses import fields

@@ -1,7 +1,5 @@
 """Rewritten weights compute what timm's own forward computes, in every family."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Predicted accuracy: a known curve found again, bands that hold what they say, slips ignored."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace

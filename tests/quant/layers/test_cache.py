@@ -1,7 +1,5 @@
 """The bounded cache: its limit, its order, and threads that want one value."""
 
-from __future__ import annotations
-
 import threading
 import time
 from dataclasses import dataclass

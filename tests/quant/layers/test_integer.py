@@ -1,7 +1,5 @@
 """Integer layers against 64-bit integer sums, and against the float64 simulation."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

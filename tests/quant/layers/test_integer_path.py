@@ -1,7 +1,5 @@
 """Integer layers inside whole models: the same logits as the simulation, from one calibration."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Replays: against the model, and against full runs with one layer's output replaced."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any
 

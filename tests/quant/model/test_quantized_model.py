@@ -1,7 +1,5 @@
 """Quantized models against the float model, against one another, and in threads."""
 
-from __future__ import annotations
-
 import threading
 
 import pytest

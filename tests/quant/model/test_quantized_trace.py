@@ -1,7 +1,5 @@
 """Relevance through quantized models: against the models, by hand, and against float's."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Searches against brute force over everything they could have chosen."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Quantizers against their formulas, number by number, and what all of them must keep."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """Rounding against exhaustive search and float64 sums."""
 
-from __future__ import annotations
-
 import itertools
 
 import pytest

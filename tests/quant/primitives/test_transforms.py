@@ -1,7 +1,5 @@
 """Transforms against matrices formed whole, and folded into a block by hand."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torch.nn.functional as F
