@@ -53,19 +53,19 @@ class Basis:
         calibrating: Calibrating,
         images: ImageSet,
     ) -> None:
-        self._options, self._calibrating = options, calibrating
+        self._options, self.calibrating = options, calibrating
         rules, scored = preset(options.rules).name, scoring_images(options, images)
-        self._scoring = Scoring(model.loaded, scored, rules, options.statistic, model.device)
+        self.scoring = Scoring(model.loaded, scored, rules, options.statistic, model.device)
 
     @cached_property
     def sensitivity(self) -> Sensitivity:
         """What each width of each layer costs, in nats."""
-        return sensitivity(self._calibrating, self._options.how, self._options.images)
+        return sensitivity(self.calibrating, self._options.how, self._options.images)
 
     @cached_property
     def scores(self) -> dict[str, float]:
         """The layers' contribution scores."""
-        return self._scoring.scores(Progress(print_progress("contribution scores"))).mean
+        return self.scoring.scores(Progress(print_progress("contribution scores"))).mean
 
     def losses(self, objective: str) -> Losses:
         """Return what an objective spends bits by."""

@@ -1,7 +1,7 @@
 """No image that calibrates, or that layers are scored on, is measured: whatever the command."""
 
-from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +9,7 @@ from PIL import Image
 
 from assets.sets.image_set import ImageSet
 from quant.__main__ import main
+from quant.commands.losses import Basis
 
 
 class Seen(Exception):
@@ -35,23 +36,24 @@ def places(images: Any) -> set[tuple[str, int]]:
 
 def asked(command: str, data: list[str], *arguments: str) -> dict[str, set[tuple[str, int]]]:
     """The images that a command calibrates, scores and measures on, found before it works."""
-    module, found = import_module(f"quant.commands.{command}"), {}
+    found = {}
 
-    def measuring(calibrating: Any, images: Any, *_: Any, **__: Any) -> None:
+    def measuring(calibrating: Any, images: Any, *_: Any, **__: Any) -> SimpleNamespace:
         found["calibrated"], found["measured"] = places(calibrating.images), places(images)
         if command != "sweep":  # which goes on to score layers
             raise Seen
+        return SimpleNamespace(calibrating=calibrating, images=images)
 
     def basis(*given: Any) -> None:
-        real = import_module("quant.commands.losses").basis(*given)
+        real = Basis(*given)
         found["calibrated"] = places(real.calibrating.images)
         found["scored"] = places(real.scoring.images)
         raise Seen
 
     with pytest.MonkeyPatch.context() as patched:
-        for name, double in (("Measuring", measuring), ("basis", basis)):
-            if hasattr(module, name):
-                patched.setattr(module, name, double)
+        for module in ("evaluations", "compare"):
+            patched.setattr(f"quant.commands.{module}.Measuring", measuring)
+        patched.setattr("quant.commands.sweep.Basis", basis)
         with pytest.raises(Seen):
             main([command, "--model", "digits-swin", "--no-history", *data, *arguments])
     return found
@@ -84,13 +86,11 @@ def _allocated(data: list[str], *arguments: str) -> dict[str, set[tuple[str, int
     found: dict[str, set[tuple[str, int]]] = {}
 
     def basis(*given: Any) -> None:
-        found["scored"] = places(
-            import_module("quant.commands.losses").basis(*given).scoring.images
-        )
+        found["scored"] = places(Basis(*given).scoring.images)
         raise Seen
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("quant.commands.allocate.basis", basis)
+        patched.setattr("quant.commands.allocate.Basis", basis)
         with pytest.raises(Seen):
             main(["allocate", "--model", "digits-swin", "--average-bits", "4", *data, *arguments])
     return found
