@@ -42,7 +42,7 @@ AXES = {"Model size": "size", "BitOps": "BitOps"}
 
 
 @dataclass(frozen=True, eq=False)
-class Configuration:
+class MeasuredPoint:
     """A measured configuration: what it is called, what kind it is, what it costs."""
 
     run: Run
@@ -52,7 +52,7 @@ class Configuration:
 
 
 def trade_off(
-    points: Sequence[Configuration], table: BudgetTable | None, row: int, axis: str, dark: bool
+    points: Sequence[MeasuredPoint], table: BudgetTable | None, row: int, axis: str, dark: bool
 ) -> go.Figure:
     """Plot top-1 with its 95 % interval against "size" (MB) or "BitOps" (G).
 
@@ -78,7 +78,7 @@ def _cost(cost: Cost, axis: str) -> float:
     return cost.size_bytes / 1e6 if axis == "size" else cost.bitops / 1e9
 
 
-def _measured(kind: str, points: Sequence[Configuration], axis: str, dark: bool) -> go.Scatter:
+def _measured(kind: str, points: Sequence[MeasuredPoint], axis: str, dark: bool) -> go.Scatter:
     drawn = MARKERS.get(kind, OTHER)
     evaluations = [p.run.counts.evaluation(0) for p in points]
     texts = [

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from app.budget import charts, sweep
-from app.budget.charts import Configuration
+from app.budget.charts import MeasuredPoint
 from app.budget.slider import Shown
 from app.look import units
 from app.look.appearance import dark
@@ -39,7 +39,7 @@ def show(shown: Shown) -> None:
         as_numbers({"accuracy and cost": table(points)})
 
 
-def _caption(shown: Shown, points: list[Configuration]) -> str:
+def _caption(shown: Shown, points: list[MeasuredPoint]) -> str:
     assert shown.measuring is not None
     many = "1 configuration" if len(points) == 1 else f"{len(points)} configurations"
     curve = (
@@ -53,11 +53,11 @@ def _caption(shown: Shown, points: list[Configuration]) -> str:
     )
 
 
-def _point(shown: Shown, run: Run) -> Configuration:
+def _point(shown: Shown, run: Run) -> MeasuredPoint:
     spent = models.costs_of(shown.selected.loaded).cost(run.recipe.allocation or {})
     objective = history.objective(run.recipe)
     kind = RANDOM if objective.startswith(RANDOM) else objective
-    return Configuration(run, history.name(run.recipe), kind, spent)
+    return MeasuredPoint(run, history.name(run.recipe), kind, spent)
 
 
 def _clicked(shown: Shown) -> None:
@@ -77,7 +77,7 @@ def _clicked(shown: Shown) -> None:
         budget.RELOCKED.set(True)
 
 
-def table(points: list[Configuration]) -> pd.DataFrame:
+def table(points: list[MeasuredPoint]) -> pd.DataFrame:
     """Return one row a run; percentages and decimal units."""
     rows = []
     for point in points:

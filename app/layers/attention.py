@@ -18,7 +18,7 @@ from app.work import explanations, layer_analyses, models
 from app.work.explanations import Prepared
 from lrp.engine.layers import Layer
 from lrp.maps.pictures import enlarge, heat, overlay
-from quant.analysis.anatomy import Attention
+from quant.analysis.anatomy import AttentionMaps
 from quant.experiments.calibrating import Calibrating
 from quant.primitives.bits import LayerBits, uniform
 
@@ -65,7 +65,7 @@ def _product(selected: Selected, layer: Layer) -> str | None:
     return next((x.name for x in inside if x.role == "matmul2"), None)
 
 
-def sentence(attention: Attention, head: int, bits: LayerBits) -> str:
+def sentence(attention: AttentionMaps, head: int, bits: LayerBits) -> str:
     """Return in words how far quantization moves attention."""
     plain, quantized = (head_of(x, head) for x in (attention.plain, attention.quantized))
     share = units.share(float(moved(plain, quantized).mean()))
@@ -78,7 +78,7 @@ def sentence(attention: Attention, head: int, bits: LayerBits) -> str:
     )
 
 
-def _pictures(attention: Attention, head: int, prefix: int, prepared: Prepared) -> None:
+def _pictures(attention: AttentionMaps, head: int, prefix: int, prepared: Prepared) -> None:
     plain, quantized = (head_of(x, head) for x in (attention.plain, attention.quantized))
     columns = st.columns(3, gap="medium")
     size = prepared.images.shape[-2], prepared.images.shape[-1]

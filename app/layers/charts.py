@@ -23,14 +23,14 @@ from app.look.altair_charts import (
 )
 from app.look.charts import DARK_BITS, LIGHT_BITS, MARGIN, colours, ink, line
 from lrp.engine.layers import Layer
-from quant.analysis.anatomy import Side
+from quant.analysis.anatomy import Histogram
 from quant.analysis.clipping import LIMITS, Clipping
 from quant.analysis.layer_errors import SqnrByWidth
 
 TOP, BOTTOM = 50.0, 5.0  # dB, where the strip's colours end
 
 
-def spread(side: Side, label: str, dark: bool) -> go.Figure:
+def spread(side: Histogram, label: str, dark: bool) -> go.Figure:
     """Count values before and after quantization, with the quantizer's staircase over them."""
     blue, red, *_ = colours(dark)
     figure = go.Figure([_bars("before", side, blue, 0.5), _bars("after", side, red, 0.75)])
@@ -58,7 +58,7 @@ def spread(side: Side, label: str, dark: bool) -> go.Figure:
     return figure
 
 
-def _bars(name: str, side: Side, colour: str, opacity: float) -> go.Bar:
+def _bars(name: str, side: Histogram, colour: str, opacity: float) -> go.Bar:
     counts = getattr(side, name)
     return go.Bar(
         name=name,

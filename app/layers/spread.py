@@ -9,7 +9,7 @@ from app.look import charts, units
 from app.look.appearance import dark
 from app.parts.numbers import as_numbers
 from lrp.engine.layers import Layer
-from quant.analysis.anatomy import Anatomy, Side
+from quant.analysis.anatomy import Anatomy, Histogram
 
 TURNED = {
     "Rotation": "as the quantizer sees it: rotated, so that no channel stands out",
@@ -44,7 +44,7 @@ def show(layer: Layer, found: Anatomy) -> None:
     as_numbers({f"histogram of {label}": table(side) for label, side in sides})
 
 
-def sentence(label: str, side: Side, turned: str | None) -> str:
+def sentence(label: str, side: Histogram, turned: str | None) -> str:
     """Return in words what an operand's histogram shows."""
     way = "" if turned is None else f", {TURNED.get(turned, OTHERWISE)}"
     unit = (
@@ -70,7 +70,7 @@ def sentence(label: str, side: Side, turned: str | None) -> str:
     )
 
 
-def table(side: Side) -> pd.DataFrame:
+def table(side: Histogram) -> pd.DataFrame:
     """Return one row a bin that holds a value, and what its middle becomes."""
     middles = (side.edges[:-1] + side.edges[1:]) / 2
     rows = pd.DataFrame(

@@ -6,7 +6,7 @@ from PIL import Image
 from app.components.thumbnails import Thumbnail, thumbnails
 from app.look import pictures, units
 from app.parts.choice import one_of
-from app.runs.pair import NEITHER, ONLY_ONE, ONLY_OTHER, Comparison, kind
+from app.runs.pair import NEITHER, ONLY_ONE, ONLY_OTHER, RunComparison, kind
 from app.state import runs, selection
 from app.state.selection import Selected
 from app.work import models
@@ -19,7 +19,7 @@ PAGE = 16  # pictures at once
 WIDTH = 104
 
 
-def show(comparison: Comparison, selected: Selected) -> Change | None:
+def show(comparison: RunComparison, selected: Selected) -> Change | None:
     """Show the changed images; return the one to look into, or None where there is none."""
     st.subheader("Images that change their answer")
     if not comparison.changes:
@@ -52,7 +52,7 @@ def show(comparison: Comparison, selected: Selected) -> Change | None:
     return change
 
 
-def _who_is_right(comparison: Comparison) -> str:
+def _who_is_right(comparison: RunComparison) -> str:
     kinds = [kind(change) for change in comparison.changes]
     counts = {ALL: len(kinds)} | {k: kinds.count(k) for k in (ONLY_ONE, ONLY_OTHER, NEITHER)}
     options = [k for k, count in counts.items() if count]

@@ -17,7 +17,7 @@ from app.look.altair_charts import (
     specification,
 )
 from app.look.charts import DARK_BITS, LIGHT_BITS, colours, ink
-from app.runs.pair import BOTH, FIRST, NEITHER, ONLY_ONE, ONLY_OTHER, SECOND, Comparison
+from app.runs.pair import BOTH, FIRST, NEITHER, ONLY_ONE, ONLY_OTHER, SECOND, RunComparison
 from lrp.engine.layers import Layer
 from quant.evaluation.comparison import ClassAccuracy
 from quant.primitives.bits import MENU, Allocation, LayerBits
@@ -30,7 +30,7 @@ FAINT = 0.4  # opacity of layers with the same bits on both sides
 OUTCOME_HEIGHT, BITS_HEIGHT, CLASS_HEIGHT, CLASS_MARGIN = 92, 300, 25, 84
 
 
-def outcome_table(comparison: Comparison) -> pd.DataFrame:
+def outcome_table(comparison: RunComparison) -> pd.DataFrame:
     """Return how many images each outcome has, in the order of the bar."""
     counts = comparison.outcomes
     return pd.DataFrame(

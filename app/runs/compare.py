@@ -11,7 +11,7 @@ from app.runs import charts
 from app.runs.charts import ACTIVATIONS, WEIGHTS
 from app.runs.detail import load_button
 from app.runs.listing import cost_of
-from app.runs.pair import Comparison, Contender, verdict
+from app.runs.pair import Contender, RunComparison, verdict
 from app.state import runs, selection
 from app.state.selection import Selected
 from lrp.engine.layers import Layer
@@ -22,7 +22,7 @@ FLOAT = LayerBits(FLOAT_BITS, FLOAT_BITS)
 ENOUGH = 5  # images of a class from which its accuracy is drawn
 
 
-def show(comparison: Comparison) -> None:
+def show(comparison: RunComparison) -> None:
     """Show both, and the difference between them."""
     st.subheader("A against B")
     for side, place in zip(comparison.sides, st.columns(2, gap="medium"), strict=True):
@@ -36,7 +36,7 @@ def show(comparison: Comparison) -> None:
     st.caption(f"{sentence} Only the images that one alone gets right decide between them.")
 
 
-def _side(comparison: Comparison, side: Contender) -> None:
+def _side(comparison: RunComparison, side: Contender) -> None:
     recipe, reached = side.recipe, comparison.evaluation(side)
     preset = "" if side.allocation is None else f", {recipe.preset}"
     run = "as it answered B's images" if side.plain else f"run {side.run.id}"
@@ -52,7 +52,7 @@ def _side(comparison: Comparison, side: Contender) -> None:
         )
 
 
-def in_use(comparison: Comparison) -> Selected | None:
+def in_use(comparison: RunComparison) -> Selected | None:
     """Return the model in use if it is that of both sides; else offer to load it."""
     keys = {side.recipe.model_key for side in comparison.sides}
     if len(keys) > 1:
@@ -66,7 +66,7 @@ def in_use(comparison: Comparison) -> Selected | None:
     return None
 
 
-def bits(comparison: Comparison, layers: tuple[Layer, ...]) -> None:
+def bits(comparison: RunComparison, layers: tuple[Layer, ...]) -> None:
     """Show the bits of both by layer."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("Bits of each layer")
@@ -117,7 +117,7 @@ def bit_rows(
     return pd.DataFrame(rows)
 
 
-def classes(comparison: Comparison, names: tuple[str, ...]) -> None:
+def classes(comparison: RunComparison, names: tuple[str, ...]) -> None:
     """Show the accuracy of both within each class, where a class has images enough for one."""
     st.subheader("Accuracy by class")
     table = charts.class_table(comparison.classes, names)

@@ -10,7 +10,7 @@ from app.look import units
 from app.parts.choice import one_of
 from app.parts.job_panel import result
 from app.parts.map_look import divided, look_controls, scale, side
-from app.runs.pair import FIRST, SECOND, Comparison, Contender
+from app.runs.pair import FIRST, SECOND, Contender, RunComparison
 from app.state import runs, selection
 from app.state.selection import Selected
 from app.work import explanations, models
@@ -24,7 +24,7 @@ THEIRS, OURS, TRUE = "B's answer", "A's answer", "its class"
 ALIKE, RATHER = 0.9, 0.6  # rank correlations from which maps are called so
 
 
-def show(comparison: Comparison, change: Change, selected: Selected) -> None:
+def show(comparison: RunComparison, change: Change, selected: Selected) -> None:
     """Show one image's maps in both configurations with a divider between them."""
     images = models.measured_again(selected.loaded, comparison.other.recipe)
     prepared = explanations.prepare(selected.loaded, images.picture(change.index))

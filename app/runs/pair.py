@@ -55,7 +55,7 @@ class Contender:
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class RunComparison:
     """A and B on the images that both answered."""
 
     one: Contender
@@ -102,17 +102,17 @@ class Comparison:
         return side.answers.part(0, self.images).evaluation(side.run.seconds)
 
 
-def compared(pinned: Sequence[Run]) -> Comparison | None:
+def compared(pinned: Sequence[Run]) -> RunComparison | None:
     """Compare two pinned runs, the older first, or one with float; None where there is nothing."""
     if len(pinned) > 1:
         one, other = sorted(pinned[:2], key=lambda run: run.id)
-        return Comparison(Contender(FIRST, one), Contender(SECOND, other))
+        return RunComparison(Contender(FIRST, one), Contender(SECOND, other))
     if pinned and pinned[0].recipe.allocation is not None:
-        return Comparison(Contender(FIRST, pinned[0], plain=True), Contender(SECOND, pinned[0]))
+        return RunComparison(Contender(FIRST, pinned[0], plain=True), Contender(SECOND, pinned[0]))
     return None
 
 
-def why_not(comparison: Comparison) -> str:
+def why_not(comparison: RunComparison) -> str:
     """Return what keeps the answers from being compared; "" where nothing does."""
     if not comparison.images:
         return "One of the two has answered no image yet."
@@ -128,7 +128,7 @@ def _choice(recipe: Recipe) -> tuple[object, ...]:
     return (recipe.data, recipe.data and own)
 
 
-def verdict(comparison: Comparison) -> str:
+def verdict(comparison: RunComparison) -> str:
     """Return in words which is better, and how sure that is."""
     gap, low, high = comparison.difference
     one, other = (

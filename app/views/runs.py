@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app.runs import changed, compare, detail, heatmap, listing
-from app.runs.pair import Comparison, compared, why_not
+from app.runs.pair import RunComparison, compared, why_not
 from app.state import runs as run_state
 from app.work import history, models
 from assets.sets.image_set import class_names
@@ -52,7 +52,7 @@ def _compare(pins: Sequence[Run]) -> None:
         st.error(f"This cannot be compared: {error}.")
 
 
-def _show(comparison: Comparison) -> None:
+def _show(comparison: RunComparison) -> None:
     """Show two runs compared, from the whole to one image."""
     compare.show(comparison)
     selected = compare.in_use(comparison)

@@ -11,7 +11,7 @@ from app.work import models
 from app.work.explanations import Prepared
 from app.work.wanted import Wanted
 from lrp.engine.progress import Progress
-from quant.analysis.anatomy import Anatomy, Attention, anatomy, attention
+from quant.analysis.anatomy import Anatomy, AttentionMaps, anatomy, attention
 from quant.analysis.clipping import Clipping, clipping, is_normed
 from quant.analysis.layer_errors import SqnrByWidth, sqnr_by_width
 from quant.experiments.calibrating import Calibrating
@@ -66,10 +66,10 @@ def attention_of(
     bits: LayerBits,
     prepared: Prepared,
     product: str,
-) -> Wanted[Attention]:
+) -> Wanted[AttentionMaps]:
     """Return one attention of a picture, in float and with all layers at `bits`."""
 
-    def make(progress: Progress) -> Attention:
+    def make(progress: Progress) -> AttentionMaps:
         image = prepared.images.to(calibrating.device)
         return attention(calibrating.calibration, allocation, image, product)
 

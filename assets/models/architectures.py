@@ -11,7 +11,7 @@ from assets.pictures.digits import CLASSES, SIZE
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Architecture:
     """How timm builds a bundled model, and what its training starts and learns from."""
 
     architecture: str
@@ -26,15 +26,17 @@ _SMALL_VIT = {"img_size": SIZE, "patch_size": 8, "embed_dim": 96, "depth": 6, "n
 
 RECIPES = MappingProxyType(
     {
-        "digits-vit": Recipe("vit_tiny_patch16_224", _SMALL_VIT, steps=9000, restarts=(5000,)),
-        "digits-deit": Recipe(
+        "digits-vit": Architecture(
+            "vit_tiny_patch16_224", _SMALL_VIT, steps=9000, restarts=(5000,)
+        ),
+        "digits-deit": Architecture(
             "deit_tiny_distilled_patch16_224",
             _SMALL_VIT,
             steps=1500,
             teacher="digits-swin",
             start="digits-vit",
         ),
-        "digits-swin": Recipe(
+        "digits-swin": Architecture(
             "swin_tiny_patch4_window7_224",
             {
                 "img_size": SIZE,

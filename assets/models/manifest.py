@@ -9,7 +9,7 @@ FOLDER = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True)
-class Entry:
+class ManifestEntry:
     """How one bundled model was trained and what it reached on the validation pictures."""
 
     parameters: int
@@ -35,16 +35,16 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_manifest(folder: Path = FOLDER) -> dict[str, Entry]:
+def read_manifest(folder: Path = FOLDER) -> dict[str, ManifestEntry]:
     """Return the entries by model name; an empty dict where nothing was trained yet."""
     path = folder / "manifest.json"
     if not path.exists():
         return {}
     entries = json.loads(path.read_text(encoding="utf-8"))
-    return {name: Entry(**fields) for name, fields in entries.items()}
+    return {name: ManifestEntry(**fields) for name, fields in entries.items()}
 
 
-def write_entry(name: str, entry: Entry, folder: Path = FOLDER) -> None:
+def write_entry(name: str, entry: ManifestEntry, folder: Path = FOLDER) -> None:
     """Add or replace one model's entry."""
     entries = read_manifest(folder) | {name: entry}
     fields = {key: asdict(entries[key]) for key in sorted(entries)}

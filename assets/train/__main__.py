@@ -110,12 +110,12 @@ def _teacher(name: str, model: nn.Module, device: torch.device) -> nn.Module | N
     return load_model(teacher, device=device).model
 
 
-def export(name: str, model: nn.Module, training: Training, folder: Path) -> manifest.Entry:
+def export(name: str, model: nn.Module, training: Training, folder: Path) -> manifest.ManifestEntry:
     """Measure a trained model; write its weights (float32) and its entry in the manifest."""
     path = manifest.weights_path(name, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({k: v.float().cpu().contiguous() for k, v in model.state_dict().items()}, path)
-    entry = manifest.Entry(
+    entry = manifest.ManifestEntry(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         top1=accuracy(model, "validation"),
         images=digits.LENGTHS["validation"],

@@ -23,7 +23,7 @@ class Images(Protocol):
     def __getitem__(self, index: int) -> tuple[Tensor, int]: ...
 
 
-class ImageSet(Images, Protocol):
+class KeyedImages(Images, Protocol):
     """Images with a key that names them all, and the places where they stand in their source."""
 
     @property

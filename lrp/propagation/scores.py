@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lrp.engine.inputs import ImageSet, Model
+from lrp.engine.inputs import KeyedImages, Model
 from lrp.engine.progress import SILENT, Progress, follow
 from lrp.engine.ranks import rank_correlation
 from lrp.propagation.relevance import Relevance, relevance
@@ -131,7 +131,7 @@ class Scoring:
     """How layers are scored: on which images, by which rules, by what of their relevance."""
 
     loaded: Model
-    images: ImageSet
+    images: KeyedImages
     rules: str
     statistic: str
     device: torch.device

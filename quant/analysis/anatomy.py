@@ -24,7 +24,7 @@ BINS, STEPS = 96, 513  # of a histogram; points of a staircase
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class Histogram:
     """One operand of a layer, before and after its quantizer.
 
     Attributes:
@@ -63,7 +63,7 @@ class _Grid:
     levels: int
 
 
-def side(x: Tensor, quantizer: Quantizer) -> Side:
+def side(x: Tensor, quantizer: Quantizer) -> Histogram:
     """Return what its quantizer does to an operand (...)."""
     encoded = quantizer(x)
     if isinstance(quantizer, Uniform) and quantizer.qparams.scale.numel() > 1:
@@ -77,7 +77,7 @@ def side(x: Tensor, quantizer: Quantizer) -> Side:
     return _side(x, encoded, _Grid(None, lambda p: quantizer(p.clone()), low, high, len(levels)))
 
 
-def weight_side(solved: SolvedLinear, width: int, affine: Affine) -> Side:
+def weight_side(solved: SolvedLinear, width: int, affine: Affine) -> Histogram:
     """Return what rounding does to the weight that is multiplied, in steps of each channel."""
     transform, rounded = solved.transform, solved.weights[width]
     weight = affine[0] if transform is None else transform.weight(affine[0])
@@ -92,7 +92,7 @@ def _rounding(low: float, high: float) -> Callable[[Tensor], Tensor]:
     return lambda points: points.round().clamp(low, high)
 
 
-def _side(x: Tensor, encoded: Tensor, grid: _Grid) -> Side:
+def _side(x: Tensor, encoded: Tensor, grid: _Grid) -> Histogram:
     before, after = (v if grid.scale is None else v / grid.scale for v in (x, encoded))
     squared = (encoded - x).double().square()
     outside = (before < grid.low) | (before > grid.high)
@@ -107,7 +107,7 @@ def _side(x: Tensor, encoded: Tensor, grid: _Grid) -> Side:
     if grid.scale is not None:
         nearest = before.round().clamp((grid.low + 0.5).round(), (grid.high - 0.5).round())
         moved = float(((nearest - after).abs() > 0.5).float().mean())
-    return Side(
+    return Histogram(
         in_steps=grid.scale is not None,
         edges=edges,
         before=counts[0],
@@ -132,7 +132,7 @@ class Anatomy:
     name: str
     bits: LayerBits
     turned: str
-    sides: tuple[Side, Side]
+    sides: tuple[Histogram, Histogram]
     error: float
 
 
@@ -156,7 +156,7 @@ def anatomy(calibration: Calibration, seen: Seen, bits: LayerBits) -> Anatomy:
 
 
 @dataclass(frozen=True, eq=False)
-class Attention:
+class AttentionMaps:
     """One attention of one image, queries in rows, in float and in the quantized model.
 
     Attributes:
@@ -184,7 +184,7 @@ class _Watched(QuantizedModel):
 
 def attention(
     calibration: Calibration, allocation: Allocation, image: Tensor, product: str
-) -> Attention:
+) -> AttentionMaps:
     """Return one attention as `product` reads it, its name ending in `.matmul2`.
 
     Args:
@@ -204,4 +204,4 @@ def attention(
     stored = calibration.stored(allocation[product].activation)
     plain, quantized = attentions[0], stored.operand(product, 0)(attentions[1])
     means = [x.mean(0).cpu().numpy() for x in (plain, quantized)]
-    return Attention(means[0], means[1], len(plain))
+    return AttentionMaps(means[0], means[1], len(plain))

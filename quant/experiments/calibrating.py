@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 import torch
 
-from lrp.engine.inputs import ImageSet, Model
+from lrp.engine.inputs import KeyedImages, Model
 from lrp.engine.progress import SILENT, Progress
 from quant.analysis.sensitivity import Sensitivity, sensitivity_path
 from quant.analysis.sensitivity_estimation import find
@@ -47,7 +47,7 @@ class Calibrating:
     """
 
     loaded: Model
-    images: ImageSet
+    images: KeyedImages
     preset: Preset
     device: torch.device
     home: Path

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
-from lrp.engine.inputs import ImageSet
+from lrp.engine.inputs import KeyedImages
 from lrp.engine.progress import SILENT, Progress
 from quant.calibration.calibration import file_of, needed
 from quant.evaluation.image_set import Pictures
@@ -67,7 +67,7 @@ class Measuring:
     """
 
     calibrating: Calibrating
-    images: ImageSet
+    images: KeyedImages
     history: Runs | None
     given: Given = NOTHING
     seed: int = 0

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import pytest
 
 from app.budget import charts
-from app.budget.charts import MARKERS, OTHER, Configuration
+from app.budget.charts import MARKERS, OTHER, MeasuredPoint
 from app.components.budget_table import BudgetTable, Figures, Plain
 from app.look.charts import DARK_BITS, LIGHT_BITS
 from app.state.budget import AVERAGE, BITOPS
@@ -32,8 +32,8 @@ def run(tmp_path: Path) -> Run:
     return made.keep(Runs(tmp_path / FILE), made.recipe(4), made.answers(set(range(14))))
 
 
-def point(run: Run, kind: str, megabytes: float = 2.0) -> Configuration:
-    return Configuration(
+def point(run: Run, kind: str, megabytes: float = 2.0) -> MeasuredPoint:
+    return MeasuredPoint(
         run, f"{kind} 4 bits", kind, Cost(megabytes * 1e6, 1e6, megabytes * 3e9, 4)
     )
 

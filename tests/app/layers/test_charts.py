@@ -16,7 +16,7 @@ from app.layers import (
 from app.layers.attention import MEAN
 from app.look import units
 from lrp.engine.layers import Layer
-from quant.analysis.anatomy import Attention, Side, side
+from quant.analysis.anatomy import AttentionMaps, Histogram, side
 from quant.analysis.clipping import LIMITS, Clipping
 from quant.analysis.layer_errors import BOTH, SqnrByWidth
 from quant.primitives.bits import LayerBits
@@ -31,7 +31,7 @@ LAYERS = (
 
 
 @pytest.fixture
-def seen() -> Side:
+def seen() -> Histogram:
     x = torch.randn(5000, generator=torch.Generator().manual_seed(0))
     return side(x, Uniform(QParams(torch.tensor(0.5), torch.tensor(4.0), 3)))
 
@@ -59,13 +59,13 @@ def clipped() -> Clipping:
 
 
 @pytest.mark.parametrize("dark", [True, False])
-def test_a_spread_shows_counts_and_stairs(seen: Side, dark: bool) -> None:
+def test_a_spread_shows_counts_and_stairs(seen: Histogram, dark: bool) -> None:
     before, after, stairs = charts.spread(seen, "input", dark).data
     assert np.nansum(before.y) == np.nansum(after.y) == 5000
     assert set(np.round(np.unique(stairs.y), 6)) <= {0.5 * (k - 4) for k in range(8)}
 
 
-def test_a_spreads_table_leaves_out_empty_bins(seen: Side) -> None:
+def test_a_spreads_table_leaves_out_empty_bins(seen: Histogram) -> None:
     table = spread.table(seen)
     assert table["values before"].sum() == table["values after"].sum() == 5000
     assert ((table["values before"] > 0) | (table["values after"] > 0)).all()
@@ -131,7 +131,7 @@ def test_moved_attention_is_counted() -> None:
     table = attention.table(plain, quantized)
     assert table["attention moved (%)"].tolist() == [12.5]
     assert table["most in a row (%)"].tolist() == [25]
-    found = Attention(plain, quantized, 1)
+    found = AttentionMaps(plain, quantized, 1)
     assert "**12.5" in attention.sentence(found, MEAN, LayerBits(4, 4))
     assert "in head 0" in attention.sentence(found, 0, LayerBits(4, 4))
 

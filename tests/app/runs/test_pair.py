@@ -9,7 +9,7 @@ import pytest
 from app.runs import charts
 from app.runs.charts import ACTIVATIONS, WEIGHTS
 from app.runs.compare import bit_rows, classes_changed, spent_differently
-from app.runs.pair import Comparison, Contender, compared, kind, why_not
+from app.runs.pair import Contender, RunComparison, compared, kind, why_not
 from app.work.history import Filter
 from lrp.engine.layers import Layer
 from quant.evaluation.comparison import ClassAccuracy
@@ -33,7 +33,7 @@ def runs(tmp_path: Path) -> Runs:
     return Runs(tmp_path / FILE)
 
 
-def pair(runs: Runs, wrong: set[int], other: set[int]) -> Comparison:
+def pair(runs: Runs, wrong: set[int], other: set[int]) -> RunComparison:
     one = made.keep(runs, made.recipe(8), made.answers(wrong))
     found = compared([made.keep(runs, made.recipe(4), made.answers(other)), one])
     assert found is not None
@@ -89,7 +89,7 @@ def test_only_runs_on_the_same_images_are_compared(
 ) -> None:
     one = made.keep(runs, made.recipe(8), made.answers({1}))
     other = made.keep(runs, replace(made.recipe(4), **changes), made.answers({2}))
-    assert (why_not(Comparison(Contender("A", one), Contender("B", other))) == "") == comparable
+    assert (why_not(RunComparison(Contender("A", one), Contender("B", other))) == "") == comparable
 
 
 def test_the_draw_of_a_folder_matters_where_it_calibrates_too(runs: Runs) -> None:
@@ -103,7 +103,7 @@ def test_the_draw_of_a_folder_matters_where_it_calibrates_too(runs: Runs) -> Non
         (run(images_key="c", calibration_images=8), False),
         (run(images_key="d", seed=1), False),
     ):
-        found = Comparison(Contender("A", one), Contender("B", other))
+        found = RunComparison(Contender("A", one), Contender("B", other))
         assert (why_not(found) == "") == same
 
 
