@@ -33,14 +33,14 @@ def _offline(name: str) -> InputError:
 
 
 def _cached(repository: str | None) -> bool:
-    """Tell whether the weights lie in the Hugging Face cache already."""
+    """Return whether the weights lie in the Hugging Face cache already."""
     files = ("model.safetensors", "pytorch_model.bin")
     found = [huggingface_hub.try_to_load_from_cache(repository or "", file) for file in files]
     return any(isinstance(path, str) for path in found)
 
 
 def _reachable() -> bool:
-    """Tell whether the host's name resolves; spares the hub's minute of retries where it does not.
+    """Return whether the host's name resolves; spares the hub's minute of retries where it does not.
 
     Behind a proxy only the proxy resolves names, so nothing can be told: True.
     """

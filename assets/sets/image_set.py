@@ -73,7 +73,7 @@ def load_images(
 
 
 def has_digits(loaded: LoadedModel) -> bool:
-    """Tell whether the bundled digits suit the model."""
+    """Return whether the bundled digits suit the model."""
     return loaded.name in BUNDLED and loaded.num_classes == len(digits.CLASSES)
 
 

@@ -84,7 +84,7 @@ def grad_cam(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
 
 
 def has_tokens(model: nn.Module) -> bool:
-    """Say whether the model has blocks whose tokens have a place, as Grad-CAM needs."""
+    """Return whether the model has blocks whose tokens have a place, as Grad-CAM needs."""
     patch_embed = getattr(model, "patch_embed", None)
     return bool(_blocks(model)) and hasattr(patch_embed, "dynamic_feat_size")
 
