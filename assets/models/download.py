@@ -40,7 +40,7 @@ def _cached(repository: str | None) -> bool:
 
 
 def _reachable() -> bool:
-    """Return whether the host's name resolves; spares the hub's minute of retries where it does not.
+    """Return whether the host's name resolves, which spares the hub's minute of retries.
 
     Behind a proxy only the proxy resolves names, so nothing can be told: True.
     """
