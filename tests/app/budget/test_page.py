@@ -15,10 +15,11 @@ from app.budget import tabs
 from app.state import budget, selection
 from app.state.selection import Selected
 from app.work import models, spending
+from assets.sets.image_set import ImageSet
 from lrp.propagation.scores import Scoring
 from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity
 from quant.evaluation.stream import Step
-from quant.experiments.calibrating import Calibrating, ImageSet
+from quant.experiments.calibrating import Calibrating
 from quant.experiments.measuring import Measuring
 from quant.history.runs import DONE, STOPPED, Runs
 from quant.primitives.bits import MENU, LayerBits
