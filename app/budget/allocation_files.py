@@ -11,7 +11,7 @@ from app.look.charts import KINDS
 from app.state import budget, selection
 from app.work import models
 from assets.sets.image_set import ImageSet
-from quant.allocation.allocation_file import from_json, images_of, to_json
+from quant.allocation.allocation_file import decode, from_json, images_of, to_json
 
 
 def show(shown: Shown) -> None:
@@ -100,9 +100,9 @@ def _bring(shown: Shown) -> None:
 def read(data: bytes) -> Any:
     """Read an uploaded document; ValueError where it is not JSON."""
     try:
-        return json.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError):  # the latter for brackets within brackets
-        raise ValueError("it is not JSON: give what the download wrote") from None
+        return decode(data)
+    except ValueError as error:
+        raise ValueError(f"it {error}: give what the download wrote") from None
 
 
 def _link() -> str:

@@ -63,7 +63,7 @@ def current(loaded: LoadedModel, images: ImageSet | None) -> Labelled | None:
         try:
             return picture_of(identifier, sources, images)
         except InputError as error:
-            st.error(f"{str(error).capitalize()}.")
+            st.error(f"{error}.")
     first = FIRST.get(sources[0])
     return None if first is None else picture_of(first, sources, images)
 

@@ -87,7 +87,7 @@ def load_button(recipe: Recipe, key: str) -> None:
     try:
         opened = sidebar.open_selection(choice, device)
     except ValueError as error:
-        st.error(f"{str(error).capitalize()}.")
+        st.error(f"{error}.")
         return
     if opened.loaded.key != recipe.model_key:
         st.error(f"{recipe.model} has other weights now than this run was measured with.")

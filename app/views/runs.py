@@ -18,7 +18,7 @@ def main() -> None:
     try:
         runs = history.history().listed()
     except ValueError as error:
-        st.error(f"{str(error).capitalize()}.")
+        st.error(f"{error}.")
         return
     if not runs:
         st.info("Nothing yet: let go of the slider on the Budget page, and what it buys is kept.")

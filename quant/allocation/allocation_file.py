@@ -4,7 +4,9 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from quant.primitives.bits import Allocation, LayerBits
 
 SCHEMA = 2
 READABLE = (1, 2)  # 1 lacks limits, loss, bound and preset, which reading does not need
+LARGEST = 64_000_000  # bytes of a file: names of layers and places of images take far less
+DIGITS = 18  # of a whole number: more than any count has
 COLUMNS = ("budget", "size_bytes", "bitops", "average_bits", "loss", "bound", "gap")
 
 
@@ -70,14 +74,67 @@ def read_json(path: str | Path) -> Any:
     """Return what an allocation's JSON file holds, for `from_json` and `images_of`.
 
     Raises:
-        ValueError: the file cannot be read, or is not JSON.
+        ValueError: the file cannot be read, is too large, or is not JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError:
+        if not _is_stored(path):
+            raise OSError
+        with Path(path).open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except (OSError, ValueError):  # the latter for a path that no file can have
         raise ValueError(f"{path} cannot be read: give an allocation's JSON file") from None
-    except ValueError:
-        raise ValueError(f"{path} is not JSON: give what `quant allocate --json` wrote") from None
+    try:
+        return decode(data)
+    except ValueError as error:
+        raise ValueError(f"{path} {error}: give what `quant allocate --json` wrote") from None
+
+
+def _is_stored(path: str | Path) -> bool:
+    """Return whether a path is a file, or a pipe of the shell's; others may never end."""
+    return os.path.isfile(path) or os.path.realpath(path).startswith("/proc/")
+
+
+def decode(data: bytes) -> Any:
+    """Return what a JSON document holds, in UTF-8, UTF-16 or UTF-32.
+
+    Raises:
+        ValueError: it is too large, is not JSON, or says one thing twice.
+    """
+    if len(data) > LARGEST:
+        raise ValueError(f"is larger than {LARGEST // 10**6} MB")
+    try:
+        text = data.decode(json.detect_encoding(data)).removeprefix("\ufeff")
+        return json.loads(text, **HOOKS)
+    except RecursionError:
+        raise ValueError("is nested too deep") from None
+    except (UnicodeError, json.JSONDecodeError):
+        raise ValueError("is not JSON") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; of two values for one name none may be dropped in silence."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        name = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"names {name[:99]!r} twice")
+    return found
+
+
+def _number(text: str) -> int:
+    if len(text) > DIGITS:
+        raise ValueError(f"holds a number of {len(text)} digits")
+    return int(text)
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"holds {text}, which is no number of JSON")
+
+
+HOOKS: dict[str, Any] = {
+    "object_pairs_hook": _once,
+    "parse_int": _number,
+    "parse_constant": _no_number,
+}
 
 
 def from_json(payload: Any, layers: Sequence[Layer]) -> Allocation:
@@ -91,8 +148,8 @@ def from_json(payload: Any, layers: Sequence[Layer]) -> Allocation:
     for name in entries:
         if name not in names:
             raise ValueError(
-                f"the allocation is for another model ({payload.get('model', 'unnamed')}): it has "
-                f"no layer {name!r} here"
+                f"the allocation is for another model ({_shown(payload.get('model'), str)}): "
+                f"it has no layer {_shown(name)} here"
             )
     for name in names:
         if name not in entries:
@@ -113,7 +170,7 @@ def images_of(payload: Mapping[str, Any]) -> dict[str, list[int]]:
 
 
 def _are_places(value: Any) -> bool:
-    return isinstance(value, list) and all(type(place) is int for place in value)
+    return isinstance(value, list) and all(type(place) is int and place >= 0 for place in value)
 
 
 def _entries(payload: Any) -> Mapping[str, Any]:
@@ -121,7 +178,7 @@ def _entries(payload: Any) -> Mapping[str, Any]:
         raise ValueError(f'this is no allocation: it must be an object with "schema": {SCHEMA}')
     if payload["schema"] not in READABLE:
         raise ValueError(
-            f"the allocation's schema is {payload['schema']!r}: this version reads "
+            f"the allocation's schema is {_shown(payload['schema'])}: this version reads "
             f"{' and '.join(map(str, READABLE))}"
         )
     entries = payload.get("layers")
@@ -130,9 +187,16 @@ def _entries(payload: Any) -> Mapping[str, Any]:
     return entries
 
 
+def _shown(value: Any, how: Callable[[Any], str] = repr) -> str:
+    """Return a value as a message shows it: what is nested or long would fill the screen."""
+    return how(value)[:99] if isinstance(value, str | int | float) else "unnamed"
+
+
 def _bits(name: str, entry: Any) -> LayerBits:
     try:
         bits = LayerBits(entry["weight"], entry["activation"])
+        if any(isinstance(width, list | dict) for width in vars(bits).values()):
+            raise TypeError
         bits.check()
     except (TypeError, KeyError):
         raise ValueError(f'{name} needs "weight" and "activation" bits') from None

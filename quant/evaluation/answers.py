@@ -157,8 +157,13 @@ class Answers:
         """(n,) bool, answered rightly."""
         return self.predicted == self.labels
 
-    def counts(self) -> Counts:
-        """Add the answers up."""
+    def counts(self, before: float = 0.0) -> Counts:
+        """Add the answers up, one image after another.
+
+        Args:
+            before: the divergence, in nats, of the images before these. So parts give the sum of
+                the whole to the last bit.
+        """
         plain = self.reference == self.labels
         return Counts(
             images=len(self),
@@ -167,7 +172,7 @@ class Answers:
             plain=int(plain.sum()),
             both=int((self.correct & plain).sum()),
             agree=int((self.predicted == self.reference).sum()),
-            divergence=float(self.divergence.sum(dtype=np.float64)),
+            divergence=float(np.cumsum(np.append(before, self.divergence.astype(np.float64)))[-1]),
         )
 
     def evaluation(self, seconds: float) -> Evaluation:

@@ -36,7 +36,11 @@ class Pictures:
     def batches(
         self, start: int = 0, stop: int | None = None, largest: int = LARGEST
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images (B, 3, H, W) and labels (B,), start to stop: few at first, then more."""
+        """Yield images (B, 3, H, W) and labels (B,), start to stop: few at first, then more.
+
+        Where a batch ends does not depend on the start: a run that was cut off goes on with the
+        same batches, and so with the same answers to the last bit.
+        """
         pool = ThreadPoolExecutor(READERS)
         coming: deque[Iterator[tuple[Tensor, int]]] = deque()
         try:
@@ -62,10 +66,12 @@ class Pictures:
 
 
 def _spans(start: int, stop: int, largest: int) -> Iterator[range]:
-    size = min(FIRST, largest)
-    while start < stop:
-        yield range(start, min(start + size, stop))
-        start, size = start + size, min(2 * size, largest)
+    first, size = 0, min(FIRST, largest)
+    while first < stop:
+        span = range(max(start, first), min(first + size, stop))
+        if span:
+            yield span
+        first, size = first + size, min(2 * size, largest)
 
 
 def _stacked(pairs: Iterator[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:

@@ -93,14 +93,16 @@ class Runs:
                 answered already, by another process at the same run, is left as it is.
         """
         with transaction(self.path, write=True) as connection:
-            have = int(self._of(connection, run)["images"])
+            row = self._of(connection, run)
+            have = int(row["images"])
             start = have if start is None else start
             if start > have:
                 raise ValueError(f"run {run} has {have} answers: answer {start} cannot follow")
             new = answers.part(have - start)
             if len(new):
                 _insert(connection, run, have, new)
-                _add(connection, run, new.counts(), seconds * len(new) / len(answers))
+                counts = new.counts(before=row["divergence"])
+                _add(connection, run, counts, seconds * len(new) / len(answers))
             if len(new) or not len(answers):
                 _mark(connection, run)
 
@@ -214,9 +216,10 @@ def _insert(connection: sqlite3.Connection, run: int, start: int, answers: Answe
 
 
 def _add(connection: sqlite3.Connection, run: int, counts: Counts, seconds: float) -> None:
-    sums = ", ".join(f"{name} = {name} + :{name}" for name in (*COUNTS, "seconds"))
+    added = [name for name in (*COUNTS, "seconds") if name != "divergence"]  # it is the sum already
+    sums = ", ".join(f"{name} = {name} + :{name}" for name in added)
     values = {**vars(counts), "seconds": seconds, "run": run}
-    connection.execute(f"UPDATE runs SET {sums} WHERE id = :run", values)
+    connection.execute(f"UPDATE runs SET {sums}, divergence = :divergence WHERE id = :run", values)
 
 
 def _mark(connection: sqlite3.Connection, run: int) -> None:

@@ -262,7 +262,8 @@ HALF = written({"patch_embed.proj": LayerBits(4, 4)})
     [
         (b"{", "it is not JSON"),
         (b"\xff\xfe\x00", "it is not JSON"),
-        (b"[" * 100_000, "it is not JSON"),
+        (b"[" * 100_000, "it is nested too deep"),
+        (b"[" * 100_000 + b"]" * 100_000, "it is nested too deep"),
         (b"[1, 2]", "this is no allocation"),
         (b'{"schema": 99}', "schema is 99"),
         (NO_LAYER, "is for another model (digits-swin)"),

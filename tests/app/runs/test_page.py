@@ -381,3 +381,13 @@ def test_a_damaged_history_is_said(
     (tmp_path / FILE).write_bytes(b"no database at all, " * 100)
     app = open_page("runs", **SWIN)
     assert FILE in app.error[0].value
+
+
+def test_an_error_leaves_the_case_of_paths_and_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_page: Open
+) -> None:
+    (tmp_path / "A File").touch()
+    monkeypatch.setenv("BITLENS_HOME", str(tmp_path / "A File" / "MyHome"))
+    (error,) = open_page("runs", **SWIN).error
+    assert f"{tmp_path}/A File/MyHome" in error.value
+    assert "BITLENS_HOME" in error.value

@@ -18,7 +18,7 @@ from lrp.engine.layers import list_layers
 from lrp.engine.progress import Cancelled, Progress
 from quant.calibration.presets import preset
 from quant.evaluation.stream import Step
-from quant.experiments.calibrating import Calibrating
+from quant.experiments.calibrating import All, Calibrating
 from quant.experiments.measuring import FLOAT as PLAIN
 from quant.experiments.measuring import Given, Measuring, Variant
 from quant.history import runs as history
@@ -104,6 +104,24 @@ def test_an_evaluation_says_what_running_the_model_says(measuring: Measuring) ->
     (run,) = kept(measuring)
     assert (run.id, run.state, run.recipe.allocation) == (found.run, history.DONE, MIXED.allocation)
     assert np.array_equal(run.answers.predicted, answers.numpy())
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_run_that_was_cut_off_ends_as_one_that_was_not_to_the_last_bit(
+    measuring: Measuring, steps: int
+) -> None:
+    begun = measuring.measure(FOUR)
+    for _ in range(steps):
+        next(begun)
+    begun.close()
+    (cut_off,) = kept(measuring)
+    assert 0 < cut_off.counts.images < IMAGES
+    *_, resumed = measuring.measure(FOUR)
+    *_, at_once = replace(measuring, history=None, kept=All()).measure(FOUR)
+    columns = zip(resumed.answers.columns(), at_once.answers.columns(), strict=True)
+    assert all(np.array_equal(one, other) for one, other in columns)
+    (run,) = kept(measuring)
+    assert run.counts.divergence / IMAGES == at_once.evaluation.divergence
 
 
 def test_it_streams_from_few_images_to_all(measuring: Measuring) -> None:

@@ -1,9 +1,17 @@
 import json
+import os
 
 import pytest
 
 from lrp.engine.layers import list_layers
-from quant.allocation.allocation_file import from_json, images_of, read_allocation, to_json
+from quant.allocation import allocation_file
+from quant.allocation.allocation_file import (
+    from_json,
+    images_of,
+    read_allocation,
+    read_json,
+    to_json,
+)
 from quant.allocation.budget import Limits, from_average
 from quant.allocation.cost import CostModel
 from quant.allocation.path import Solution
@@ -102,3 +110,58 @@ def test_files_that_are_no_json_are_refused(layers, tmp_path):
     (tmp_path / "list.json").write_text("[1]")
     with pytest.raises(ValueError, match="no allocation"):
         read_allocation(tmp_path / "list.json", layers)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000 + "]" * 100_000, "nested too deep"),
+        ('{"schema": 2, "x": ' * 50_000 + "1" + "}" * 50_000, "nested too deep"),
+        ('{"schema": 2, "schema": 1}', "names 'schema' twice"),
+        ('{"layers": {"head": {"weight": 4, "weight": 8}}}', "names 'weight' twice"),
+        ('{"schema": NaN}', "holds NaN"),
+        ('{"schema": [-Infinity]}', "holds -Infinity"),
+        ('{"schema": 1' + "0" * 400 + "}", "a number of 401 digits"),
+        ('{"schema": 1' + "0" * 5000 + "}", "a number of 5001 digits"),
+        ("", "is not JSON"),
+        ('{"schema": 2} {}', "is not JSON"),
+    ],
+    ids=range(10),
+)
+def test_json_that_says_too_much_is_refused(tmp_path, text, message):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_json_of_any_unicode_encoding_is_read(layers, payload, tmp_path, encoding):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(payload | {"model": "Größe"}, ensure_ascii=False), encoding)
+    assert read_allocation(path, layers) == from_json(payload, layers)
+
+
+def test_files_that_never_end_or_never_begin_are_refused_at_once(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero", tmp_path, "nul\0", "n" * 300):
+        with pytest.raises(ValueError, match="cannot be read"):
+            read_json(path)
+    (tmp_path / "large.json").write_text('{"schema": 2}' + " " * 100)
+    monkeypatch.setattr(allocation_file, "LARGEST", 100)
+    with pytest.raises(ValueError, match="is larger than"):
+        read_json(tmp_path / "large.json")
+
+
+@pytest.mark.parametrize("where", ["schema", "model", "layers", "chosen_on", "weight"])
+def test_nested_values_are_refused_in_a_short_sentence(layers, payload, where):
+    deep = []
+    for _ in range(2000):
+        deep = [deep]
+    payload[where] = deep
+    (payload["layers"]["head"] if where == "weight" else payload)[where] = deep
+    if where == "model":
+        payload["layers"] = {"other": {}}
+    with pytest.raises(ValueError) as raised:
+        images_of(payload)
+        from_json(payload, layers)
+    assert len(str(raised.value)) < 200

@@ -67,6 +67,20 @@ def test_a_run_comes_back_as_it_was_kept(history, path):
     assert run.evaluation.difference == -5 / 20
 
 
+def test_sums_of_parts_are_those_of_the_whole_to_the_last_bit(history):
+    generator = np.random.default_rng(0)
+    whole = dataclasses.replace(
+        answers(0, 300), divergence=generator.lognormal(-6, 3, 300).astype(np.float32)
+    )
+    sums = set()
+    for number, ends in enumerate(([300], [4, 12, 28, 300], [299, 300], [*range(1, 301)])):
+        run = history.begin(recipe(seed=number)).id
+        for start, stop in zip([0, *ends], ends, strict=False):
+            history.append(run, whole.part(start, stop), 1.0)
+        sums.add(history.get(run).counts.divergence)
+    assert sums == {whole.counts().divergence}
+
+
 def test_a_float_run_is_kept_too(history):
     plain = recipe(allocation=None, data="folder", checkpoint="w.pth", calibration="others")
     assert history.get(history.begin(plain).id).recipe == plain
