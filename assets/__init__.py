@@ -1,8 +1,8 @@
 """Models, data sets and pictures: the only package that reads a user's files.
 
 Read `pictures`, `models` and `sets`, in this order; `train` is how the bundled weights were made.
-`errors` has the error for what a user can put right, `home` the folder of what is kept, `terminal`
-what all command lines share.
+`errors` has the error for what a user can put right, `files` opens what a user names, `home` is the
+folder of what is kept, `terminal` is what all command lines share.
 """
 
 from assets.errors import InputError

@@ -14,7 +14,7 @@ import pytest
 FLOORS: dict[str, list[set[str]]] = {
     "assets": [
         {"errors"},
-        {"home", "terminal"},
+        {"files", "home", "terminal"},
         {"pictures"},
         {"models"},
         {"sets"},

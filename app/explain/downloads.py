@@ -41,6 +41,7 @@ def show(asked: Question, chosen: int, place: str, draw: Callable[[], dict[str, 
         else:
             trace, names = asked.trace, asked.names
             facts = export.description(trace, relevance, names, loaded.name, loaded.key, place)
+        facts["notes"] = list(loaded.notes)
         return json.dumps({"image": image, "method": asked.method, **facts}, indent=2)
 
     def overlay() -> bytes:
@@ -65,8 +66,7 @@ def described(asked: Question, chosen: int) -> dict[str, Any]:
     loaded = asked.selected.loaded
     return {
         "what": METHODS[asked.method].what,
-        "model": loaded.name,
-        "weights": loaded.key,
+        **loaded.facts,
         "target": {
             "class": chosen,
             "name": asked.names[chosen],

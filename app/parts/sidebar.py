@@ -67,6 +67,8 @@ def _facts(selected: Selected | None) -> None:
         f"{height}×{width} pixels, {selected.loaded.num_classes} classes  \n"
         f"Images: {images}{count}"
     )
+    for note in selected.loaded.notes:
+        st.text(f"The checkpoint: {note}.")
 
 
 def _own_model(device: str) -> None:
@@ -85,7 +87,12 @@ def _own_model(device: str) -> None:
             "Checkpoint file (optional)",
             key=selection.OWN_CHECKPOINT,
             placeholder="/path/to/weights.safetensors",
-            help="A .safetensors, .pth or .bin file. Empty: timm's own weights, from the network.",
+            help="A safetensors or PyTorch file. Empty: timm's own weights.",
+        )
+        download = st.checkbox(
+            "Download timm's weights",
+            key=selection.OWN_DOWNLOAD,
+            help="From Hugging Face, where they are not on this machine yet.",
         )
         folder = st.text_input(
             "Image folder (optional)",
@@ -94,14 +101,14 @@ def _own_model(device: str) -> None:
             help="One folder per class, as in ImageNet. WordNet ids or a classes.txt name them.",
         )
         if st.form_submit_button("Load", icon=":material/download:", width="stretch"):
-            _adopt(name.strip(), checkpoint.strip(), folder.strip(), device)
+            in_use = selection.CURRENT.get()
+            name = name.strip() or (BUNDLED[0] if in_use is None else in_use.loaded.name)
+            files = (checkpoint.strip() or None, folder.strip() or None)
+            _adopt(ModelChoice(name, *files, download), device)
 
 
-def _adopt(name: str, checkpoint: str, folder: str, device: str) -> None:
+def _adopt(choice: ModelChoice, device: str) -> None:
     """Load what the form asks for; only if that works does it replace the model in use."""
-    selected = selection.CURRENT.get()
-    in_use = BUNDLED[0] if selected is None else selected.loaded.name
-    choice = ModelChoice(name or in_use, checkpoint or None, folder or None)
     try:
         open_selection(choice, device)
     except ValueError as error:

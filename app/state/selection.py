@@ -30,6 +30,7 @@ DEVICE = "device"
 OWN_NAME = "own_name"
 OWN_CHECKPOINT = "own_checkpoint"
 OWN_FOLDER = "own_folder"
+OWN_DOWNLOAD = "own_download"
 SOURCE = "source"
 GALLERY = "gallery"
 GALLERY_PAGE = "gallery_page"
@@ -52,11 +53,15 @@ MAX_UPLOADS = 8
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """What to load: a bundled or timm name, perhaps with a checkpoint and a folder of images."""
+    """What to load: a bundled or timm name, perhaps with a checkpoint and a folder of images.
+
+    `download`: timm's weights may be fetched from the network.
+    """
 
     name: str
     checkpoint: str | None = None
     folder: str | None = None
+    download: bool = False
 
     @property
     def label(self) -> str:

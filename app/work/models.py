@@ -15,11 +15,12 @@ import streamlit as st
 import torch
 
 from app.state.selection import ModelChoice
+from app.work.digests import weights_held
 from app.work.jobs import Job, JobQueue
 from app.work.wanted import Recent
 from assets.errors import InputError
 from assets.home import home
-from assets.models.load import LoadedModel, load_model
+from assets.models.load import BUNDLED, LoadedModel, load_model
 from assets.sets.image_set import ImageSet, load_images
 from assets.sets.selection import Draw
 from lrp.engine.device import resolve_device
@@ -73,8 +74,12 @@ def owner() -> Owner:
 
 
 @st.cache_resource(max_entries=3, show_spinner="Loading the model …")
-def _load(name: str, checkpoint: str | None, device: str) -> LoadedModel:
-    loaded = load_model(name, checkpoint or None, resolve_device(device))
+def _load(
+    name: str, checkpoint: str | None, device: str, held: str, _download: bool
+) -> LoadedModel:
+    loaded = load_model(name, checkpoint, resolve_device(device), _download)
+    if (checkpoint or name in BUNDLED) and not loaded.key.endswith(held[:12]):
+        raise InputError("the file of the weights changed while it was read: load it again")
     _spare_the_collector()
     return loaded
 
@@ -88,8 +93,13 @@ def _spare_the_collector() -> None:
 
 
 def load(choice: ModelChoice, device: str) -> LoadedModel:
-    """Return the model of a choice; InputError where it cannot be had."""
-    return _load(choice.name, choice.checkpoint, str(resolve_device(device)))
+    """Return the model of a choice, with the weights that its file holds now.
+
+    Raises InputError where it cannot be had.
+    """
+    name, file = choice.name, choice.checkpoint or None
+    held = weights_held(name, file)
+    return _load(name, file, str(resolve_device(device)), held, choice.download)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Listing the images …", hash_funcs=BY_KEY)

@@ -13,10 +13,11 @@ from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 from torch import Tensor, nn
 
-from assets.errors import InputError
-from assets.models import checkpoints, manifest
+from assets.errors import InputError, shown
+from assets.models import fitting, manifest
 from assets.models.architectures import RECIPES, build
 from assets.models.download import pretrained
+from assets.models.reading import read_content
 
 BUNDLED: tuple[str, ...] = tuple(RECIPES)
 
@@ -31,6 +32,12 @@ class LoadedModel:
     data_config: dict[str, Any]  # timm's, for create_transform
     num_classes: int
     key: str  # "<name>-<12 hexadecimal digits of the weights' SHA-256>"
+    notes: tuple[str, ...] = ()  # what was done to a checkpoint so that it fits
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a report in JSON says of the model."""
+        return {"model": self.name, "weights": self.key, "notes": list(self.notes)}
 
     def transform(self) -> Callable[[Image.Image], Tensor]:
         """Return timm's evaluation transform: picture -> (3, H, W)."""
@@ -38,32 +45,40 @@ class LoadedModel:
 
 
 def load_model(
-    name: str, checkpoint: str | Path | None = None, device: str | torch.device = "cpu"
+    name: str,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    download: bool = False,
 ) -> LoadedModel:
     """Load a bundled model or any timm model, with a checkpoint's weights if one is given.
 
-    Raises InputError for an unknown name, weights that cannot be had, or a checkpoint that does
-    not fit.
+    Nothing is asked of the network unless `download` is set; timm's own weights that were
+    downloaded before need none.  Raises InputError for an unknown name, weights that cannot be had
+    or are not finite, or a checkpoint that does not fit.
     """
     _check_name(name)
+    notes: tuple[str, ...] = ()
     if checkpoint is not None:
-        model, digest = _from_checkpoint(name, Path(checkpoint))
+        model, digest, notes = _from_checkpoint(name, checkpoint)
     elif name in BUNDLED:
         model, digest = _bundled(name)
     else:
-        model = pretrained(name)
+        model = pretrained(name, download)
         digest = _digest(model)
-    return _ready(name, model, digest, torch.device(device))
+    fitting.check_finite(model, shown(Path(checkpoint or name).name))
+    return _ready(name, model, digest, torch.device(device), notes)
 
 
-def _ready(name: str, model: nn.Module, digest: str, device: torch.device) -> LoadedModel:
+def _ready(
+    name: str, model: nn.Module, digest: str, device: torch.device, notes: tuple[str, ...] = ()
+) -> LoadedModel:
     """Wrap a model for use; InputError unless it classifies RGB pictures."""
     config = resolve_model_data_config(model)
     size, classes = tuple(config["input_size"]), int(getattr(model, "num_classes", 0))
     if classes < 2 or size[0] != 3:
         raise InputError(f"{name} does not classify RGB pictures: choose a model with classes")
     model = model.eval().requires_grad_(False).to(device)
-    return LoadedModel(name, model, size, config, classes, f"{name}-{digest[:12]}")
+    return LoadedModel(name, model, size, config, classes, f"{name}-{digest[:12]}", notes)
 
 
 def _bundled(name: str) -> tuple[nn.Module, str]:
@@ -72,44 +87,36 @@ def _bundled(name: str) -> tuple[nn.Module, str]:
     retrain = f"train it with `python -m assets.train {name}`"
     if entry is None or not path.is_file():
         raise InputError(f"the weights of {name} are not there: {retrain}")
-    if manifest.sha256_of(path) != entry.sha256:
+    content = read_content(path)
+    if content.sha256 != entry.sha256:
         raise InputError(
             f"{path.name} is not the file the manifest lists: restore it, or {retrain}"
         )
     model = build(name)
-    checkpoints.fill(model, checkpoints.read_state(path), name, path.name)
+    fitting.fill(model, content, name, resize=False)
     return model, entry.sha256
 
 
-def _from_checkpoint(name: str, path: Path) -> tuple[nn.Module, str]:
-    """Return a model filled from a file, and the file's SHA-256."""
-    state = checkpoints.read_state(path)
-    model = build(name) if name in BUNDLED else _sized(name, state)
-    checkpoints.fill(model, state, name, path.name)
-    return model, manifest.sha256_of(path)
-
-
-def _sized(name: str, state: dict[str, Tensor]) -> nn.Module:
-    """Build a timm model with as many classes as the checkpoint's head has rows."""
-    config = timm.get_pretrained_cfg(name)
-    head = getattr(config, "classifier", None) or "head"
-    head = head if isinstance(head, str) else head[0]
-    weight = state.get(f"{head}.weight")
-    rows = 0 if weight is None or weight.ndim == 0 else weight.shape[0]
-    classes: dict[str, Any] = {"num_classes": rows} if rows else {}
-    return timm.create_model(name, pretrained=False, **classes)
+def _from_checkpoint(name: str, path: str | Path) -> tuple[nn.Module, str, tuple[str, ...]]:
+    """Return a model filled from a file, the file's SHA-256, and what is to be said of it."""
+    content = read_content(path)
+    bundled = name in BUNDLED
+    model = build(name) if bundled else timm.create_model(name, pretrained=False)
+    notes = fitting.fill(model, content, name, resize=not bundled)
+    return model, content.sha256, notes
 
 
 def _check_name(name: str) -> None:
     """Raise InputError, with the closest names, unless it is a bundled or a timm model's."""
-    architecture, _, tag = name.partition(".")
+    architecture, dot, _ = name.partition(".")
     known = timm.is_model(architecture)
     if name in BUNDLED or (
-        known and (not tag or name in timm.list_pretrained(f"{architecture}.*"))
+        known and (not dot or name in timm.list_pretrained(f"{architecture}.*"))
     ):
         return
-    hint = " or ".join(_closest(name, [*BUNDLED, *timm.list_models(), *timm.list_pretrained()]))
-    raise InputError(f"there is no model {name!r}: give a bundled or a timm name, such as {hint}")
+    given = shown(name, 80)
+    hint = " or ".join(_closest(given, [*BUNDLED, *timm.list_models(), *timm.list_pretrained()]))
+    raise InputError(f"there is no model '{given}': give a bundled or a timm name, such as {hint}")
 
 
 def _closest(name: str, known: list[str], count: int = 3) -> list[str]:

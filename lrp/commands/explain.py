@@ -49,6 +49,7 @@ def run(options: argparse.Namespace) -> tuple[None, str]:
     maps = arrays(trace, found, list_layers(loaded.model, loaded.input_size))
     np.savez_compressed(folder / "relevance.npz", allow_pickle=False, **maps)
     payload = description(trace, found, class_names(loaded), loaded.name, loaded.key, depth)
+    payload["notes"] = list(loaded.notes)
     write_json(payload, str(folder / "explanation.json"))
     target = payload["target"]
     return None, f"{target['name']} ({target['probability']:.1%}): see {folder / 'overlay.png'}"

@@ -130,8 +130,7 @@ def _settings(
     return {
         "default": DEFAULT,
         "images": len(images),
-        "model": loaded.name,
-        "weights": loaded.key,
+        **loaded.facts,
         "data": images.name,
         **{name: getattr(options, name) for name in ("skip", "seed", "batch", "steps")},
         "device": str(device),

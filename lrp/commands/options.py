@@ -4,7 +4,8 @@ import argparse
 
 import torch
 
-from assets.models.load import LoadedModel, load_model
+from assets.models.load import LoadedModel
+from assets.sets.options import load
 from lrp.engine.device import resolve_device
 from lrp.propagation.rules import PRESETS
 
@@ -12,7 +13,7 @@ from lrp.propagation.rules import PRESETS
 def subject(options: argparse.Namespace) -> tuple[LoadedModel, torch.device]:
     """Load the model that was asked for, on its device."""
     device = resolve_device(options.device)
-    return load_model(options.model, options.checkpoint, device), device
+    return load(options, device), device
 
 
 def add_rules(parser: argparse.ArgumentParser, default: str) -> None:

@@ -31,8 +31,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, object], str]:
     found = scoring.scores(Progress(print_progress("contribution scores")))
     by_layer = {name: {"mean": mean, "sd": found.sd[name]} for name, mean in found.mean.items()}
     payload = {
-        "model": loaded.name,
-        "weights": loaded.key,
+        **loaded.facts,
         "rules": found.rules.name,
         "statistic": found.statistic,
         "images": len(images),

@@ -99,5 +99,6 @@ def _described(
     quantizer = None if options.objective == LRP else preset(options.preset).name
     chosen_on = {images.source.key: images.indices}
     payload = to_json(model.loaded.name, solution, spent, even, quantizer, chosen_on)
+    payload["notes"] = list(model.loaded.notes)
     lines = [*by_layer(solution.allocation), certificate(solution), beside(spent, even)]
     return payload, "\n".join(lines)

@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         [_measure(options, model, runs, presets, widths, number) for number in range(options.draws)]
     )
     named = {name: asdict(comparison) for name, comparison in comparisons.items()}
-    payload = {"model": model.loaded.name, "weights": model.loaded.key, "configurations": named}
+    payload = {**model.loaded.facts, "configurations": named}
     return payload, markdown(cells(comparisons))
 
 

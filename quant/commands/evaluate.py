@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     spent = model.costs.cost(allocation)
     payload |= {"size_bytes": spent.size_bytes, "bitops": spent.bitops, "run": last.run}
     payload["seconds"] = {"calibration": seconds, **payload["seconds"]}
-    payload["path"] = last.path
+    payload |= {"path": last.path, "notes": list(model.loaded.notes)}
     return payload, _text(payload, known, last.evaluation)
 
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from assets.models.load import LoadedModel, load_model
-from assets.sets.options import add_data_arguments, add_model_arguments
+from assets.models.load import LoadedModel
+from assets.sets.options import add_data_arguments, add_model_arguments, load
 from assets.sets.selection import Draw
 from assets.terminal import add_json
 from lrp.engine.device import resolve_device
@@ -87,7 +87,7 @@ def add_shared(parser: argparse.ArgumentParser, *names: str) -> None:
 def subject(options: argparse.Namespace) -> Subject:
     """Load the model that was asked for."""
     device = resolve_device(options.device)
-    loaded = load_model(options.model, options.checkpoint, device)
+    loaded = load(options, device)
     return Subject(loaded, list_layers(loaded.model, loaded.input_size), device)
 
 

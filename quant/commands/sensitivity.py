@@ -34,8 +34,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     scoring_images(options, images)  # before any work
     losses = sensitivity(calibrated, options.how, options.images)
     payload = {
-        "model": model.loaded.name,
-        "weights": model.loaded.key,
+        **model.loaded.facts,
         "preset": calibrated.preset.name,
         "calibration_images": len(images),
         **_described(losses),

@@ -76,8 +76,7 @@ def described(swept: Swept) -> dict[str, Any]:
     """Describe a sweep for JSON."""
     check = swept.prediction()
     return {
-        "model": swept.model.loaded.name,
-        "weights": swept.model.loaded.key,
+        **swept.model.loaded.facts,
         "preset": swept.preset,
         "draws": swept.draws,
         "float": asdict(accuracy(swept.plain)),

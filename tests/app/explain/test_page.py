@@ -6,6 +6,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
@@ -14,6 +15,7 @@ from app.first_screen import EXAMPLE_PAIR
 from app.parts import job_panel
 from app.state import selection
 from app.work import explanations
+from assets.errors import InputError
 from assets.models.load import BUNDLED, load_model
 from assets.pictures import digits
 from lrp.engine.interpreter import UnsupportedOperation
@@ -279,6 +281,52 @@ def test_own_model_that_cannot_be_had_keeps_the_former(open_page: Open) -> None:
     assert "vit_tiny_patch16_224" in errors(app)[0]
     assert app.selectbox(key=selection.MODEL).value == "digits-swin"
     assert app.radio(key=selection.TARGET.widget).options
+
+
+def test_a_name_alone_asks_nothing_of_the_network(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: asked.append(1))
+    app = open_page(model="digits-swin")
+    app.text_input(key=selection.OWN_NAME).set_value("vit_tiny_patch16_224")
+    app.button[-1].click().run()
+    assert "are not on this machine: ask for their download" in errors(app)[0] and not asked
+    downloads = []
+
+    def pretrained(name: str, download: bool) -> None:
+        downloads.append((name, download))
+        raise InputError("the network is away")
+
+    monkeypatch.setattr("assets.models.load.pretrained", pretrained)
+    app.checkbox(key=selection.OWN_DOWNLOAD).check()
+    app.button[-1].click().run()
+    assert not app.exception and "the network is away" in errors(app)[0]
+    assert downloads == [("vit_tiny_patch16_224", True)]
+
+
+def test_a_checkpoint_that_was_overwritten_is_loaded_anew(
+    open_page: Open, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("weights") / "live.pth.tar"
+    state = load_model("digits-swin").model.state_dict()
+
+    def loaded_key(app: AppTest) -> str:
+        app.text_input(key=selection.OWN_NAME).set_value("digits-swin")
+        app.text_input(key=selection.OWN_CHECKPOINT).set_value(str(path))
+        app.button[-1].click().run()
+        assert not app.exception and errors(app) == []
+        return app.session_state["_current"].loaded.key
+
+    torch.save({"state_dict": state}, path)
+    app = open_page(model="digits-vit")
+    assert loaded_key(app) == load_model("digits-swin", path).key
+    averaged = {f"module.{k}": v + (k == "head.fc.bias") for k, v in state.items()}
+    torch.save({"state_dict": state, "state_dict_ema": averaged}, path)
+    for again in (app, open_page(model="digits-vit")):
+        assert loaded_key(again) == load_model("digits-swin", path).key
+    (note,) = [text.value for text in app.text]
+    assert note == "The checkpoint: of its weights the averaged ones are used (state_dict_ema)."
 
 
 def test_own_folder_that_does_not_fit_keeps_the_former(
