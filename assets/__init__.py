@@ -2,7 +2,8 @@
 
 Read `pictures`, `models` and `sets`, in this order; `train` is how the bundled weights were made.
 `errors` has the error for what a user can put right, `files` opens what a user names, `home` is the
-folder of what is kept, `terminal` is what all command lines share.
+folder of what is kept, `outputs` are the files that commands write, `terminal` is what all command
+lines share.
 """
 
 from assets.errors import InputError

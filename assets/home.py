@@ -4,11 +4,23 @@ import os
 import sys
 from pathlib import Path
 
+from assets.errors import InputError
+
 
 def home() -> Path:
-    """Return the folder: BITLENS_HOME, or the user's own data folder."""
+    """Return the folder: BITLENS_HOME, or the user's own data folder.
+
+    Raises:
+        InputError: no folder is named, and this user has none.
+    """
     chosen = os.environ.get("BITLENS_HOME")
-    return Path(chosen).expanduser() if chosen else _data_folder() / "bitlens"
+    try:
+        folder = Path(chosen).expanduser() if chosen else _data_folder() / "bitlens"
+    except RuntimeError:  # no such user, or one without a folder
+        raise InputError(
+            f"{chosen or 'your own folder'} cannot be found: set BITLENS_HOME to a folder"
+        ) from None
+    return folder.absolute()
 
 
 def _data_folder() -> Path:

@@ -4,17 +4,21 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
-from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
-from assets.errors import InputError
+from assets.errors import in_words
+from assets.outputs import Output, say, tried
 
 WRONG_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+UNREAD = 141  # 128 + SIGPIPE: who read standard output has left
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,31 +48,43 @@ def choose(
         one.set_defaults(run=command.run)
         command.add(one)
     options = parser.parse_args(arguments)
-    payload, text = options.run(options)
-    target = getattr(options, "json", None)  # not all commands have it
-    if payload is not None:
-        write_json(payload, target)
-    if text and target != "-":
-        print(text)
+    with tried(options):
+        payload, text = options.run(options)
+        target: Output | None = getattr(options, "json", None)  # not all commands have it
+        try:
+            if payload is not None and target is not None:
+                write_json(payload, target)
+        finally:  # what was found is shown, also where no file can be written
+            if text and not (target and target.is_stdout):
+                say(f"{text}\n")
     return 0
 
 
 def add_json(parser: argparse.ArgumentParser, what: str) -> None:
     """Add --json, for `write_json`."""
     text = f"write {what} here (- is standard output)"
-    parser.add_argument("--json", metavar="FILE", help=text)
+    parser.add_argument("--json", metavar="FILE", type=Output, help=text)
 
 
 def run(main: Callable[[list[str] | None], int], arguments: list[str] | None = None) -> int:
-    """Call a command line's main; return its exit code, 2 with one sentence for wrong input."""
+    """Call a command line's main; return its exit code.
+
+    It is 2, with one sentence, for what the user can put right, and 141, without a word, where who
+    read standard output has left.
+    """
     try:
         return main(arguments)
-    except ValueError as error:
-        print(f"bitlens: {' '.join(str(error).split())}", file=sys.stderr)
-        return WRONG_INPUT
+    except BrokenPipeError:
+        return UNREAD
     except KeyboardInterrupt:
-        print("bitlens: stopped", file=sys.stderr)
+        note("bitlens: stopped")
         return INTERRUPTED
+    except Exception as error:
+        words = in_words(error)
+        if words is None:
+            raise
+        note(f"bitlens: {words}")
+        return WRONG_INPUT
 
 
 def start(main: Callable[[list[str] | None], int]) -> NoReturn:
@@ -77,32 +93,44 @@ def start(main: Callable[[list[str] | None], int]) -> NoReturn:
     Native code (HiGHS has a stray message) may print to file descriptor 1; it goes to stderr, so
     that nothing but our own output stands on standard output.
     """
-    sys.stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    if sys.stderr is None:  # closed: what is printed must not go elsewhere
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+        with suppress(OSError):
+            os.dup2(sys.stderr.fileno(), 2)
+    if sys.stdout is None:
+        note("bitlens: standard output is closed: send it to a file, or to /dev/null")
+        sys.exit(WRONG_INPUT)
+    for name in ("SIGTERM", "SIGHUP"):  # leave as by ctrl-C, without temporary files
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _leave)
+    sys.stdout = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="backslashreplace")
     os.dup2(2, 1)
-    code = run(main)
-    sys.stdout.flush()
-    sys.exit(code)
-
-
-def write_json(payload: dict[str, Any], target: str | None) -> None:
-    """Write a payload to a file, to stdout for "-", or nowhere for None."""
-    if target is None:
-        return
-    text = json.dumps(payload, indent=2, allow_nan=False) + "\n"
-    if target == "-":
-        sys.stdout.write(text)
-    else:
-        write_file(text, target)
-
-
-def write_file(text: str, target: str) -> None:
-    """Write a text to a file; InputError where that cannot be."""
     try:
-        Path(target).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            f"{target} cannot be written: give a file in an existing folder"
-        ) from error
+        code: Any = run(main)
+    except SystemExit as end:
+        code = end.code
+    sys.exit(run(_flush) or code)
+
+
+def _flush(arguments: list[str] | None) -> int:
+    say("")
+    return 0
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def note(text: str, end: str = "\n") -> None:
+    """Print to stderr; that it is closed or full stops no work."""
+    with suppress(OSError, ValueError):
+        print(text, end=end, file=sys.stderr or open(os.devnull, "w"), flush=True)  # noqa: SIM115
+
+
+def write_json(payload: dict[str, Any], target: Output) -> None:
+    """Write a payload to a file or to standard output."""
+    target.write(json.dumps(payload, indent=2, allow_nan=False) + "\n")
 
 
 def aligned(rows: Sequence[Sequence[str]], right: bool = False) -> str:
@@ -134,18 +162,19 @@ def print_progress(title: str, known: int = 0) -> Callable[..., None]:
 
     def progress(done: int, total: int, what: str = "", so_far: object = None) -> None:
         nonlocal shown, width
-        steps = 100 if sys.stderr.isatty() else 10
+        tty = sys.stderr is not None and sys.stderr.isatty()
+        steps = 100 if tty else 10
         reached = steps * done // max(total, 1)
         if reached == shown:
             return
         shown = reached
         left = (time.monotonic() - started) / max(done - known, 1) * (total - done)
-        start, end = ("\r", "" if done < total else "\n") if sys.stderr.isatty() else ("", "\n")
+        start, end = ("\r", "" if done < total else "\n") if tty else ("", "\n")
         text = f"{title}: {done} of {total}{what and ', '}{what}, {_duration(left)} left"
         if start:  # one line of the terminal, that covers the one before
             text = text[: shutil.get_terminal_size().columns - 1]
             width = max(width, len(text))
-        print(f"{start}{text:<{width}}", end=end, file=sys.stderr, flush=True)
+        note(f"{start}{text:<{width}}", end)
 
     return progress
 

@@ -14,7 +14,9 @@ import pytest
 FLOORS: dict[str, list[set[str]]] = {
     "assets": [
         {"errors"},
-        {"files", "home", "terminal"},
+        {"files", "home"},
+        {"outputs"},
+        {"terminal"},
         {"pictures"},
         {"models"},
         {"sets"},

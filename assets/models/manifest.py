@@ -5,6 +5,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from assets.outputs import Output
+
 FOLDER = Path(__file__).parent.parent
 
 
@@ -49,4 +51,4 @@ def write_entry(name: str, entry: ManifestEntry, folder: Path = FOLDER) -> None:
     entries = read_manifest(folder) | {name: entry}
     fields = {key: asdict(entries[key]) for key in sorted(entries)}
     text = json.dumps(fields, indent=2) + "\n"
-    (folder / "manifest.json").write_text(text, encoding="utf-8")
+    Output(folder / "manifest.json").write(text)

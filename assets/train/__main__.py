@@ -4,13 +4,12 @@ Interrupt it at will: it goes on from its last checkpoint, with the same picture
 """
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from assets import terminal
@@ -18,6 +17,7 @@ from assets.errors import InputError
 from assets.models import manifest
 from assets.models.architectures import RECIPES, build
 from assets.models.load import load_model
+from assets.outputs import Output, OutputFolder, tried
 from assets.pictures import digits
 from assets.train.learning import Report, Training, accuracy, train
 
@@ -27,6 +27,14 @@ STATES = Path(".bitlens/train")
 def main(arguments: list[str] | None = None) -> int:
     """Train, measure and write one bundled model."""
     options = _options(arguments)
+    options.state = options.state or Output(STATES / f"{options.model}.pt")
+    weights = manifest.weights_path(options.model, Path("."))
+    options.files = OutputFolder(options.out, (str(weights), "manifest.json"))
+    with tried(options):
+        return _train(options)
+
+
+def _train(options: argparse.Namespace) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     device = _device(options.device)
@@ -35,11 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
     _start(options.model, model)
     teacher = _teacher(options.model, model, device)
     training = _training(options)
-    state = options.state or STATES / f"{options.model}.pt"
-    report = _progress(model)
+    state, report = Path(options.state.path), _progress(model)
     train(model, training, state, teacher, options.workers, options.compile, report=report)
     entry = export(options.model, model, training, options.out)
-    print(f"{options.model}: top-1 {entry.top1:.4f} on {entry.images} pictures", file=sys.stderr)
+    terminal.note(f"{options.model}: top-1 {entry.top1:.4f} on {entry.images} pictures")
     return 0
 
 
@@ -53,7 +60,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=_positive, help="CPU threads (default: PyTorch's)")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw pictures")
     parser.add_argument("--compile", action="store_true", help="compile: faster after minutes")
-    parser.add_argument("--state", type=Path, help=f"checkpoint (default: {STATES}/MODEL.pt)")
+    parser.add_argument("--state", type=Output, help=f"checkpoint (default: {STATES}/MODEL.pt)")
     parser.add_argument("--out", type=Path, default=manifest.FOLDER, help="folder of the manifest")
     return parser.parse_args(arguments)
 
@@ -113,8 +120,8 @@ def _teacher(name: str, model: nn.Module, device: torch.device) -> nn.Module | N
 def export(name: str, model: nn.Module, training: Training, folder: Path) -> manifest.ManifestEntry:
     """Measure a trained model; write its weights (float32) and its entry in the manifest."""
     path = manifest.weights_path(name, folder)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.float().cpu().contiguous() for k, v in model.state_dict().items()}, path)
+    tensors = {k: v.float().cpu().contiguous() for k, v in model.state_dict().items()}
+    Output(path).write(save(tensors))
     entry = manifest.ManifestEntry(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         top1=accuracy(model, "validation"),
@@ -142,10 +149,10 @@ def _progress(model: nn.Module) -> Report:
         if len(last) > 1:
             (before, then), (now, here) = last[-2:]
             line += f", {(here - then) / (now - before) * (total - done) / 60:.0f} min left"
-        print(line, file=sys.stderr, flush=True)
+        terminal.note(line)
 
     return report
 
 
 if __name__ == "__main__":
-    sys.exit(terminal.run(main))
+    terminal.start(main)

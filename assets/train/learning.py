@@ -1,6 +1,8 @@
 """Learn from cluttered digits, step by step, in a way that can be interrupted and gone on with."""
 
+import io
 import math
+import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
+from assets.errors import InputError
+from assets.outputs import Output
 from assets.pictures import digits
 
 CHECKPOINT_EVERY = 250  # steps
@@ -123,19 +127,29 @@ class Learner:
 
     def save(self, state: Path, done: int) -> None:
         """Write a checkpoint; an interruption while writing leaves the last one whole."""
-        state.parent.mkdir(parents=True, exist_ok=True)
-        partial = state.with_suffix(".partial")
         saved = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
         if self.token_head is not None:
             saved["token_head"] = self.token_head.state_dict()
-        torch.save(saved | {"step": done, "rng": torch.get_rng_state()}, partial)
-        partial.replace(state)
+        written = io.BytesIO()
+        torch.save(saved | {"step": done, "rng": torch.get_rng_state()}, written)
+        Output(state).write(written.getvalue())
 
     def resume(self, state: Path) -> int:
-        """Load a checkpoint, if there is one; return the steps done."""
+        """Load a checkpoint, if there is one; return the steps done.
+
+        Raises:
+            InputError: the file is damaged, or of another training.
+        """
         if not state.exists():
             return 0
-        saved = torch.load(state, map_location="cpu", weights_only=True)
+        try:
+            return self._restore(torch.load(state, map_location="cpu", weights_only=True))
+        except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError) as error:
+            raise InputError(
+                f"{state} is no checkpoint of this training: delete it, or give another"
+            ) from error
+
+    def _restore(self, saved: dict[str, Any]) -> int:
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
         if self.token_head is not None:

@@ -1,11 +1,11 @@
 """`python -m lrp explain`: one image explained, as a picture, arrays and JSON."""
 
 import argparse
-from pathlib import Path
+import io
 
 import numpy as np
 
-from assets.errors import InputError
+from assets.outputs import OutputFolder
 from assets.pictures.uploads import open_image
 from assets.sets.image_set import class_names
 from assets.sets.options import add_model_arguments
@@ -20,6 +20,7 @@ from lrp.propagation.rules import preset
 from lrp.propagation.trace import Trace
 
 SAYS = "explain one image: picture, arrays, JSON"
+PICTURE, ARRAYS, DESCRIPTION = FILES = ("overlay.png", "relevance.npz", "explanation.json")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +30,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", type=int, help="class to explain (default: the predicted one)")
     add_rules(parser, "ATTN_LRP")
     parser.add_argument("--depth", help="block whose input tokens are shown, or pixels")
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="where the results go")
+    text = "where the results go"
+    parser.add_argument("--out", required=True, metavar="FOLDER", help=text, type=_folder)
 
 
 def run(options: argparse.Namespace) -> tuple[None, str]:
@@ -37,7 +39,7 @@ def run(options: argparse.Namespace) -> tuple[None, str]:
     loaded, device = subject(options)
     rules = preset(options.rules)
     picture = open_image(options.image)
-    folder = _folder(options.out)
+    files, picture_bytes, array_bytes = options.out.files, io.BytesIO(), io.BytesIO()
     image = loaded.transform()(picture)[None].to(device)
     trace = Trace(loaded.model, image, rules)
     found = relevance(trace, options.target)
@@ -45,20 +47,17 @@ def run(options: argparse.Namespace) -> tuple[None, str]:
     shown = heatmap(trace, found, depth)[0].cpu().numpy()
     config = loaded.data_config
     view = enlarge(from_model_input(image[0].cpu().numpy(), config["mean"], config["std"]))
-    overlay(view, scale(shown)).save(folder / "overlay.png")
+    overlay(view, scale(shown)).save(picture_bytes, "PNG")
     maps = arrays(trace, found, list_layers(loaded.model, loaded.input_size))
-    np.savez_compressed(folder / "relevance.npz", allow_pickle=False, **maps)
+    np.savez_compressed(array_bytes, allow_pickle=False, **maps)
     payload = description(trace, found, class_names(loaded), loaded.name, loaded.key, depth)
     payload["notes"] = list(loaded.notes)
-    write_json(payload, str(folder / "explanation.json"))
+    files[PICTURE].write(picture_bytes.getvalue())
+    files[ARRAYS].write(array_bytes.getvalue())
+    write_json(payload, files[DESCRIPTION])
     target = payload["target"]
-    return None, f"{target['name']} ({target['probability']:.1%}): see {folder / 'overlay.png'}"
+    return None, f"{target['name']} ({target['probability']:.1%}): see {files[PICTURE]}"
 
 
-def _folder(out: str) -> Path:
-    folder = Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out} cannot be made a folder: give another with --out") from error
-    return folder
+def _folder(path: str) -> OutputFolder:
+    return OutputFolder(path, FILES)

@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import sys
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from assets.pictures import digits
 from assets.sets.image_set import ImageSet, load_images
 from assets.sets.options import add_data_arguments, add_model_arguments
 from assets.sets.selection import pictures, take
-from assets.terminal import add_json, aligned, print_progress
+from assets.terminal import add_json, aligned, note, print_progress
 from lrp.commands.options import subject
 from lrp.engine.progress import Progress
 from lrp.engine.versions import versions
@@ -89,10 +88,7 @@ def _methods(names: str, loaded: LoadedModel) -> list[Method]:
             raise InputError(f"{one.name} cannot be had for {loaded.name}: leave it out")
     left_out = [name for name in METHODS if name not in chosen]
     if left_out and "all" in asked:
-        print(
-            f"bitlens: left out, as {loaded.name} does not suit them: {', '.join(left_out)}",
-            file=sys.stderr,
-        )
+        note(f"bitlens: left out, as {loaded.name} does not suit them: {', '.join(left_out)}")
     tables = [chosen.pop(name) for name in METHODS if name in chosen]
     return [*tables, *chosen.values()]
 

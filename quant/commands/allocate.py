@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from assets.outputs import Output
 from assets.sets.image_set import ImageSet
-from assets.terminal import write_file
 from quant.allocation.allocation_file import to_csv, to_json
 from quant.allocation.budget import Choices, Limits, combine, from_average, from_size
 from quant.allocation.exact import exact
@@ -48,6 +48,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plan",
         metavar="FILE.csv",
+        type=Output,
         help=f"write {ROWS} budgets from the lowest to {MAX_BITS} bits; other limits hold in all",
     )
 
@@ -61,6 +62,8 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any] | None, str]:
         limits = combine(other, from_average(model.layers, options.average_bits))
     if limits == Limits() and options.plan is None:
         raise ValueError("no budget: give --average-bits, --size-mb or --gbitops, or --plan")
+    if limits == Limits() and options.json is not None:
+        raise ValueError("--json is of one budget: give --average-bits, --size-mb or --gbitops")
     for one in (limits, other):
         require_feasible(offered, one)  # before any work
     images = draw(options, model.loaded).calibrating
@@ -83,11 +86,11 @@ def _other(options: argparse.Namespace) -> Limits:
     return limits if options.gbitops is None else replace(limits, bitops=1e9 * options.gbitops)
 
 
-def _plan(path: str, model: Subject, offered: Choices, losses: Losses, other: Limits) -> None:
+def _plan(target: Output, model: Subject, offered: Choices, losses: Losses, other: Limits) -> None:
     """Write the path of budgets."""
     averages = np.linspace(min(offered.least_average, MAX_BITS), MAX_BITS, ROWS)
     limits = [combine(from_average(model.layers, float(one)), other) for one in averages]
-    write_file(to_csv(budget_plan(offered, losses, limits), model.costs), path)
+    target.write(to_csv(budget_plan(offered, losses, limits), model.costs))
 
 
 def _described(

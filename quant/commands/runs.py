@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from assets.home import home
+from assets.outputs import Output
 from assets.terminal import add_json, aligned
 from quant.allocation.allocation_file import SCHEMA
 from quant.commands.text import accuracy, by_layer, points, to_float
@@ -32,7 +33,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     two.add_argument("ids", type=int, nargs=2, metavar="ID")
     two.set_defaults(ask=_compare)
     for action in (one, two):  # suppressed, or it would forget what stood before the action
-        action.add_argument("--json", metavar="FILE", default=argparse.SUPPRESS)
+        action.add_argument("--json", metavar="FILE", type=Output, default=argparse.SUPPRESS)
 
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:

@@ -8,6 +8,7 @@ import pytest
 
 from assets import terminal
 from assets.errors import InputError
+from assets.outputs import Output
 from assets.sets.options import add_data_arguments, add_model_arguments
 
 
@@ -44,26 +45,49 @@ def test_bugs_keep_their_traceback() -> None:
         terminal.run(raising(KeyError("bug")))
 
 
-def test_json_goes_to_stdout_alone_or_a_file_or_nowhere(
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "there is not enough memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "not enough"),
+        (OSError(28, "No space left on device", "/x/y"), "/x/y cannot be used: No space left"),
+        (PermissionError(13, "Permission denied"), "a file cannot be used: Permission denied"),
+        (OverflowError("int too large"), "a number is too large"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), "can't decode byte 0xff"),
+    ],
+)
+def test_what_the_machine_has_not_is_said_in_one_line(
+    error: Exception, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert terminal.run(raising(error)) == 2
+    said = capsys.readouterr().err
+    assert words in said and said.startswith("bitlens: ") and said.count("\n") == 1
+
+
+def test_a_reader_that_left_ends_quietly(capsys: pytest.CaptureFixture[str]) -> None:
+    assert terminal.run(raising(BrokenPipeError())) == 141
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("bug", [KeyError("x"), RuntimeError("shapes"), RecursionError()])
+def test_other_bugs_keep_their_traceback_too(bug: Exception) -> None:
+    with pytest.raises(type(bug)):
+        terminal.run(raising(bug))
+
+
+def test_json_goes_to_stdout_alone_or_a_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     payload = {"top1": 0.5, "layers": ["é"]}
-    terminal.write_json(payload, "-")
+    terminal.write_json(payload, Output("-"))
     assert json.loads(capsys.readouterr().out) == payload
-    terminal.write_json(payload, str(tmp_path / "out.json"))
+    terminal.write_json(payload, Output(tmp_path / "out.json"))
     assert json.loads((tmp_path / "out.json").read_text(encoding="utf-8")) == payload
-    terminal.write_json(payload, None)
-    assert capsys.readouterr().out == ""
-
-
-def test_json_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be written"):
-        terminal.write_json({}, str(tmp_path / "absent" / "out.json"))
 
 
 def test_not_a_number_never_reaches_json() -> None:
     with pytest.raises(ValueError, match="JSON"):
-        terminal.write_json({"top1": float("nan")}, "-")
+        terminal.write_json({"top1": float("nan")}, Output("-"))
 
 
 def test_arguments_have_defaults() -> None:

@@ -8,6 +8,7 @@ import timm
 import torch
 from torch import nn
 
+from assets.errors import InputError
 from assets.models.architectures import RECIPES, build
 from assets.models.load import load_model
 from assets.models.manifest import read_manifest, sha256_of
@@ -173,3 +174,14 @@ def test_the_command_line_trains_and_writes_weights_and_manifest(
     entry = read_manifest(tmp_path)["digits-vit"]
     assert (entry.steps, entry.batch, entry.images) == (2, 2, 20)
     assert entry.sha256 == sha256_of(tmp_path / "weights" / "digits-vit.safetensors")
+
+
+def test_a_damaged_checkpoint_is_said(tmp_path: Path) -> None:
+    state = tmp_path / "state.pt"
+    learn(tiny(), SHORT, state, until=1)
+    whole = state.read_bytes()
+    for damaged in (b"", b"nothing", whole[: len(whole) // 2]):
+        state.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"state\.pt is no checkpoint of this training"):
+            learn(tiny(), SHORT, state)
+    assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
