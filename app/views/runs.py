@@ -10,16 +10,18 @@ from app.state import runs as run_state
 from app.work import history, models
 from assets.sets.image_set import class_names
 from lrp.engine.interpreter import UnsupportedOperation
-from quant.history.runs import Run
+from quant.history.runs import Run, unread
 
 
 def main() -> None:
     st.header("What was measured?")
     try:
-        runs = history.history().listed()
+        runs, unreadable = history.history().sorted_out()
     except ValueError as error:
         st.error(f"{error}.")
         return
+    if unreadable:
+        st.warning(f"{unread(unreadable)}.")
     if not runs:
         st.info("Nothing yet: let go of the slider on the Budget page, and what it buys is kept.")
         return

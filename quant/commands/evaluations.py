@@ -13,13 +13,21 @@ from quant.commands.text import accuracy, to_float
 from quant.evaluation.stream import Step
 from quant.experiments.calibrating import Calibrating
 from quant.experiments.measuring import Given, Measuring, Variant
+from quant.history.database import UnwritableError
 from quant.history.runs import FILE, Runs
 from quant.primitives.bits import Allocation
 
 
 def history(options: argparse.Namespace) -> Runs | None:
-    """Open the history, unless none is wanted."""
-    return None if options.no_history else Runs(home() / FILE)
+    """Open the history, unless none is wanted; ValueError where nothing can be kept there."""
+    if options.no_history:
+        return None
+    runs = Runs(home() / FILE)
+    try:
+        runs.check_writable()
+    except UnwritableError as error:
+        raise ValueError(f"{error}, or give --no-history") from error
+    return runs
 
 
 def precision(options: argparse.Namespace) -> float | None:

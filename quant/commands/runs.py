@@ -13,7 +13,7 @@ from quant.allocation.allocation_file import SCHEMA
 from quant.commands.text import accuracy, by_layer, points, to_float
 from quant.evaluation.comparison import Change, ClassAccuracy, by_class, changed, paired
 from quant.history.recipe import Recipe
-from quant.history.runs import FILE, Run, Runs
+from quant.history.runs import FILE, Run, Runs, unread
 
 SAYS = "list, show and compare the evaluations there were"
 WORST = 5  # classes shown
@@ -43,10 +43,13 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
 
 def _list(options: argparse.Namespace, history: Runs) -> tuple[dict[str, Any], str]:
-    runs = [run for run in history.listed() if options.model in (None, run.recipe.model)]
+    there, unreadable = history.sorted_out()
+    runs = [run for run in there if options.model in (None, run.recipe.model)]
     rows = [COLUMNS, *map(_cells, runs)]
     text = aligned(rows) if runs else f"there are no runs yet in {history.path}"
-    return {"runs": [_described(run) for run in runs]}, text
+    if unreadable:
+        text = f"{text}\n{unread(unreadable)}"
+    return {"runs": [_described(run) for run in runs], "unreadable": unreadable}, text
 
 
 def _cells(run: Run) -> tuple[str, ...]:

@@ -131,7 +131,12 @@ class Measuring:
         """Go on with a variant's run until its images, its precision or a limit is reached.
 
         `progress` hears of the calibration; `precision` and `limit` are as of `stream`.
+
+        Raises:
+            ValueError: the history cannot be written; before any work.
         """
+        if self.history is not None:
+            self.history.check_writable()
         logits = self.logits(variant, progress)
         steps = partial(
             stream, logits, *self.shared, precision=precision, limit=limit, progress=progress

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from quant.history.database import transaction
 from quant.history.recipe import Recipe
+from quant.history.schema import LOGITS_SUM
 
 
 class FloatLogits:
@@ -26,8 +27,8 @@ class FloatLogits:
         """Yield each image of start to stop that is kept, with its logits (K,) and seconds."""
         with transaction(self._path) as connection:
             rows = connection.execute(
-                "SELECT place, seconds, logits FROM logits"
-                " WHERE key = ? AND place >= ? AND place < ? ORDER BY place",
+                "SELECT place, seconds, logits FROM logits WHERE key = ? AND place >= ?"
+                f" AND place < ? AND sum IS {LOGITS_SUM} ORDER BY place",  # damaged: made again
                 (self._key, start, stop),
             ).fetchall()
         for row in rows:
@@ -39,7 +40,11 @@ class FloatLogits:
         rows = zip(places, logits.float().numpy(), strict=True)
         with transaction(self._path, write=True) as connection:
             connection.executemany(
-                "INSERT OR IGNORE INTO logits"
+                "INSERT OR REPLACE INTO logits"
                 " (key, model_key, images_key, place, seconds, logits) VALUES (?, ?, ?, ?, ?, ?)",
                 [(self._key, *self._names, place, each, row.tobytes()) for place, row in rows],
+            )
+            connection.executemany(
+                f"UPDATE logits SET sum = {LOGITS_SUM} WHERE key = ? AND place = ?",
+                [(self._key, place) for place in places],
             )

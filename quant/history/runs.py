@@ -1,11 +1,12 @@
 """The history: every evaluation kept in SQLite, to be listed, compared and gone on with."""
 
+import logging
 import os
 import platform
 import sqlite3
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -13,20 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from quant.evaluation.answers import Answers, Counts, Evaluation
-from quant.history.database import damaged, prepare, transaction
+from quant.history import rows
+from quant.history.database import UnwritableError, prepare, transaction
 from quant.history.recipe import Recipe
+from quant.history.rows import COUNTS, SELECT, TYPES
+from quant.history.schema import ANSWERS_SUM, VERSION
 
+LOG = logging.getLogger(__name__)
 FILE = "runs.sqlite3"
 RUNNING, DONE, STOPPED = "running", "done", "stopped"
 SILENCE = 120.0  # seconds without an answer after which a run counts as stopped
-TYPES = {
-    "labels": np.int32,
-    "predicted": np.int32,
-    "reference": np.int32,
-    "top5": np.bool_,
-    "divergence": np.float32,
-}
-COUNTS = tuple(f.name for f in fields(Counts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,28 +57,49 @@ class Run:
         return self.counts.evaluation(self.seconds) if self.counts.images else None
 
 
+class UnreadableError(ValueError):
+    """A run is damaged, or was kept by another version; others can be read."""
+
+
 class Runs:
     """The runs in one file. Threads and processes may use it at once.
+
+    Where the file cannot be written, its runs can be read all the same.
 
     Args:
         path: made, with its folder, where there is none.
 
     Raises:
-        ValueError: the file cannot be used: damaged, of a newer version, or not to be written. It
-            is left as it is. All methods raise it too, and for a run that is not there.
+        ValueError: the file cannot be used: damaged, or of a newer version. It is left as it is.
+            All methods raise it too, and for a run that is not there.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        prepare(self.path)
+        try:
+            prepare(self.path)
+        except UnwritableError:
+            with transaction(self.path):  # a file that cannot be read either says so
+                pass
+
+    def check_writable(self) -> None:
+        """Raise UnwritableError where nothing can be kept: on a full or read-only disk."""
+        with transaction(self.path, write=True) as connection:
+            connection.execute(f"PRAGMA user_version = {VERSION}")  # as it is
 
     def begin(self, recipe: Recipe) -> Run:
         """Return the run of a recipe, now running: a new one, or the one there is to go on with."""
         key = recipe.key
         with transaction(self.path, write=True) as connection:
             row = connection.execute("SELECT id FROM runs WHERE key = ?", (key,)).fetchone()
-            number = _new(connection, key, recipe) if row is None else int(row["id"])
-            _mark(connection, number)
+            number = rows.new(connection, key, recipe) if row is None else int(row["id"])
+            rows.mark(connection, number)
+            try:
+                run = self._run(self._of(connection, number))
+                self._answers(connection, number, run.counts.images)
+            except UnreadableError as error:
+                LOG.warning("%s: it begins anew", error)
+                rows.restart(connection, number, recipe)
             return self._run(self._of(connection, number))
 
     def append(self, run: int, answers: Answers, seconds: float, start: int | None = None) -> None:
@@ -94,17 +112,20 @@ class Runs:
         """
         with transaction(self.path, write=True) as connection:
             row = self._of(connection, run)
+            if not row["whole"]:
+                raise self._unreadable(run, "its row is damaged")
             have = int(row["images"])
             start = have if start is None else start
             if start > have:
                 raise ValueError(f"run {run} has {have} answers: answer {start} cannot follow")
             new = answers.part(have - start)
             if len(new):
-                _insert(connection, run, have, new)
+                rows.insert(connection, run, have, new)
                 counts = new.counts(before=row["divergence"])
-                _add(connection, run, counts, seconds * len(new) / len(answers))
+                rows.add(connection, run, counts, seconds * len(new) / len(answers))
+                rows.seal(connection, run)
             if len(new) or not len(answers):
-                _mark(connection, run)
+                rows.mark(connection, run)
 
     def finish(self, run: int) -> None:
         """Mark a run as having all the answers that were wanted of it."""
@@ -138,18 +159,28 @@ class Runs:
             return self._run(self._of(connection, run))
 
     def listed(self, model_key: str | None = None, images_key: str | None = None) -> list[Run]:
-        """Return the runs, newest first: all, or those of a model and of a set of images."""
+        """Return the runs that can be read, newest first: all, or those of a model and images."""
+        return self.sorted_out(model_key, images_key)[0]
+
+    def sorted_out(
+        self, model_key: str | None = None, images_key: str | None = None
+    ) -> tuple[list[Run], list[int]]:
+        """Return the runs as `listed` does, and the numbers of those that cannot be read."""
         wanted = {"model_key": model_key, "images_key": images_key}
         given = {column: value for column, value in wanted.items() if value is not None}
         where = " AND ".join(f"{column} = :{column}" for column in given) or "1"
+        runs: list[Run] = []
         with transaction(self.path) as connection:
-            rows = connection.execute(f"SELECT * FROM runs WHERE {where} ORDER BY id DESC", given)
-            return [self._run(row) for row in rows]
+            found, unreadable = rows.read(connection, where, given)
+        for row in found:
+            try:
+                runs.append(self._run(row))
+            except UnreadableError:
+                unreadable.append(int(row["id"]))
+        return runs, sorted(unreadable)
 
     def _of(self, connection: sqlite3.Connection, run: int) -> sqlite3.Row:
-        row: sqlite3.Row | None = connection.execute(
-            "SELECT * FROM runs WHERE id = ?", (run,)
-        ).fetchone()
+        row: sqlite3.Row | None = connection.execute(f"{SELECT} id = ?", (run,)).fetchone()
         if row is None:
             raise ValueError(f"there is no run {run} in {self.path}")
         return row
@@ -160,77 +191,58 @@ class Runs:
             connection.execute(f"UPDATE runs SET {column} = ? WHERE id = ?", (value, run))
 
     def _run(self, row: sqlite3.Row) -> Run:
-        run, images = int(row["id"]), int(row["images"])
+        run, images = int(row["id"]), row["images"]
         try:
-            recipe = Recipe.from_json(row["recipe"])
-        except (ValueError, TypeError, KeyError) as error:
-            raise damaged(self.path, f"the recipe of run {run}") from error
-        return Run(
-            id=run,
-            created=datetime.fromtimestamp(row["created"], UTC),
-            recipe=recipe,
-            state=_state(row),
-            counts=Counts(**{name: row[name] for name in COUNTS}),
-            seconds=row["seconds"],
-            pinned=bool(row["pinned"]),
-            note=row["note"],
-            read=lambda: self._answers(run, images),
-        )
+            if not row["whole"] or row["state"] not in (RUNNING, DONE, STOPPED):
+                raise ValueError("its row is damaged, or of a newer Bitlens")
+            return Run(
+                id=run,
+                created=datetime.fromtimestamp(row["created"], UTC),
+                recipe=Recipe.from_json(row["recipe"]),
+                state=_state(row),
+                counts=Counts(**{name: row[name] for name in COUNTS}),
+                seconds=row["seconds"],
+                pinned=bool(row["pinned"]),
+                note=str(row["note"]),
+                read=lambda: self._read(run, images),
+            )
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+            raise self._unreadable(run, f"{error}") from error
 
-    def _answers(self, run: int, images: int) -> Answers:
+    def _read(self, run: int, images: int) -> Answers:
         with transaction(self.path) as connection:
             self._of(connection, run)
-            rows = connection.execute(
-                f"SELECT {', '.join(TYPES)} FROM answers WHERE run_id = ? ORDER BY start", (run,)
-            ).fetchall()
+            return self._answers(connection, run, images)
+
+    def _answers(self, connection: sqlite3.Connection, run: int, images: int) -> Answers:
+        parts = connection.execute(
+            f"SELECT {', '.join(TYPES)}, sum IS {ANSWERS_SUM} AS whole"
+            " FROM answers WHERE run_id = ? ORDER BY start",
+            (run,),
+        ).fetchall()
         try:
-            parts = [
-                Answers(*(np.frombuffer(row[name], kind) for name, kind in TYPES.items()))
-                for row in rows
-            ]
-        except ValueError as error:
-            raise damaged(self.path, f"the answers of run {run}") from error
-        answers = Answers.joined(parts).part(0, images)
+            answers = Answers.joined([_part(row) for row in parts]).part(0, images)
+        except (ValueError, TypeError) as error:
+            raise self._unreadable(run, "its answers are damaged") from error
+        if not all(row["whole"] for row in parts):
+            raise self._unreadable(run, "its answers are damaged")
         if len(answers) < images:
-            raise damaged(self.path, f"{images - len(answers)} answers of run {run} are gone")
+            raise self._unreadable(run, f"{images - len(answers)} of its answers are gone")
         return answers
 
-
-def _new(connection: sqlite3.Connection, key: str, recipe: Recipe) -> int:
-    names = (recipe.model_key, recipe.images_key, recipe.to_json())
-    cursor = connection.execute(
-        "INSERT INTO runs (key, created, model_key, images_key, recipe, state, host, pid, beat)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (key, time.time(), *names, *_here()),
-    )
-    return int(cursor.lastrowid or 0)
+    def _unreadable(self, run: int, why: str) -> UnreadableError:
+        return UnreadableError(f"run {run} in {self.path} cannot be read ({why}): measure it again")
 
 
-def _insert(connection: sqlite3.Connection, run: int, start: int, answers: Answers) -> None:
-    blobs = (getattr(answers, name).astype(kind).tobytes() for name, kind in TYPES.items())
-    places = ", ".join("?" * (2 + len(TYPES)))
-    connection.execute(
-        f"INSERT INTO answers (run_id, start, {', '.join(TYPES)}) VALUES ({places})",
-        (run, start, *blobs),
-    )
+def unread(runs: Sequence[int]) -> str:
+    """Return that runs could not be read, in words."""
+    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    named = ", ".join(map(str, runs[:9])) + ", …" * (len(runs) > 9)
+    return f"{count} could not be read: {named}; `python -m quant doctor` says why"
 
 
-def _add(connection: sqlite3.Connection, run: int, counts: Counts, seconds: float) -> None:
-    added = [name for name in (*COUNTS, "seconds") if name != "divergence"]  # it is the sum already
-    sums = ", ".join(f"{name} = {name} + :{name}" for name in added)
-    values = {**vars(counts), "seconds": seconds, "run": run}
-    connection.execute(f"UPDATE runs SET {sums}, divergence = :divergence WHERE id = :run", values)
-
-
-def _mark(connection: sqlite3.Connection, run: int) -> None:
-    connection.execute(
-        "UPDATE runs SET state = ?, host = ?, pid = ?, beat = ? WHERE id = ?", (*_here(), run)
-    )
-
-
-def _here() -> tuple[str, str, int, float]:
-    """Return the state, host, process and time of who works on a run now."""
-    return RUNNING, platform.node(), os.getpid(), time.time()
+def _part(row: sqlite3.Row) -> Answers:
+    return Answers(*(np.frombuffer(row[name], kind) for name, kind in TYPES.items()))
 
 
 def _state(row: sqlite3.Row) -> str:

@@ -1,5 +1,7 @@
 """Made-up recipes and answers, and processes that write them into a history."""
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
@@ -57,3 +59,16 @@ def write(path: str, clip: int, chunks: int, pipe: Connection) -> None:
         runs.append(run.id, answers(start, start + 10), 0.5, start)
         pipe.send((run.id, start + 10))
     runs.finish(run.id)
+
+
+def execute(path: Any, *statements: str) -> Any:
+    """Run statements on a file as another program would; return what the last one found."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        return [connection.execute(statement).fetchall() for statement in statements][-1]
+
+
+def make_older(path: Any, version: int) -> None:
+    """Take away from a history's file what versions after `version` (2 or 3) have brought."""
+    sums = [f"ALTER TABLE {table} DROP COLUMN sum" for table in ("runs", "answers", "logits")]
+    logits = ["DROP TABLE logits"] if version < 3 else []
+    execute(path, *sums, *logits, f"PRAGMA user_version = {version}")

@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from quant.evaluation.logits import float_logits
-from quant.history import database
 from quant.history.float_logits import FloatLogits
 from quant.history.runs import Runs
-from tests.quant.histories import answers, recipe
+from tests.quant.histories import answers, execute, make_older, recipe
 
 
 @pytest.fixture
@@ -59,16 +58,24 @@ def test_they_go_with_the_last_run_on_their_images(history):
     assert not list(kept.read(0, 1))
 
 
-def test_a_history_that_has_none_yet_is_brought_up_to_date(tmp_path, monkeypatch):
+def test_a_history_that_has_none_yet_is_brought_up_to_date(tmp_path):
     path = tmp_path / "runs.sqlite3"
-    monkeypatch.setattr(database, "MIGRATIONS", database.MIGRATIONS[:2])
-    monkeypatch.setattr(database, "VERSION", 2)
     old = Runs(path)
     run = old.begin(recipe()).id
     old.append(run, answers(0, 7), 2.0)
-    monkeypatch.undo()
+    make_older(path, 2)
     history = Runs(path)
     (found,) = history.listed()
     assert (found.counts, found.seconds) == (answers(0, 7).counts(), 2.0)
     FloatLogits(path, recipe()).write([0], torch.ones(1, 3), 0.5)
     assert history.begin(recipe()).id == run
+
+
+def test_logits_that_are_damaged_are_made_again(history):
+    history.begin(recipe())
+    kept = FloatLogits(history.path, recipe())
+    kept.write([0, 1, 2], torch.arange(9.0).reshape(3, 3), 0.5)
+    execute(history.path, "UPDATE logits SET logits = x'000000000000803F00000041' WHERE place = 1")
+    assert [place for place, _, _ in kept.read(0, 3)] == [0, 2]
+    kept.write([1], torch.full((1, 3), 7.0), 0.5)
+    assert [row.tolist() for _, row, _ in kept.read(1, 2)] == [[7, 7, 7]]
