@@ -176,6 +176,7 @@ def test_a_budget_that_cannot_be_is_refused_before_any_work(arguments, sentence,
 
 
 def test_a_plan_that_cannot_be_written_is_said(capsys, small, sensed, tmp_path):
-    path = tmp_path / "nowhere" / "plan.csv"
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "plan.csv"
     assert run(main, ["allocate", *small, "--plan", str(path)]) == 2
     assert f"{path} cannot be written" in capsys.readouterr().err
