@@ -83,7 +83,7 @@ def ask(selected: Selected, image: Labelled, method: str) -> Question:
     Raises UnsupportedOperation for a model that relevance cannot be propagated in, and ValueError
     for a picture it cannot be.
     """
-    prepared = explanations.prepare(selected.loaded, image.picture)
+    prepared = image.prepared(selected.loaded)
     rules = RULES.get(method, RULES["attn-lrp"])
     trace = result(explanations.trace_of(selected.loaded, prepared, rules))
     probabilities = torch.softmax(trace.logits[0].detach(), 0).cpu().numpy()

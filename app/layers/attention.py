@@ -14,7 +14,7 @@ from app.parts.job_panel import result
 from app.parts.numbers import as_numbers
 from app.state import quantizer
 from app.state.selection import Selected
-from app.work import explanations, layer_analyses, models
+from app.work import layer_analyses, models
 from app.work.explanations import Prepared
 from lrp.engine.layers import Layer
 from lrp.maps.pictures import enlarge, heat, overlay
@@ -38,7 +38,7 @@ def show(selected: Selected, calibrating: Calibrating, layer: Layer) -> None:
     bits = LayerBits(quantizer.WEIGHT.get(), quantizer.ACTIVATION.get())
     layers = models.layers_of(selected.loaded)
     allocation = uniform(layers, bits.weight, bits.activation)
-    prepared = explanations.prepare(selected.loaded, picture.picture)
+    prepared = picture.prepared(selected.loaded)
     attention = result(
         layer_analyses.attention_of(calibrating, allocation, bits, prepared, product)
     )

@@ -1,6 +1,8 @@
 """Choose an image: from the bundled or the user's own images, an upload or the clipboard."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache, partial
 
 import numpy as np
 import streamlit as st
@@ -12,6 +14,8 @@ from app.first_screen import EXAMPLE_PAIR
 from app.look import pictures
 from app.parts.choice import one_of
 from app.state import selection
+from app.work import explanations
+from app.work.explanations import Prepared
 from assets.errors import InputError
 from assets.models.load import LoadedModel
 from assets.pictures import digits
@@ -32,10 +36,20 @@ TYPES = ["png", "jpg", "jpeg", "webp"]
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """A picture, and for each class known to be in it where that is (bool, H, W)."""
+    """A picture, and for each class known to be in it where that is (bool, H, W).
 
-    picture: Image.Image
+    `upload` is the id of an uploaded one, which is decoded only where it has to be.
+    """
+
+    picture: Callable[[], Image.Image]
     masks: dict[int, np.ndarray] = field(default_factory=dict)
+    upload: str | None = None
+
+    def prepared(self, loaded: LoadedModel) -> Prepared:
+        """Return the picture as a model sees it; InputError where that cannot be."""
+        if self.upload is None:
+            return explanations.prepare(loaded, self.picture())
+        return explanations.prepare_upload(loaded, self.upload, self.picture)
 
 
 def choose(loaded: LoadedModel, images: ImageSet | None) -> Labelled | None:
@@ -46,7 +60,7 @@ def choose(loaded: LoadedModel, images: ImageSet | None) -> Labelled | None:
         with row:
             source = _source(sources)
         if source == UPLOAD:
-            _own(sources)
+            _own(loaded, sources)
         elif source == PAIRS:
             _strip("Pictures of two digits", _pair_items(), sources)
         elif images is not None:
@@ -120,7 +134,7 @@ def _item(identifier: str, caption: str, picture: Image.Image) -> Thumbnail:
     return Thumbnail(identifier, caption, pictures.data_url(pictures.thumbnail(picture)))
 
 
-def _own(sources: list[str]) -> None:
+def _own(loaded: LoadedModel, sources: list[str]) -> None:
     """Take a file or a pasted picture, and offer those of this session again."""
     left, right = st.columns(2)
     with left:
@@ -131,27 +145,36 @@ def _own(sources: list[str]) -> None:
         hint = "Click here and paste a picture: Ctrl+V or ⌘V"
         pasted = paste_box("Paste a picture", hint, selection.PASTE)
     if file is not None and selection.newly_uploaded(file.file_id):
-        _keep(file.name, file.getvalue())
+        _keep(loaded, file.name, file.getvalue())
     if pasted is not None:
-        _keep("What was pasted", pasted)
+        _keep(loaded, "What was pasted", pasted)
     own = selection.PICTURES.get()
     if own:
-        items = [_own_item(name, f"picture {n}", own[name]) for n, name in enumerate(own, 1)]
+        items = [_own_item(name, f"picture {n}") for n, name in enumerate(own, 1)]
         _strip("Your pictures", items, sources)
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
-def _own_item(identifier: str, caption: str, _data: bytes) -> Thumbnail:
-    return _item(identifier, caption, open_image(_data))
+def _own_item(identifier: str, caption: str) -> Thumbnail:
+    data = selection.PICTURES.get()[identifier]
+    return Thumbnail(identifier, caption, _own_url(identifier, partial(open_image, data)))
 
 
-def _keep(name: str, data: bytes) -> None:
+@st.cache_data(max_entries=128, show_spinner=False)
+def _own_url(identifier: str, _picture: Callable[[], Image.Image]) -> str:
+    return pictures.data_url(pictures.thumbnail(_picture()))
+
+
+def _keep(loaded: LoadedModel, name: str, data: bytes) -> None:
+    """Keep an upload; it is decoded here, once for its thumbnail and for the model."""
+    identifier, picture = selection.picture_id(data), cache(partial(open_image, data))
     try:
-        open_image(data)
+        explanations.prepare_upload(loaded, identifier, picture)
+        _own_url(identifier, picture)
     except InputError as error:
         st.error(f"{name}: {error}")
         return
-    selection.choose_image(selection.keep_picture(data))
+    selection.keep_picture(identifier, data)
+    selection.choose_image(identifier)
 
 
 def picture_of(identifier: str, sources: list[str], images: ImageSet | None) -> Labelled:
@@ -159,12 +182,13 @@ def picture_of(identifier: str, sources: list[str], images: ImageSet | None) -> 
     kind, _, number = identifier.partition("-")
     if kind == "pair" and PAIRS in sources and _within(number, digits.LENGTHS["validation"]):
         pair = digits.pair("validation", int(number))
-        return Labelled(pair.image, dict(zip(pair.labels, pair.masks, strict=True)))
+        return Labelled(lambda: pair.image, dict(zip(pair.labels, pair.masks, strict=True)))
     if kind == "image" and images is not None and _within(number, len(images)):
-        return Labelled(images.picture(int(number)), _masks(images, int(number)))
+        picture = images.picture(int(number))
+        return Labelled(lambda: picture, _masks(images, int(number)))
     data = selection.PICTURES.get().get(identifier)
     if data is not None:
-        return Labelled(open_image(data))
+        return Labelled(partial(open_image, data), upload=identifier)
     raise InputError(
         f"the image {identifier!r} is not among these: choose one above, or upload it again"
     )

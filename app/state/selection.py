@@ -123,12 +123,15 @@ def choose_image(identifier: str) -> None:
         RIVAL.reset()
 
 
-def keep_picture(data: bytes) -> str:
-    """Keep an uploaded picture's bytes for this session and return its id."""
-    identifier = f"upload-{hashlib.sha256(data).hexdigest()[:12]}"
+def picture_id(data: bytes) -> str:
+    """Return the id of an uploaded picture: of its content."""
+    return f"upload-{hashlib.sha256(data).hexdigest()[:32]}"
+
+
+def keep_picture(identifier: str, data: bytes) -> None:
+    """Keep an uploaded picture's bytes for this session."""
     pictures = {**PICTURES.get(), identifier: data}
     PICTURES.set(dict(list(pictures.items())[-MAX_UPLOADS:]))
-    return identifier
 
 
 def newly_uploaded(file: str) -> bool:

@@ -6,7 +6,7 @@ the SHA-256 of the picture, never values.
 
 import hashlib
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from app.work import models
 from app.work.jobs import Work
-from app.work.wanted import Wanted
+from app.work.wanted import Recent, Wanted
 from assets.models.load import LoadedModel
 from lrp.engine.device import forward_backward, timed
 from lrp.engine.progress import Progress
@@ -93,6 +93,18 @@ class Explained:
 def prepare(loaded: LoadedModel, picture: Image.Image) -> Prepared:
     """Prepare a picture as the model was trained to see it."""
     digest = hashlib.sha256(picture.tobytes() + repr(picture.size).encode()).hexdigest()
+    return _prepare(loaded, picture, digest)
+
+
+def prepare_upload(
+    loaded: LoadedModel, identifier: str, picture: Callable[[], Image.Image]
+) -> Prepared:
+    """Prepare a picture that is known by its content; kept, so that it is decoded once."""
+    kept: Recent[Prepared] = models.memory("prepared uploads", 32)
+    return kept.get((loaded.key, identifier), lambda: _prepare(loaded, picture(), identifier))
+
+
+def _prepare(loaded: LoadedModel, picture: Image.Image, digest: str) -> Prepared:
     images = loaded.transform()(picture)[None]
     config = loaded.data_config
     seen = from_model_input(images[0].numpy(), config["mean"], config["std"])

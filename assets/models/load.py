@@ -18,6 +18,7 @@ from assets.models import fitting, manifest
 from assets.models.architectures import RECIPES, build
 from assets.models.download import pretrained
 from assets.models.reading import read_content
+from assets.pictures.uploads import check_resized
 
 BUNDLED: tuple[str, ...] = tuple(RECIPES)
 
@@ -40,8 +41,20 @@ class LoadedModel:
         return {"model": self.name, "weights": self.key, "notes": list(self.notes)}
 
     def transform(self) -> Callable[[Image.Image], Tensor]:
-        """Return timm's evaluation transform: picture -> (3, H, W)."""
-        return create_transform(**self.data_config, is_training=False)
+        """Return timm's evaluation transform: picture -> (3, H, W).
+
+        It raises InputError for a picture so thin that resizing would make too many pixels of it.
+        """
+        prepare = create_transform(**self.data_config, is_training=False)
+        if self.data_config["crop_mode"] != "center":  # others fit the longer side
+            return prepare
+        height, width = (side / self.data_config["crop_pct"] for side in self.input_size[1:])
+
+        def checked(picture: Image.Image) -> Tensor:
+            check_resized(picture, height, width)
+            return prepare(picture)
+
+        return checked
 
 
 def load_model(

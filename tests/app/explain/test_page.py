@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.explain import heatmap
 from app.first_screen import EXAMPLE_PAIR
-from app.parts import job_panel
+from app.parts import gallery, job_panel
 from app.state import selection
 from app.work import explanations
 from assets.errors import InputError
@@ -254,14 +254,14 @@ def test_an_upload_of_any_kind_is_explained(open_page: Open, name: str, data: by
         ("broken.png", png()[:200], "damaged"),
         ("empty.png", b"", "no PNG, JPEG or WebP"),
         ("words.jpg", b"these are words", "no PNG, JPEG or WebP"),
-        ("huge.png", png((1, 1)), ""),
+        ("huge.png", png((200, 200)), ""),
     ],
 )
 def test_a_bad_upload_is_refused_in_words_and_nothing_is_lost(
     open_page: Open, name: str, data: bytes, complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if name == "huge.png":
-        monkeypatch.setattr("assets.pictures.uploads.MAX_PIXELS", 0)
+        monkeypatch.setattr("assets.pictures.uploads.MAX_PIXELS", 20_000)
         complaint = "million pixels"
     app = open_page(model="digits-swin", image="pair-2")
     before = list(app.radio(key=selection.TARGET.widget).options)
@@ -271,6 +271,35 @@ def test_a_bad_upload_is_refused_in_words_and_nothing_is_lost(
     assert len(errors(app)) == 1
     assert complaint in errors(app)[0]
     assert list(app.radio(key=selection.TARGET.widget).options) == before
+
+
+def test_an_upload_is_decoded_once(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = []
+    opened = gallery.open_image
+    monkeypatch.setattr(gallery, "open_image", lambda data: decoded.append(1) or opened(data))
+    app = open_page(model="digits-swin")
+    group(app, selection.SOURCE).set_value("Your own").run()
+    noise = png((321, 123))
+    app.file_uploader(key=selection.UPLOAD).upload("a.png", noise).run()
+    for _ in range(3):
+        app.run()
+    assert not app.exception and errors(app) == [] and decoded == [1]
+    loaded = load_model("digits-swin")
+    seen = app.session_state["_pictures"]
+    (identifier,) = seen
+    prepared = explanations.prepare_upload(loaded, identifier, lambda: pytest.fail("anew"))
+    picture = Image.open(BytesIO(noise)).convert("RGB")
+    assert torch.equal(prepared.images[0], loaded.transform()(picture))
+    app.selectbox(key=selection.MODEL).set_value("digits-vit").run()
+    assert not app.exception and errors(app) == [] and decoded == [1, 1]
+
+
+def test_a_thin_upload_is_refused_in_words(open_page: Open) -> None:
+    app = open_page(model="digits-swin")
+    group(app, selection.SOURCE).set_value("Your own").run()
+    app.file_uploader(key=selection.UPLOAD).upload("thin.png", png((400_000, 1))).run()
+    assert not app.exception and "_pictures" not in app.session_state
+    assert "400,000 by 1 pixels: too thin to be resized, crop it" in errors(app)[0]
 
 
 def test_own_model_that_cannot_be_had_keeps_the_former(open_page: Open) -> None:

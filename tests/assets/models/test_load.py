@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from scipy import stats
+from timm.data import resolve_data_config
 from torch.utils.data import DataLoader
 
 from assets.errors import InputError
@@ -68,6 +69,30 @@ def test_the_transform_of_bundled_models_scales_to_minus_one_to_one() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     prepared = load_model("digits-vit").transform()(Image.fromarray(noise))
     assert np.allclose(prepared.permute(1, 2, 0).numpy(), noise / 127.5 - 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [("vit_tiny_patch16_224", False), ("digits-vit", False), ("maxvit_tiny_tf_384.in1k", True)],
+)
+def test_pictures_too_thin_for_the_models_resizing_are_refused(name: str, taken: bool) -> None:
+    """The third model squashes pictures, which makes nothing larger than its input."""
+    if name in BUNDLED:
+        loaded = load_model(name)
+    else:
+        listed = timm.get_pretrained_cfg(name, allow_unregistered=False).to_dict()
+        config = resolve_data_config(pretrained_cfg=listed)
+        size = config["input_size"]
+        loaded = load.LoadedModel(name, torch.nn.Identity(), size, config, 3, "key")
+    assert (loaded.data_config["crop_mode"] == "squash") == taken
+    prepare, height = loaded.transform(), loaded.input_size[1]
+    assert prepare(Image.new("RGB", (700, 1))).shape == loaded.input_size
+    thin = Image.new("RGB", (400_000, 1))
+    if taken:
+        assert prepare(thin).shape == (3, height, height)
+    else:
+        with pytest.raises(InputError, match="400,000 by 1 pixels: too thin"):
+            prepare(thin)
 
 
 def test_changed_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

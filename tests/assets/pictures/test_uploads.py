@@ -2,15 +2,17 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from assets.errors import InputError
-from assets.pictures.uploads import open_image
+from assets.pictures import uploads
+from assets.pictures.uploads import check_resized, open_image
 
 RAMP = np.linspace(0, 255, 40 * 30).reshape(30, 40).astype(np.uint8)
 
@@ -46,9 +48,9 @@ def test_the_content_counts_and_not_the_name(tmp_path: Path) -> None:
 def test_exif_orientation_is_applied() -> None:
     picture = Image.new("RGB", (40, 30), "white")
     picture.paste("black", (0, 0, 10, 10))  # top left
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned: show it turned by 90 degrees clockwise
-    opened = open_image(encoded(picture, "JPEG", exif=exif, quality=95))
+    facts = Image.Exif()
+    facts[0x0112] = 6  # the camera was turned: show it turned by 90 degrees clockwise
+    opened = open_image(encoded(picture, "JPEG", exif=facts, quality=95))
     assert opened.size == (30, 40)
     assert opened.getpixel((26, 3))[0] < 40  # the black corner is now top right
     assert opened.getpixel((3, 3))[0] > 215
@@ -111,10 +113,12 @@ def test_other_kinds_of_picture_are_refused(kind: str) -> None:
 def test_nothing_and_missing_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no PNG"):
         open_image(b"")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="there is no picture at"):
         open_image(tmp_path / "absent.png")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder"):
         open_image(tmp_path)
+    with pytest.raises(InputError, match="a device or a pipe"):
+        open_image("/dev/zero")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
@@ -142,12 +146,182 @@ def test_flipped_bytes_give_a_picture_or_an_input_error(kind: str) -> None:
     assert outcomes <= {"RGB", "refused"} and "refused" in outcomes
 
 
+def exif(byte_order: str, *entries: tuple[int, int, int, int], tail: bytes = b"") -> bytes:
+    """EXIF of one directory: each entry is tag, type, count, and value or place in the tail."""
+    sign = {"<": b"II", ">": b"MM"}[byte_order]
+    packed = b"".join(struct.pack(f"{byte_order}HHLL", *entry) for entry in entries)
+    head = sign + struct.pack(f"{byte_order}HLH", 42, 8, len(entries))
+    return b"Exif\0\0" + head + packed + bytes(4) + tail
+
+
+ORIENTATION, RATIONAL = (0x0112, 3, 1, 6), (0x011A, 5, 1, 38)
+BROKEN_EXIF = {
+    "zero by zero": exif("<", ORIENTATION, RATIONAL, tail=bytes(8)),
+    "one by zero": exif("<", ORIENTATION, RATIONAL, tail=struct.pack("<LL", 1, 0)),
+    "rational beyond the end": exif("<", ORIENTATION, (0x011A, 5, 1, 9999)),
+    "of another type": exif("<", ORIENTATION, (0x011A, 99, 1, 0), (0x0128, 2, 4, 0)),
+    "more than there is": exif("<", ORIENTATION, (0x8769, 4, 1, 10**9), (0x8825, 4, 1, 8)),
+}
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("damage", BROKEN_EXIF)
+def test_broken_exif_does_not_keep_a_picture_from_opening_upright(kind: str, damage: str) -> None:
+    """The orientation is whole: viewers turn such a picture, and so must what a model sees."""
+    picture = Image.new("RGB", (40, 30), "white")
+    picture.paste("black", (0, 0, 10, 10))
+    opened = open_image(encoded(picture, kind, exif=BROKEN_EXIF[damage]))
+    assert opened.size in ((30, 40), (40, 30))
+    if opened.size == (30, 40):
+        assert opened.getpixel((26, 3))[0] < 40
+    if "zero" in damage:
+        assert opened.size == (30, 40)
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"Exif\0\0", b"Exif\0\0II*\0", b"nonsense" * 9, b"Exif\0\0MM\0*\xff\xff\xff\xff"]
+)
+def test_exif_that_cannot_be_read_leaves_a_picture_as_it_is(damaged: bytes) -> None:
+    picture = Image.new("RGB", (40, 30), "white")
+    assert open_image(encoded(picture, "JPEG", exif=damaged)).size == (40, 30)
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_each_orientation_is_turned_as_pillow_does(orientation: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (8, 5, 3), np.uint8)
+    facts = Image.Exif()
+    facts[0x0112] = orientation
+    data = encoded(Image.fromarray(noise), "PNG", exif=facts)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert np.array_equal(open_image(data), expected)
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    crc = struct.pack(">I", zlib.crc32(kind + body))
+    return struct.pack(">I", len(body)) + kind + body + crc
+
+
+def with_chunk(kind: bytes, body: bytes) -> bytes:
+    data = encoded(Image.new("RGB", (4, 4)), "PNG")
+    return data[:33] + chunk(kind, body) + data[33:]
+
+
+PACKED = zlib.compress(bytes(300_000_000))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        with_chunk(b"zTXt", b"a\0\0" + PACKED),
+        with_chunk(b"iTXt", b"a\0\1\0\0\0" + PACKED),
+        with_chunk(b"iCCP", b"a\0\0" + PACKED),
+        with_chunk(b"tEXt", b"a\0" + bytes(20_000_000)),
+        with_chunk(b"eXIf", exif("<", *((n, 1, 10**6, 8) for n in range(60_000)))[6:]),
+    ],
+    ids=["zTXt", "iTXt", "iCCP", "tEXt", "eXIf"],
+)
+def test_what_unpacks_beside_the_pixels_is_bounded(data: bytes) -> None:
+    tracemalloc.start()
+    try:
+        assert open_image(data).size == (4, 4)
+    except InputError as error:
+        assert "damaged" in str(error)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 150_000_000
+
+
+@pytest.mark.parametrize("repeated", ["scans", "exif", "comments"])
+def test_a_jpeg_of_parts_without_end_is_refused(repeated: str) -> None:
+    data = encoded(Image.fromarray(RAMP), "JPEG", progressive=True)
+    scan = data[data.rfind(b"\xff\xda") : -2]
+    segment = {"exif": b"\xff\xe1\0\x10Exif\0\0" + bytes(8), "comments": b"\xff\xfe\0\x02"}
+    longer = {
+        "scans": data[:-2] + scan * 2000 + data[-2:],
+        **{kind: data[:2] + part * 2000 + data[2:] for kind, part in segment.items()},
+    }[repeated]
+    with pytest.raises(InputError, match="is made of too many parts"):
+        open_image(longer)
+
+
+def test_a_png_of_parts_without_end_is_refused() -> None:
+    data = encoded(Image.new("RGB", (4, 4)), "PNG")
+    few, many = (data[:33] + chunk(b"abCd", b"") * n + data[33:] for n in (1000, 60_000))
+    assert open_image(few).size == (4, 4)
+    with pytest.raises(InputError, match="is made of too many parts"):
+        open_image(many)
+
+
+def test_ordinary_jpegs_of_many_parts_open() -> None:
+    noise = np.random.default_rng(3).integers(0, 256, (300, 300, 3), np.uint8)
+    picture = Image.fromarray(noise)
+    profile = {"icc_profile": bytes(400_000), "comment": b"x" * 60_000}
+    for options in ({}, profile, {"progressive": True}, {"restart_marker_blocks": 1}):
+        data = encoded(picture, "JPEG", quality=100, **options)
+        assert open_image(data + data + bytes(range(256)) * 4).size == (300, 300)
+
+
+def test_pictures_within_pictures_open_as_the_first(tmp_path: Path) -> None:
+    red, blue = (Image.new("RGB", (16, 16), colour) for colour in ("red", "blue"))
+    for kind in ("MPO", "PNG", "WEBP"):
+        data = encoded(red, kind, save_all=True, append_images=[blue] * 50)
+        assert open_image(data).getpixel((8, 8))[0] > 200, kind
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "taken"),
+    [
+        ((30_000, 1), 248, False),
+        ((1, 30_000), 248, False),
+        ((400_000, 1), 64, False),
+        ((900, 1), 248, False),
+        ((800, 1), 248, True),
+        ((30_000, 40), 248, True),
+        ((8_000, 10), 248, True),
+        ((8_200, 10), 248, False),
+    ],
+)
+def test_thin_pictures_are_refused_by_what_resizing_makes(
+    size: tuple[int, int], side: int, taken: bool
+) -> None:
+    """The shorter side becomes `side`: own count of the pixels that this makes."""
+    picture = open_image(encoded(Image.new("L", size), "PNG"))
+    made = side * side * max(size) / min(size)
+    assert (made <= 50_000_000) == taken
+    if taken:
+        check_resized(picture, side, side)
+        return
+    words = f"{size[0]:,} by {size[1]:,} pixels: too thin"
+    with pytest.raises(InputError, match=words):
+        check_resized(picture, side, side)
+
+
+def test_a_stream_and_a_file_without_an_end_are_read_up_to_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Endless(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            assert 0 < size <= 1001
+            return bytes(size)
+
+    monkeypatch.setattr(uploads, "MAX_BYTES", 1000)
+    (tmp_path / "large.png").write_bytes(bytes(1001))
+    for source in (Endless(), tmp_path / "large.png", bytes(1001)):
+        with pytest.raises(InputError, match="has more than 0 MB"):
+            open_image(source)
+
+
+def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(_: Image.Image) -> Image.Image:
+        raise MemoryError
+
+    monkeypatch.setattr(uploads, "_rgb", failing)
+    with pytest.raises(InputError, match="needs more memory than there is"):
+        open_image(encoded(Image.new("RGB", (4, 4)), "PNG"))
+
+
 def png_header(width: int, height: int) -> bytes:
     """A PNG that claims a size and carries next to nothing."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        crc = struct.pack(">I", zlib.crc32(kind + body))
-        return struct.pack(">I", len(body)) + kind + body + crc
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
