@@ -17,6 +17,8 @@ REASONS = {
     errno.EPERM: "there is no permission to read it",
 }
 
+NOT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # as the system has them
+
 
 @contextmanager
 def open_file(source: str | Path, what: str, limit: int) -> Iterator[BufferedReader]:
@@ -28,7 +30,7 @@ def open_file(source: str | Path, what: str, limit: int) -> Iterator[BufferedRea
     path = os.path.expanduser(source)
     try:
         # Without O_NONBLOCK, opening a pipe waits for one who writes.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        descriptor = os.open(path, os.O_RDONLY | NOT_WAITING)
         with os.fdopen(descriptor, "rb") as file:
             _check(os.fstat(descriptor), path, what, limit)
             yield file

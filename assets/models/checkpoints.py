@@ -12,7 +12,7 @@ from assets.errors import InputError, shown
 from assets.models.reading import Content
 
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # timm's order of preference
-DEEPEST = 5  # dicts in dicts
+DEEPEST, LONGEST = 5, 50  # dicts in dicts, and parts of a name
 # What DataParallel, torch.compile, FSDP and activation checkpointing put into names, at any depth.
 INSERTED = re.compile(
     r"(?<![^.])(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
@@ -117,7 +117,7 @@ def _prefixed(
     """Offer the part of a state dict after each prefix that leaves names of the model's."""
     counts: Counter[str] = Counter()
     for key in state:
-        parts = key.split(".", 2 * DEEPEST)
+        parts = key.split(".", LONGEST)
         starts = [".".join([*parts[:i], ""]) if i else "" for i in range(len(parts))]
         counts.update(start for start in starts if key[len(start) :] in expected)
     most = max(counts.values(), default=0)

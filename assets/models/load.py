@@ -70,16 +70,28 @@ def load_model(
     or are not finite, or a checkpoint that does not fit.
     """
     _check_name(name)
-    notes: tuple[str, ...] = ()
-    if checkpoint is not None:
-        model, digest, notes = _from_checkpoint(name, checkpoint)
-    elif name in BUNDLED:
-        model, digest = _bundled(name)
-    else:
-        model = pretrained(name, download)
-        digest = _digest(model)
+    try:
+        model, digest, notes = _filled(name, checkpoint, download)
+    except (MemoryError, RuntimeError) as error:  # PyTorch has no error of its own for it
+        if isinstance(error, MemoryError) or "memory" in str(error):
+            raise InputError(
+                f"{name} needs more memory than there is: use a smaller one"
+            ) from error
+        raise
     fitting.check_finite(model, shown(Path(checkpoint or name).name))
     return _ready(name, model, digest, torch.device(device), notes)
+
+
+def _filled(
+    name: str, checkpoint: str | Path | None, download: bool
+) -> tuple[nn.Module, str, tuple[str, ...]]:
+    """Return a model with its weights, what identifies them, and what is to be said of them."""
+    if checkpoint is not None:
+        return _from_checkpoint(name, checkpoint)
+    if name in BUNDLED:
+        return *_bundled(name), ()
+    model = pretrained(name, download)
+    return model, _digest(model), ()
 
 
 def _ready(

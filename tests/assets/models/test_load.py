@@ -300,6 +300,18 @@ def test_a_broken_connection_is_told_and_a_bug_is_not_hidden(
         load_model("vit_tiny_patch16_224", download=True)
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("not enough memory: you tried")])
+def test_a_model_too_large_for_the_memory_is_told(
+    error: Exception, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(load.timm, "create_model", failing)
+    with pytest.raises(InputError, match="needs more memory than there is"):
+        load_model(SMALL, weights)
+
+
 def test_a_model_without_published_weights_asks_for_a_checkpoint() -> None:
     published = {name.partition(".")[0] for name in timm.list_pretrained("vit*")}
     unpublished = next(name for name in timm.list_models("vit*") if name not in published)
