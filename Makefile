@@ -30,11 +30,12 @@ test: ## run all tests
 	@$(setup) dev
 	@$(python) -m pytest $(ARGS)
 
-lint: ## check style and types
+lint: ## check style, types and that text from outside is escaped
 	@$(setup) dev
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
 	@$(python) -m mypy
+	@$(python) scripts/check_text.py
 
 format: ## format the code and mend what ruff can mend
 	@$(setup) dev

@@ -47,6 +47,7 @@ if first_screen.needed():
 from app.parts import sidebar  # noqa: E402
 from app.state import address  # noqa: E402
 
+address.read()
 sidebar.show()
 slot.empty()
 page.run()

@@ -11,6 +11,8 @@ from typing import Any
 
 import streamlit as st
 
+from app.text import Markdown, escape
+
 FOLDER = Path(__file__).parent.parent / "assets" / "example"
 HEAVY = "app.work.models"  # imports torch and timm
 EXAMPLE_PAIR = 0  # of the first ten pairs, one whose digits are both among the top two
@@ -53,13 +55,17 @@ def show() -> None:
     st.header("Where does the decision come from?")
     first, second = example.labels
     st.markdown(
-        f"**An example while the models load.** {example.model} was shown this picture of two "
-        f"digits. Asked about **{first}** it points to one of them, asked about **{second}** to "
-        "the other: red speaks for the class, blue against it."
+        Markdown(
+            "**An example while the models load.** {} was shown this picture of two digits. Asked "
+            "about **{}** it points to one of them, asked about **{}** to the other: red speaks "
+            "for the class, blue against it."
+        ).format(example.model, first, second)
     )
     names = ("picture.png", f"class-{first}.png", f"class-{second}.png")
     captions = ("what the model sees", f"relevance for {first}", f"relevance for {second}")
     for column, name, caption in zip(st.columns(3), names, captions, strict=True):
-        column.image(FOLDER / name, caption=caption, width="stretch", alt=caption)
+        column.image(FOLDER / name, caption=escape(caption), width="stretch", alt=caption)
     shares = ", ".join(f"{name} ({100 * share:.1f} %)" for name, share in example.top)
-    st.caption(f"Most likely classes: {shares}. Rules {example.rules}, tokens of {example.block}.")
+    st.caption(
+        escape(f"Most likely classes: {shares}. Rules {example.rules}, tokens of {example.block}.")
+    )

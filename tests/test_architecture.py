@@ -43,6 +43,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"__main__"},
     ],
     "app": [
+        {"text"},
         {"state", "look", "first_screen"},
         {"components", "example"},
         {"work"},

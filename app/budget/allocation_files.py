@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 
 import pandas as pd
 import streamlit as st
@@ -9,6 +10,7 @@ import streamlit as st
 from app.budget.slider import Shown
 from app.look.charts import KINDS
 from app.state import budget, selection
+from app.text import escape
 from app.work import models
 from assets.sets.image_set import ImageSet
 from quant.allocation.allocation_file import decode, from_json, images_of, to_json
@@ -19,8 +21,10 @@ def show(shown: Shown) -> None:
     loaded, solution = shown.selected.loaded, shown.plan.solution(shown.row)
     rows = layer_rows(shown)
     st.caption(
-        f"Expected loss {solution.loss:.4g}, and no allocation within this budget has less than "
-        f"{solution.bound:.4g}: at most {solution.gap:.2%} above the best there can be."
+        escape(
+            f"Expected loss {solution.loss:.4g}, and no allocation within this budget has less "
+            f"than {solution.bound:.4g}: at most {solution.gap:.2%} above the best there can be."
+        )
     )
     st.dataframe(rows, hide_index=True, alt="bits of every layer")
     costs = models.costs_of(loaded)
@@ -91,7 +95,7 @@ def _bring(shown: Shown) -> None:
         allocation = from_json(payload, models.layers_of(shown.selected.loaded))
         chosen_on = images_of(payload)
     except ValueError as error:
-        st.error(f"{file.name}: {error}. What was there stays.")
+        st.error(escape(f"{file.name}: {error}. What was there stays."))
         return
     selection.load(shown.selected.loaded.key, allocation, chosen_on)
     st.rerun()
@@ -107,5 +111,5 @@ def read(data: bytes) -> Any:
 
 def _link() -> str:
     address = str(st.context.url or "").partition("?")[0]
-    query = "&".join(f"{key}={st.query_params[key]}" for key in st.query_params)
+    query = urlencode(st.query_params.to_dict())
     return f"{address}?{query}" if query else address

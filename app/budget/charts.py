@@ -11,6 +11,7 @@ from app.look import units
 from app.look.altair_charts import blocks_of
 from app.look.charts import DARK_BITS, LIGHT_BITS, MARGIN, ink
 from app.state.budget import UNITS
+from app.text import for_chart
 from app.work.spending import Axis
 from lrp.engine.layers import Layer
 from quant.allocation.cost import Cost
@@ -82,12 +83,12 @@ def _measured(kind: str, points: Sequence[MeasuredPoint], axis: str, dark: bool)
     drawn = MARKERS.get(kind, OTHER)
     evaluations = [p.run.counts.evaluation(0) for p in points]
     texts = [
-        f"{p.name} {p.run.recipe.preset if p.run.recipe.allocation else ''}, "
+        f"{for_chart(p.name)} {p.run.recipe.preset if p.run.recipe.allocation else ''}, "
         f"{units.count(e.images)} images"
         for p, e in zip(points, evaluations, strict=True)
     ]
     return go.Scatter(
-        name=kind,
+        name=for_chart(kind),
         x=[_cost(p.cost, axis) for p in points],
         y=[100 * e.top1 for e in evaluations],
         error_y={

@@ -9,6 +9,7 @@ from app.parts.job_panel import progress, progress_text
 from app.parts.numbers import figure
 from app.state import budget
 from app.state.budget import Started
+from app.text import escape
 from app.work import models, spending
 from app.work.jobs import CANCELLED, DONE, FAILED, Job
 from quant.evaluation.stream import Step
@@ -89,7 +90,7 @@ def _panel(was_live: bool) -> None:
         st.rerun()  # the charts below have a new point
     with st.container(border=True):
         if job.state == FAILED:
-            st.error(f"{job.title} failed: {job.error}")
+            st.error(escape(f"{job.title} failed: {job.error}"))
         elif job.state == CANCELLED:
             st.info("Stopped; what was measured is kept and can be gone on with.")
         step = job.result if job.state == DONE else job.so_far
@@ -115,4 +116,4 @@ def _figures(step: Step, live: bool) -> None:
     note = "" if e.images == step.wanted else f" of {units.count(step.wanted)}"
     more = "so far" if live else "in all" if not note else "enough for the precision asked"
     runs = f" Layers run as {step.path}." if step.path else ""
-    st.caption(f"{step.name}: {done}{note} images, {more}.{runs}")
+    st.caption(escape(f"{step.name}: {done}{note} images, {more}.{runs}"))

@@ -9,6 +9,7 @@ from app.budget.settings import WORDS, Settings
 from app.parts import job_panel
 from app.state import budget, selection
 from app.state.selection import Selected
+from app.text import escape
 from app.work import spending
 from app.work.spending import Spending
 from assets.sets.image_set import has_digits
@@ -40,8 +41,10 @@ def obtain(selected: Selected, settings: Settings) -> Spending | None:
     losses = losses_of(objective, None if known is None else known.mean, sensitivity)
     if losses is None and known is not None:
         st.info(
-            f"{budget.LABELS[objective]} needs sensitivities, which are not there yet. Until then "
-            "bits are spent by contribution scores alone."
+            escape(
+                f"{budget.LABELS[objective]} needs sensitivities, which are not there yet. Until "
+                "then bits are spent by contribution scores alone."
+            )
         )
         objective, losses = LRP, by_scores(known.mean)
     if losses is None:
@@ -82,7 +85,7 @@ def _offer_sensitivity(selected: Selected, settings: Settings, asked: bool) -> N
     label = f"Find how sensitive the layers are ({WORDS[settings.how].lower()})"
     more = "Calibrates the quantizers at every width first; what is made is kept on disk."
     if asked:
-        job_panel.offered(wanted, label, quick, help=more)
+        job_panel.offered(wanted, label, quick, help=escape(more))
     elif job is not None:
         job_panel.follow(job)
 

@@ -8,6 +8,7 @@ from app.parts.choice import layer_in_chart, one_of
 from app.parts.job_panel import offered
 from app.state import selection
 from app.state.selection import Selected
+from app.text import Markdown
 from app.work import models, spending
 from assets.sets.image_set import has_digits
 from assets.sets.selection import Draw
@@ -83,10 +84,11 @@ def show(selected: Selected, scores: ContributionScores) -> None:
     best = max(mean, key=mean.__getitem__)
     count = len(scores.per_image)
     st.caption(
-        f"Each layer's share of relevance, averaged over {count} images; the thin lines "
-        f"are one standard deviation between images. **{best}** carries most: "
-        f"{units.share(mean[best])}. Click a bar to choose its layer on every page. "
-        f"{steadiness(scores)}"
+        Markdown(
+            "Each layer's share of relevance, averaged over {} images; the thin lines are one "
+            "standard deviation between images. **{}** carries most: {}. Click a bar to choose "
+            "its layer on every page. {}"
+        ).format(count, best, units.share(mean[best]), steadiness(scores))
     )
     st.vega_lite_chart(
         table,
@@ -98,11 +100,13 @@ def show(selected: Selected, scores: ContributionScores) -> None:
     _layer(scores)
 
 
-def steadiness(scores: ContributionScores) -> str:
+def steadiness(scores: ContributionScores) -> Markdown:
     """Return in words whether halves of the images rank the layers alike: if there are enough."""
     stability, count = scores.stability, len(scores.per_image)
     if stability is None:
-        return f"From {count} images it cannot be said how steady the ranks are: take 4 or more."
+        return Markdown(
+            "From {} images it cannot be said how steady the ranks are: take 4 or more."
+        ).format(count)
     verdict = (
         "these images are enough"
         if round(stability, 2) >= STEADY
@@ -110,8 +114,9 @@ def steadiness(scores: ContributionScores) -> str:
         if round(stability, 2) >= SHAKY
         else "these are too few images: take more"
     )
-    alike = f"**{stability:.2f}** (1 is equal)"
-    return f"Halves of the images rank the layers alike by {alike}: {verdict}."
+    return Markdown(
+        "Halves of the images rank the layers alike by **{:.2f}** (1 is equal): {}."
+    ).format(stability, verdict)
 
 
 def _layer(scores: ContributionScores) -> None:
@@ -121,7 +126,9 @@ def _layer(scores: ContributionScores) -> None:
     spread = scores.sd[name]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(
-            f"**{name}** carries {units.share(mean[name], 2)} ± {units.share(spread, 2)}",
+            Markdown("**{}** carries {} ± {}").format(
+                name, units.share(mean[name], 2), units.share(spread, 2)
+            ),
             width="content",
         )
         st.page_link(

@@ -9,6 +9,7 @@ from app.parts.choice import one_of
 from app.parts.numbers import as_numbers, csv_button
 from app.state import budget
 from app.state.selection import Selected
+from app.text import Markdown
 from app.work import models
 from quant.analysis.sensitivity import Sensitivity
 
@@ -27,10 +28,11 @@ def show(selected: Selected, sensitivity: Sensitivity) -> None:
     most = rows.loc[rows["weights"].add(rows["activations"]).idxmax(), "layer"]
     total = float(rows["weights"].sum() + rows["activations"].sum())
     st.caption(
-        f"By how much, in thousandths of a nat, the answer diverges when one layer's weights or "
-        f"its input have {width} bits and all else is in float; {sensitivity.how} on "
-        f"{sensitivity.images} calibration images. Together {total:.0f}; **{most}** is the most "
-        "sensitive."
+        Markdown(
+            "By how much, in thousandths of a nat, the answer diverges when one layer's weights or "
+            "its input have {} bits and all else is in float; {} on {} calibration images. "
+            "Together {:.0f}; **{}** is the most sensitive."
+        ).format(width, sensitivity.how, sensitivity.images, total, most)
     )
     layers = models.layers_of(selected.loaded)
     st.vega_lite_chart(

@@ -11,6 +11,7 @@ from app.state import budget, selection
 from app.state import quantizer as quantizer_state
 from app.state.entry import Entry
 from app.state.selection import Selected
+from app.text import Markdown, escape
 from app.work import models
 from assets.sets.selection import Draw
 from lrp.propagation.scores import Scoring
@@ -59,13 +60,13 @@ def choose(selected: Selected) -> Settings:
 
 def _segments(label: str, options: dict[str, str], entry: Entry[str], help: str) -> None:
     st.segmented_control(
-        label,
+        escape(label),
         list(options),
         required=True,
-        format_func=options.__getitem__,
+        format_func=lambda option: escape(options[option]),
         key=entry.widget,
         on_change=entry.follow(entry.get()),
-        help=help,
+        help=escape(help),
     )
 
 
@@ -95,7 +96,7 @@ def _limits() -> None:
     ):
         if unit != budget.UNIT.get():
             st.number_input(
-                label,
+                escape(label),
                 min_value=0.0,
                 value=None,
                 placeholder="no other limit",
@@ -167,7 +168,7 @@ def _locks(selected: Selected) -> None:
     names = [layer.name for layer in models.layers_of(selected.loaded)]
     fixed = selection.locks(key)
     label = f"Locked by hand: {len(fixed)}" if fixed else "Lock layers"
-    with st.popover(label, icon=":material/lock:", key=f"locks-{key}"):
+    with st.popover(escape(label), icon=":material/lock:", key=f"locks-{key}"):
         st.caption("A click on a bar locks its layer at the bits it has, another unlocks it.")
         with st.container(horizontal=True, vertical_alignment="bottom"):
             st.multiselect("Layers", names, key=selection.LOCK_LAYERS, placeholder="Choose layers")
@@ -182,13 +183,15 @@ def _locks(selected: Selected) -> None:
             )
             st.button("Clear all", on_click=selection.set_locks, args=(key, {}), disabled=not fixed)
         if fixed:
-            st.caption(_locked(fixed))
+            st.caption(escape(_locked(fixed)))
 
 
-def _locked(fixed: dict[str, LayerBits]) -> str:
-    shown = [f"`{name}` {bits.in_words('bit')}" for name, bits in list(fixed.items())[:12]]
+def _locked(fixed: dict[str, LayerBits]) -> Markdown:
+    one = Markdown("`{}` {}")
+    shown = [one.format(name, bits.in_words("bit")) for name, bits in list(fixed.items())[:12]]
     more = len(fixed) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+    named = Markdown(", ").join(shown)
+    return Markdown("{} and {} more").format(named, more) if more else named
 
 
 def _lock(key: str, names: list[str], width: int) -> None:

@@ -9,6 +9,7 @@ from app.budget.slider import Shown
 from app.parts import job_panel
 from app.state import budget, selection
 from app.state.budget import Sweep
+from app.text import escape
 from app.work import models, spending
 from app.work.jobs import CANCELLED, DONE
 from quant.allocation.budget import from_average
@@ -30,6 +31,7 @@ from quant.experiments.measuring import FLOAT, Variant
 from quant.primitives.bits import uniform
 
 BUDGETS = (3, 4, 5, 6, 8)
+WAYS = (*OBJECTIVES, *CONTROLS)
 
 
 def show(shown: Shown) -> None:
@@ -38,7 +40,7 @@ def show(shown: Shown) -> None:
         st.markdown("**Sweep**: measure objectives and controls at several average bits")
         with st.container(horizontal=True, vertical_alignment="bottom"):
             objectives = st.pills(
-                "Spent by", [*OBJECTIVES, *CONTROLS], selection_mode="multi",
+                "Spent by", WAYS, selection_mode="multi",
                 default=[budget.OBJECTIVE.get(), UNIFORM],
                 key=budget.SWEEP_OBJECTIVES, persist_state="session",
                 help="Controls: uniform bits; bits spent by three random scores; losses handed "
@@ -81,7 +83,7 @@ def _follow() -> None:
         st.caption("Stopped; what was measured is kept, and Start goes on with it.")
     elif job.state == DONE:
         budget.SWEEP.set(None)
-        st.caption(f"Done: {job.result} configurations, on the chart and on the Runs page.")
+        st.caption(escape(f"Done: {job.result} configurations, on the chart and on the Runs page."))
     else:
         job_panel.follow(job)
 

@@ -8,6 +8,7 @@ from app.look.appearance import dark
 from app.look.charts import CHART_CONFIG
 from app.parts.choice import one_of
 from app.state import budget
+from app.text import escape
 from app.work import models
 
 TRADE_OFF = "Accuracy against cost"
@@ -41,8 +42,10 @@ def _bought(shown: Shown) -> None:
     reached = [p for p in purchases if p.row <= shown.row]
     unit = "nats" if shown.spending.losses.objective == "sensitivity" else "of the objective"
     st.caption(
-        f"{len(reached)} of {len(purchases)} steps were taken up to this budget, the latest first; "
-        f"what a step gave is in units {unit}."
+        escape(
+            f"{len(reached)} of {len(purchases)} steps were taken up to this budget, the latest "
+            f"first; what a step gave is in units {unit}."
+        )
     )
     st.dataframe(
         table.purchases_table(shown.axis, reached[::-1]),

@@ -12,6 +12,7 @@ from app.look.charts import CHART_CONFIG
 from app.parts.choice import one_of
 from app.parts.numbers import as_numbers
 from app.state import budget, selection
+from app.text import escape, told
 from app.work import history, models
 from quant.allocation.objectives import RANDOM
 from quant.history.runs import Run
@@ -24,7 +25,7 @@ def show(shown: Shown) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         name = one_of("Cost", list(charts.AXES), budget.AXIS, default="Model size")
         axis = charts.AXES[name]
-        st.caption(_caption(shown, points))
+        st.caption(escape(_caption(shown, points)))
     if points:
         st.plotly_chart(
             charts.trade_off(points, shown.table, shown.row, axis, dark()),
@@ -70,7 +71,7 @@ def _clicked(shown: Shown) -> None:
     try:
         allocation = history.history().get(int(number)).recipe.allocation
     except ValueError as error:  # deleted in another window
-        st.toast(f"{error}.")
+        st.toast(told(error))
         return
     if allocation is not None:
         selection.set_locks(shown.selected.loaded.key, allocation)

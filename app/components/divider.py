@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 
 import streamlit as st
 
+from app.text import clean
+
 _HTML = """
 <div class="frame">
   <div class="side before"><img class="ground"><img class="veil"><span></span></div>
@@ -177,9 +179,9 @@ def divider(
             on_opacity(float(share))
 
     data = {
-        "label": label,
-        "before": asdict(before),
-        "after": asdict(after),
+        "label": clean(label),
+        "before": {**asdict(before), "label": clean(before.label)},
+        "after": {**asdict(after), "label": clean(after.label)},
         "ratio": f"{size[0]} / {size[1]}",
         "opacity": opacity,
         "at": at,

@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from app.components.budget_table import Actions, BudgetTable
+from app.text import escape
 
 
 def plain_budget_slider(
@@ -36,9 +37,9 @@ def plain_budget_slider(
     st.session_state[f"{key}-locks"] = [name for name in table.names if name in locks]
     st.session_state[f"{key}-layer"] = chosen if chosen in table.names else table.names[0]
     rows = range(len(table.values))
-    st.select_slider(table.label, rows, format_func=table.text, key=key, on_change=commit)
+    st.select_slider(escape(table.label), rows, format_func=table.text, key=key, on_change=commit)
     st.dataframe(pd.DataFrame(table.figures(row)), hide_index=True, alt="what the budget buys")
-    st.caption(f"Latest bought: {table.steps[row]}")
+    st.caption(escape(f"Latest bought: {table.steps[row]}"))
     bits = {
         "layer": table.names,
         "weights": list(table.weight[row]),

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 
 import streamlit as st
 
+from app.text import clean
+
 _HTML = '<div class="strip" role="group"></div>'
 _CSS = """
 .strip { display: flex; gap: 0.5rem; overflow-x: auto; padding: 3px; }
@@ -87,5 +89,6 @@ def thumbnails(
         if identifier in {item.identifier for item in items}:
             on_choose(identifier)
 
-    data = {"label": label, "chosen": chosen, "items": [asdict(item) for item in items]}
+    shown = [{**asdict(item), "caption": clean(item.caption)} for item in items]
+    data = {"label": clean(label), "chosen": chosen, "items": shown}
     _mount(key=key, data={**data, "width": width, "wrapped": wrapped}, on_chosen_change=on_chosen)

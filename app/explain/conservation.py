@@ -13,6 +13,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from app.look import units
+from app.text import Markdown
 from lrp.engine.layers import Stage
 from lrp.maps.heatmap import PIXELS
 from lrp.maps.places import block_map
@@ -119,19 +120,18 @@ def _embedding(
     return DepthStep(first, PIXELS, lost, {**parts, rest: lost - sum(parts.values())})
 
 
-def sentence(found: Conservation) -> str:
+def sentence(found: Conservation) -> Markdown:
     """Return in words how much arrives, and where most of the rest is lost or gained."""
     first = list(found.left)[-2]
-    arrives = (
-        "Of the relevance that the class starts with, "
-        f"**{units.share(found.left[first], 0)}** enters {first} and "
-        f"**{units.share(found.left[PIXELS], 0)}** reaches the pixels."
-    )
+    arrives = Markdown(
+        "Of the relevance that the class starts with, **{}** enters {} and **{}** reaches the "
+        "pixels."
+    ).format(units.share(found.left[first], 0), first, units.share(found.left[PIXELS], 0))
     down = max(found.steps, key=lambda step: step.lost)
     up = min(found.steps, key=lambda step: step.lost)
     notable = [_sentence(down, "lost", "to", 1)] if down.lost > NOTABLE else []
     notable += [_sentence(up, "gained", "through", -1)] if up.lost < -NOTABLE else []
-    return " ".join([arrives, *(notable or ["Nothing is lost on the way."])])
+    return Markdown(" ").join([arrives, *(notable or ["Nothing is lost on the way."])])
 
 
 def _sentence(step: DepthStep, verb: str, how: str, sign: int) -> str:

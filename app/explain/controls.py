@@ -8,6 +8,7 @@ from app.explain import question
 from app.explain.question import Question
 from app.look import units
 from app.state import selection
+from app.text import escape
 from lrp.maps.heatmap import default_depth, depths
 from lrp.methods.catalogue import METHODS
 
@@ -40,7 +41,7 @@ def target(asked: Question) -> int:
         "Explain class",
         options,
         key=selection.TARGET.widget,
-        format_func=lambda k: units.unbroken(f"{asked.names[k]}: {asked.probability(k)}"),
+        format_func=lambda k: escape(units.unbroken(f"{asked.names[k]}: {asked.probability(k)}")),
         on_change=selection.TARGET.follow(wanted if wanted in options else options[0]),
         help="The model's most likely classes, with their probabilities. Asking about another "
         "class needs no new forward pass.",
@@ -66,7 +67,7 @@ def rival(asked: Question, chosen: int) -> int:
 def depth(asked: Question) -> str:
     """Let the user choose where in the model the map is read."""
     if not asked.has_depth:
-        st.caption(METHODS[asked.method].what)
+        st.caption(escape(METHODS[asked.method].what))
         return ""
     options, place = list(depths(asked.trace)), selection.DEPTH.get()
     return st.selectbox(

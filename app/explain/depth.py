@@ -14,6 +14,7 @@ from app.look.appearance import dark
 from app.look.charts import CHART_CONFIG
 from app.parts.numbers import as_numbers
 from app.state import selection
+from app.text import Markdown
 from app.work import models
 from lrp.engine.layers import Layer
 from lrp.engine.names import number_of
@@ -36,9 +37,11 @@ def show(asked: Question, chosen: int, layer: Layer) -> None:
     marked = PIXELS if layer == layers[0] else layer.block  # the depth that the layer belongs to
     sentence = units.unbroken(conservation.sentence(kept))
     st.caption(
-        f"What the pixels and the tokens entering each block say for **{asked.names[chosen]}**, "
-        "each map on its own scale, with the share of the relevance that is left there. Click one "
-        f"to look into its block, on every page.\n\n{sentence} {WHY}"
+        Markdown(
+            "What the pixels and the tokens entering each block say for **{}**, each map on its "
+            "own scale, with the share of the relevance that is left there. Click one to look "
+            "into its block, on every page.\n\n{} {}"
+        ).format(asked.names[chosen], sentence, WHY)
     )
 
     def choose(depth: str) -> None:

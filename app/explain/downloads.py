@@ -12,6 +12,7 @@ from PIL.Image import Image
 from app.explain.question import Question
 from app.look import pictures
 from app.state import selection
+from app.text import escape
 from app.work import models
 from lrp.engine.versions import versions
 from lrp.maps import export
@@ -58,7 +59,7 @@ def show(asked: Question, chosen: int, place: str, draw: Callable[[], dict[str, 
     )
     with st.popover("Download", icon=DOWNLOAD):
         for label, make, name, kind in files:
-            st.download_button(label, make, name, kind, on_click="ignore", width="stretch")
+            st.download_button(escape(label), make, name, kind, on_click="ignore", width="stretch")
 
 
 def described(asked: Question, chosen: int) -> dict[str, Any]:

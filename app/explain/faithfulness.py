@@ -9,6 +9,7 @@ from app.explain.question import Question, label
 from app.look import units
 from app.look.appearance import dark
 from app.look.charts import CHART_CONFIG
+from app.text import Markdown, escape
 from app.work.explanations import Curves, MethodMap
 from lrp.metrics.localisation import hits, mass
 
@@ -31,7 +32,7 @@ def show(
         ),
     }
     if curves:
-        st.caption(units.unbroken(sentence(asked, chosen, curves)))
+        st.caption(escape(units.unbroken(sentence(asked, chosen, curves))))
         figure = charts.deletion({label(n): c for n, c in curves.items()}, dark())
         st.plotly_chart(figure, config=CHART_CONFIG, alt="probability of the class as cells go")
     if chosen in asked.masks:
@@ -43,18 +44,17 @@ def show(
     st.dataframe(table, hide_index=True, column_config=config, alt="methods compared")
 
 
-def sentence(asked: Question, chosen: int, curves: dict[str, Curves]) -> str:
+def sentence(asked: Question, chosen: int, curves: dict[str, Curves]) -> Markdown:
     """Return in words which method orders the picture best, and what that is worth."""
     best = max(curves, key=lambda name: curves[name].gap)
     found, name = curves[best], asked.names[chosen]
     quarter = int(abs(found.deleted - 0.25).argmin())
     before, after = (units.share(float(found.morf[i]), 0) for i in (0, quarter))
-    return (
-        f"**{label(best)}** orders this picture best: without the quarter it calls most relevant, "
-        f"the probability of **{name}** goes from {before} to {after}. A faithful map makes the "
-        "left curve fall fast and keeps the right one high. One picture says little; "
-        f"`{COMMAND}` measures many."
-    )
+    return Markdown(
+        "**{}** orders this picture best: without the quarter it calls most relevant, the "
+        "probability of **{}** goes from {} to {}. A faithful map makes the left curve fall fast "
+        "and keeps the right one high. One picture says little; `{}` measures many."
+    ).format(label(best), name, before, after, COMMAND)
 
 
 def methods_table(

@@ -15,6 +15,7 @@ from app.parts.choice import one_of
 from app.parts.map_look import Look, divided, ground, laid, look_controls, scale, side
 from app.parts.numbers import as_numbers
 from app.state import selection
+from app.text import Markdown, clean, escape
 from lrp.maps.pictures import enlarge
 
 PICTURE, CLASSES = "Picture | map", "Class | class"
@@ -48,7 +49,7 @@ def show(asked: Question, chosen: int, rival: int, place: str) -> None:
     with right:
         _contrast(asked, maps, look)
         scale(look.supporting)
-        st.caption(units.unbroken(_sentence(asked, maps)))
+        st.caption(escape(units.unbroken(_sentence(asked, maps))))
         downloads.show(asked, chosen, place, lambda: drawn(asked, maps, look))
     _numbers(asked, maps)
 
@@ -66,14 +67,18 @@ def _divided(asked: Question, maps: Maps, look: Look, sides: str) -> None:
 def _contrast(asked: Question, maps: Maps, look: Look) -> None:
     """Show the rival's map and the difference of the two, small."""
     one, other = asked.names[maps.chosen], asked.names[maps.rival]
-    shown = {
-        f"for **{other}**": maps.second,
-        f"**{one}** rather than **{other}**": maps.difference,
-    }
+    shown = (
+        (Markdown("for **{}**").format(other), f"for {other}", maps.second),
+        (
+            Markdown("**{}** rather than **{}**").format(one, other),
+            f"{one} rather than {other}",
+            maps.difference,
+        ),
+    )
     base = enlarge(asked.prepared.seen, SMALL)
-    for column, (caption, values) in zip(st.columns(2, gap="small"), shown.items(), strict=True):
+    for column, (caption, said, values) in zip(st.columns(2, gap="small"), shown, strict=True):
         picture = laid(base, values, look)
-        column.image(picture, caption=caption, width="stretch", alt=caption.replace("*", ""))
+        column.image(picture, caption=escape(caption), width="stretch", alt=clean(said))
 
 
 def drawn(asked: Question, maps: Maps, look: Look) -> dict[str, Image]:
@@ -83,23 +88,25 @@ def drawn(asked: Question, maps: Maps, look: Look) -> dict[str, Image]:
     return {"picture": seen, **{name: laid(seen, each, look) for name, each in named.items()}}
 
 
-def _sentence(asked: Question, maps: Maps) -> str:
+def _sentence(asked: Question, maps: Maps) -> Markdown:
     """Return in words what the map shows."""
     name, best = asked.names[maps.chosen], asked.names[asked.top[0]]
     guess = (
-        f"**{name}** is the model's best guess, at {asked.probability(maps.chosen)}."
+        Markdown("**{name}** is the model's best guess, at {share}.")
         if name == best
-        else f"The model gives **{name}** {asked.probability(maps.chosen)}; its best guess is "
-        f"**{best}**."
-    )
+        else Markdown("The model gives **{name}** {share}; its best guess is **{best}**.")
+    ).format(name=name, best=best, share=asked.probability(maps.chosen))
     held = units.share(heatmaps.concentration(maps.first), 0)
     spread = (
         "Red speaks for the class, blue against it, grey hardly matters. The strongest tenth of "
         f"the map holds {held} of what speaks for it."
     )
-    if not np.any(maps.difference):
-        return f"{guess} {spread} This method's map is the same for every class."
-    return f"{guess} {spread} Each map has its own scale."
+    other = (
+        "Each map has its own scale."
+        if np.any(maps.difference)
+        else "This method's map is the same for every class."
+    )
+    return Markdown(" ").join([guess, spread, other])
 
 
 def _numbers(asked: Question, maps: Maps) -> None:

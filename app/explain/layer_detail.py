@@ -11,6 +11,7 @@ from app.look.appearance import dark
 from app.parts.choice import a_layer, one_of
 from app.parts.numbers import as_numbers, csv_button
 from app.state import selection
+from app.text import Markdown, escape
 from app.work import models
 from lrp.engine.layers import Layer
 from lrp.maps.pictures import enlarge, heat, overlay
@@ -52,9 +53,10 @@ def _facts(layer: Layer, layers: tuple[Layer, ...], scores: list[float]) -> None
     score = scores[layers.index(layer)]
     place = 1 + sum(other > score for other in scores)
     st.markdown(
-        f"{charts.layer_facts(layer)}\n\n"
-        f"It carries **{units.share(score, 2)}** of the layers' positive relevance for this "
-        f"class: number {place} of {len(layers)}."
+        Markdown(
+            "{}\n\nIt carries **{}** of the layers' positive relevance for this class: "
+            "number {} of {}."
+        ).format(charts.layer_facts(layer), units.share(score, 2), place, len(layers))
     )
     st.page_link(
         "app/views/layers.py",
@@ -70,14 +72,16 @@ def _place(asked: Question, seen: heatmaps.LayerDetail, layer: Layer) -> None:
         return
     base = enlarge(asked.prepared.seen, 320)
     picture = overlay(base, heatmaps.scaled(seen.place), 0.9)
-    st.image(picture, caption=WHAT[layer.kind], width="stretch", alt=f"map of {layer.name}")
+    st.image(picture, caption=escape(WHAT[layer.kind]), width="stretch", alt=f"map of {layer.name}")
 
 
 def _spread(seen: heatmaps.LayerDetail, layer: Layer) -> None:
     held = units.share(heatmaps.concentration(np.abs(seen.tokens)), 0)
     st.caption(
-        f"Relevance of its {units.count(len(seen.tokens))} {seen.unit}: the strongest tenth holds "
-        f"{held} of all magnitude."
+        escape(
+            f"Relevance of its {units.count(len(seen.tokens))} {seen.unit}: the strongest tenth "
+            f"holds {held} of all magnitude."
+        )
     )
     figure = relevance_charts.histogram(seen.tokens, seen.unit, dark())
     alt = f"histogram of relevance of {seen.unit} in {layer.name}"
@@ -96,7 +100,7 @@ def _heads(asked: Question, seen: heatmaps.LayerDetail) -> None:
             else:
                 picture = overlay(base, head / peak, 0.9)
             caption = f"head {number}: {head.sum():+.3g}".replace("-", "−")
-            st.image(picture, caption, "stretch", output_format="PNG", alt=caption)
+            st.image(picture, escape(caption), "stretch", output_format="PNG", alt=caption)
 
 
 def _way(seen: heatmaps.LayerDetail) -> str:

@@ -15,6 +15,7 @@ from app.look import pictures, units
 from app.parts.job_panel import POLL_SECONDS, progress
 from app.parts.map_look import Look, divided, ground, laid, look_controls, scale, side
 from app.state import selection
+from app.text import Markdown, escape
 from app.work import explanations, models
 from app.work.explanations import CURVES, MAP, Curves, MethodMap
 from app.work.jobs import RUNNING, Job
@@ -167,10 +168,16 @@ def _card(asked: Question, one: Compared, look: Look) -> None:
     base = enlarge(asked.prepared.seen, WIDTH)
     made, label = one.map.get(), METHODS[one.name].label
     if made is None:
-        st.image(base.convert("L"), caption=f"{label}: {_why(one.map)}", width="stretch", alt=label)
+        st.image(
+            base.convert("L"),
+            caption=escape(f"{label}: {_why(one.map)}"),
+            width="stretch",
+            alt=label,
+        )
         return
     picture = _drawn(base, made.values, one.map.key, look)
-    st.image(picture, caption=f"**{label}** {made.cost:.2g}×", width="stretch", alt=label)
+    caption = Markdown("**{}** {:.2g}×").format(label, made.cost)
+    st.image(picture, caption=escape(caption), width="stretch", alt=label)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -206,9 +213,14 @@ def _method(label: str, key: str, compared: Sequence[Compared], first: int) -> C
     by_name = {one.name: one for one in compared}
     selection.offer(key, by_name)
     name = st.selectbox(
-        label, list(by_name), index=first, key=key, bind="query-params", format_func=question.label
+        escape(label),
+        list(by_name),
+        index=first,
+        key=key,
+        bind="query-params",
+        format_func=question.label,
     )
-    st.caption(METHODS[name].what)
+    st.caption(escape(METHODS[name].what))
     return by_name[name]
 
 
@@ -228,6 +240,6 @@ def _measurements(asked: Question, chosen: int, compared: Sequence[Compared]) ->
     for failed in wanted.values():
         job = failed.job()
         if job is not None and job.error:
-            st.error(f"Measuring {failed.title} failed: {job.error}.")
+            st.error(escape(f"Measuring {failed.title} failed: {job.error}."))
     if maps:
         faithfulness.show(asked, chosen, maps, curves)

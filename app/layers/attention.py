@@ -14,6 +14,7 @@ from app.parts.job_panel import result
 from app.parts.numbers import as_numbers
 from app.state import quantizer
 from app.state.selection import Selected
+from app.text import Markdown, escape
 from app.work import layer_analyses, models
 from app.work.explanations import Prepared
 from lrp.engine.layers import Layer
@@ -50,7 +51,7 @@ def show(selected: Selected, calibrating: Calibrating, layer: Layer) -> None:
         width=160,
     )
     prefix = int(getattr(selected.loaded.model, PREFIX, 0))
-    st.markdown(sentence(attention, head, bits))
+    st.markdown(escape(sentence(attention, head, bits)))
     _pictures(attention, head, prefix, prepared)
     as_numbers(
         {"attention by head, float and quantized": table(attention.plain, attention.quantized)}
@@ -65,17 +66,18 @@ def _product(selected: Selected, layer: Layer) -> str | None:
     return next((x.name for x in inside if x.role == "matmul2"), None)
 
 
-def sentence(attention: AttentionMaps, head: int, bits: LayerBits) -> str:
+def sentence(attention: AttentionMaps, head: int, bits: LayerBits) -> Markdown:
     """Return in words how far quantization moves attention."""
     plain, quantized = (head_of(x, head) for x in (attention.plain, attention.quantized))
     share = units.share(float(moved(plain, quantized).mean()))
     which = "on average over the heads" if head == MEAN else f"in head {head}"
     windows = f", the mean over its {attention.windows} windows" if attention.windows > 1 else ""
-    return units.unbroken(
-        f"With all layers at {bits.weight} bits for weights and {bits.activation} for activations, "
-        f"**{share}** of the attention goes to other tokens than in float, or nowhere, {which}"
-        f"{windows}: a quantized row sums to {quantized.sum(-1).mean():.3f} instead of 1."
-    )
+    at = f"{bits.weight} bits for weights and {bits.activation} for activations"
+    rest = f"{which}{windows}: a quantized row sums to {quantized.sum(-1).mean():.3f}"
+    return Markdown(
+        "With all layers at {}, **{}** of the attention goes to other tokens than in float, or "
+        "nowhere, {} instead of 1."
+    ).format(at, units.unbroken(share), rest)
 
 
 def _pictures(attention: AttentionMaps, head: int, prefix: int, prepared: Prepared) -> None:
@@ -92,16 +94,18 @@ def _pictures(attention: AttentionMaps, head: int, prefix: int, prepared: Prepar
     _row(columns, squares, "float: queries in rows, keys in columns")
     change = float(np.abs(quantized - plain).max())
     st.caption(
-        "Stronger red is more attention, on one scale for float and quantized; the squares show "
-        "its root, so that weak attention is seen. Differences have a scale of their own, up to "
-        f"{change:.2g} in the squares: red gained, blue lost."
+        escape(
+            "Stronger red is more attention, on one scale for float and quantized; the squares "
+            "show its root, so that weak attention is seen. Differences have a scale of their "
+            f"own, up to {change:.2g} in the squares: red gained, blue lost."
+        )
     )
 
 
 def _row(columns: Sequence[DeltaGenerator], pictures: Sequence[Image], first: str) -> None:
     captions = (first, "quantized", "quantized − float")
     for column, picture, caption in zip(columns, pictures, captions, strict=True):
-        column.image(picture, caption, "stretch", output_format="PNG", alt=caption)
+        column.image(picture, escape(caption), "stretch", output_format="PNG", alt=caption)
 
 
 def scaled(plain: np.ndarray, quantized: np.ndarray, power: float) -> list[np.ndarray]:

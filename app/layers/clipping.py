@@ -8,6 +8,7 @@ from app.look import units
 from app.look.appearance import dark
 from app.parts.numbers import as_numbers
 from app.state import quantizer
+from app.text import Markdown, escape
 from quant.analysis.clipping import LIMITS, Clipping
 from quant.primitives.bits import LayerBits
 
@@ -31,7 +32,7 @@ def _movable(found: Clipping, bits: LayerBits) -> None:
         live_slider("Clipping threshold K", LIMITS[0], LIMITS[-1], 0.1, quantizer.CLIP, " sd")
     limit = quantizer.CLIP.get()
     with right:
-        st.markdown(sentence(found, limit))
+        st.markdown(escape(sentence(found, limit)))
     first, second = st.columns([1.5, 1], gap="medium")
     channels = charts.range_table(found, limit)
     with first:
@@ -50,10 +51,10 @@ def _movable(found: Clipping, bits: LayerBits) -> None:
     as_numbers({"error by way of scaling": ways(found, limit, bits), "range by channel": ranges})
 
 
-def sentence(found: Clipping, limit: float) -> str:
+def sentence(found: Clipping, limit: float) -> Markdown:
     """Return in words what a threshold does, and which one is best."""
-    here = found.at(limit)
-    count, total, error = found.touched[here], len(found.low), found.errors[here]
+    place = found.at(limit)
+    count, total, error = found.touched[place], len(found.low), found.errors[place]
     change = error - found.plain
     effect = (
         "changes nothing"
@@ -61,13 +62,12 @@ def sentence(found: Clipping, limit: float) -> str:
         else f"{'lowers' if change > 0 else 'raises'} the output's error by {abs(change):.1f} dB"
     )
     best = LIMITS[found.best]
-    return (
-        f"K = {limit:.1f} touches **{count} of {total}** channels and {effect}: SQNR "
-        f"**{units.decibels(error)}**, against {units.decibels(found.plain)} unclipped, "
-        f"{units.decibels(found.off)} with one range for all, and {units.decibels(found.own)} as "
-        f"the preset does it. The best K here is {best:.1f}: "
-        f"{units.decibels(found.errors[found.best])}."
-    )
+    levels = (error, found.plain, found.off, found.own, found.errors[found.best])
+    here, plain, off, own, top = map(units.decibels, levels)
+    return Markdown(
+        "K = {:.1f} touches **{} of {}** channels and {}: SQNR **{}**, against {} unclipped, {} "
+        "with one range for all, and {} as the preset does it. The best K here is {:.1f}: {}."
+    ).format(limit, count, total, effect, here, plain, off, own, best, top)
 
 
 def ways(found: Clipping, limit: float, bits: LayerBits) -> list[dict[str, str]]:

@@ -7,6 +7,7 @@ from app.parts.choice import a_layer, preset
 from app.state.entry import Entry
 from app.state.quantizer import ACTIVATION, WEIGHT
 from app.state.selection import Selected
+from app.text import Markdown, escape
 from app.work import layer_analyses, models
 from lrp.engine.layers import Layer
 from quant.analysis.anatomy import Anatomy
@@ -33,7 +34,7 @@ def choose(selected: Selected) -> tuple[Layer, LayerBits]:
 
 def _width(label: str, entry: Entry[int], value: int, disabled: bool = False) -> int:
     return st.selectbox(
-        label,
+        escape(label),
         MENU,
         key=entry.widget,
         on_change=entry.follow(value),
@@ -44,11 +45,14 @@ def _width(label: str, entry: Entry[int], value: int, disabled: bool = False) ->
     )
 
 
-def verdict(found: Anatomy) -> str:
+def verdict(found: Anatomy) -> Markdown:
     """Return in words how much of the layer's output is noise."""
     bits, noise = found.bits, 10 ** (-found.error / 10)
+    text = Markdown(
+        "At {} bits by {}, its output has an SQNR of **{}**: the error's power is {} of the "
+        "signal's, on float inputs from {} calibration images."
+    )
+    error, share = units.decibels(found.error), units.share(noise, 2)
     return units.unbroken(
-        f"At {bits.weight} bits by {bits.activation}, its output has an SQNR of "
-        f"**{units.decibels(found.error)}**: the error's power is {units.share(noise, 2)} of the "
-        f"signal's, on float inputs from {layer_analyses.IMAGES} calibration images."
+        text.format(bits.weight, bits.activation, error, share, layer_analyses.IMAGES)
     )

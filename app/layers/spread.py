@@ -8,6 +8,7 @@ from app.layers import charts as layer_charts
 from app.look import charts, units
 from app.look.appearance import dark
 from app.parts.numbers import as_numbers
+from app.text import Markdown, escape
 from lrp.engine.layers import Layer
 from quant.analysis.anatomy import Anatomy, Histogram
 
@@ -36,7 +37,7 @@ def show(layer: Layer, found: Anatomy) -> None:
     labels = names(layer)
     for column, side, label in zip(st.columns(2, gap="medium"), found.sides, labels, strict=True):
         with column:
-            st.caption(sentence(label, side, found.turned if label == "input" else None))
+            st.caption(escape(sentence(label, side, found.turned if label == "input" else None)))
             figure = layer_charts.spread(side, label, dark())
             alt = f"{label} before and after quantization, with the staircase between"
             st.plotly_chart(figure, config=charts.CHART_CONFIG, alt=alt)
@@ -44,7 +45,7 @@ def show(layer: Layer, found: Anatomy) -> None:
     as_numbers({f"histogram of {label}": table(side) for label, side in sides})
 
 
-def sentence(label: str, side: Histogram, turned: str | None) -> str:
+def sentence(label: str, side: Histogram, turned: str | None) -> Markdown:
     """Return in words what an operand's histogram shows."""
     way = "" if turned is None else f", {TURNED.get(turned, OTHERWISE)}"
     unit = (
@@ -64,10 +65,9 @@ def sentence(label: str, side: Histogram, turned: str | None) -> str:
         if side.moved >= 0.005
         else ""
     )
-    return units.unbroken(
-        f"**{label.capitalize()}**{way}: every value goes to one of {side.levels} levels "
-        f"(SQNR {units.decibels(side.error)}); {lost}.{moved}{unit}"
-    )
+    rest = f"{way}: every value goes to one of {side.levels} levels "
+    rest += f"(SQNR {units.decibels(side.error)}); {lost}.{moved}{unit}"
+    return units.unbroken(Markdown("**{}**{}").format(label.capitalize(), rest))
 
 
 def table(side: Histogram) -> pd.DataFrame:

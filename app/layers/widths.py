@@ -12,6 +12,7 @@ from app.parts.choice import layer_in_chart, one_of
 from app.parts.job_panel import offered
 from app.parts.numbers import as_numbers, csv_button
 from app.state import quantizer, selection
+from app.text import Markdown, escape
 from app.work.layer_analyses import sqnr_of
 from assets.models.load import LoadedModel
 from assets.sets.image_set import has_digits
@@ -42,7 +43,7 @@ def curve(layer: Layer, calibrating: Calibrating) -> None:
         return
     first, second = names(layer)
     labels = (f"{second} alone", f"{first} alone", "both")
-    st.caption(slope(found, layer.name))
+    st.caption(escape(slope(found, layer.name)))
     figure = charts.by_width(found, layer.name, labels, dark())
     st.plotly_chart(figure, config=CHART_CONFIG, alt=f"SQNR of {layer.name} by width")
     rows = found.errors[found.names.index(layer.name)]
@@ -67,7 +68,7 @@ def model(layers: tuple[Layer, ...], calibrating: Calibrating) -> None:
     if found is None:
         return
     kind = KINDS[one_of("Quantized", list(KINDS), quantizer.STRIP_KIND, titled=True)]
-    st.caption(weakest(found, kind))
+    st.caption(escape(weakest(found, kind)))
     table = charts.strip_table(layers, found, kind, selection.LAYER.get())
     st.vega_lite_chart(
         table,
@@ -83,18 +84,18 @@ def model(layers: tuple[Layer, ...], calibrating: Calibrating) -> None:
     csv_button(box, wide, "sqnr.csv", "Download as CSV")
 
 
-def weakest(found: SqnrByWidth, kind: int) -> str:
+def weakest(found: SqnrByWidth, kind: int) -> Markdown:
     """Return in words which layers suffer most."""
     width = quantizer.ACTIVATION.get()
     errors = found.errors[:, kind, found.widths.index(width)]
     order = errors.argsort()
     low, high = found.names[order[0]], found.names[order[-1]]
-    return (
-        f"Each column is a layer, in the order they run; brighter is cleaner. At {width} bits "
-        f"**{low}** suffers most ({units.decibels(errors[order[0]])}) and **{high}** least "
-        f"({units.decibels(errors[order[-1]])}). Measured on each layer's float inputs, so that "
+    worst, best = (units.decibels(errors[order[place]]) for place in (0, -1))
+    return Markdown(
+        "Each column is a layer, in the order they run; brighter is cleaner. At {} bits **{}** "
+        "suffers most ({}) and **{}** least ({}). Measured on each layer's float inputs, so that "
         "errors of the layers before it do not count. Click a column to choose its layer."
-    )
+    ).format(width, low, worst, high, best)
 
 
 def _chosen(found: SqnrByWidth) -> None:
@@ -102,7 +103,7 @@ def _chosen(found: SqnrByWidth) -> None:
     if name not in found.names:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"Chosen: **{name}**", width="content")
+        st.markdown(Markdown("Chosen: **{}**").format(name), width="content")
         st.button(
             "Look into this layer",
             icon=":material/arrow_forward:",

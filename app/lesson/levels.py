@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from app.look import units
+from app.text import Markdown
 from quant.primitives.qparams import choose_qparams, dequantize, quantize
 
 SHARES = tuple(round(0.02 * k, 2) for k in range(5, 51))
@@ -78,7 +79,7 @@ def best(numbers: tuple[float, ...], bits: int) -> float:
     return min(reversed(SHARES), key=lambda share: lesson(numbers, bits, share).total)
 
 
-def sentence(numbers: tuple[float, ...], bits: int, share: float) -> str:
+def sentence(numbers: tuple[float, ...], bits: int, share: float) -> Markdown:
     """Return in words what is seen, and what would be better."""
     now, top = lesson(numbers, bits, share), best(numbers, bits)
     ideal = lesson(numbers, bits, top)
@@ -93,8 +94,8 @@ def sentence(numbers: tuple[float, ...], bits: int, share: float) -> str:
     if bits < 8:
         wider = lesson(numbers, bits + 1, best(numbers, bits + 1))
         more = f"; one bit more, with its own best range, would have {wider.root:.4f}"
-    return (
-        f"{2**bits} levels stand {now.scale:.3f} apart, and integer {now.zero_point} is zero; "
-        f"{lost} clipped. The error is **{now.root:.4f}** (root mean square), "
-        f"{part} of its square from clipping. {verdict}{more}."
-    )
+    apart = f"{2**bits} levels stand {now.scale:.3f} apart, and integer {now.zero_point} is zero"
+    return Markdown(
+        "{}; {} clipped. The error is **{:.4f}** (root mean square), {} of its square from "
+        "clipping. {}."
+    ).format(apart, lost, now.root, part, verdict + more)

@@ -10,6 +10,7 @@ from app.look.appearance import dark
 from app.parts.choice import one_of
 from app.parts.numbers import as_numbers
 from app.state import quantizer
+from app.text import escape
 
 INTRODUCTION = (
     "A quantizer lays a grid of 2^bits levels over the numbers and moves each to the nearest. A "
@@ -36,7 +37,7 @@ def _lesson() -> None:
     numbers, share = levels.WEIGHTS[name], quantizer.LESSON_RANGE.get() / 100
     bits = int(quantizer.LESSON_BITS.get())
     lesson = levels.lesson(numbers, bits, share)
-    st.markdown(levels.sentence(numbers, bits, share))
+    st.markdown(escape(levels.sentence(numbers, bits, share)))
     spec = charts.line_spec(min(numbers), max(numbers), dark())
     st.vega_lite_chart(charts.line_table(lesson), spec, alt="numbers, and the levels they go to")
     errors = charts.error_table(numbers, bits, share)

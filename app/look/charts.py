@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.look import units
+from app.text import for_chart
 from lrp.engine.layers import Layer
 
 KINDS = {"linear": "linear layer", "matmul": "attention product", "conv2d": "convolution"}
@@ -41,7 +42,7 @@ def line(
     number: int, name: str, x: np.ndarray, y: np.ndarray, hover: str, dark: bool
 ) -> go.Scatter:
     """Draw a line with marks, told from others of a chart by its number."""
-    palette = colours(dark)
+    palette, name = colours(dark), for_chart(name)
     return go.Scatter(
         name=name,
         x=x,

@@ -1,6 +1,11 @@
 """Write quantities the same way everywhere."""
 
 import math
+from typing import TypeVar
+
+from app.text import Markdown
+
+Text = TypeVar("Text", str, Markdown)
 
 
 def share(value: float, digits: int = 1) -> str:
@@ -57,7 +62,7 @@ def decibels(value: float) -> str:
     return "no signal" if value == -math.inf else f"{value:.1f} dB".replace("-", "−")
 
 
-def unbroken(text: str) -> str:
+def unbroken(text: Text) -> Text:
     """Keep each % on the line of its number."""
     return text.replace(" %", "\u00a0%")
 

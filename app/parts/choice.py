@@ -7,8 +7,9 @@ import streamlit as st
 
 from app.look.altair_charts import PICK
 from app.state import quantizer, selection
+from app.text import Markdown, escape
 from lrp.engine.layers import Layer
-from quant.calibration.presets import PRESETS
+from quant.calibration.presets import PRESETS, Preset
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ def one_of(
     """
     first = options[0] if default is None else default
     chosen: T | None = st.segmented_control(
-        label,
+        escape(label),
         options,
         default=first,
         required=True,
@@ -40,8 +41,8 @@ def one_of(
         bind="query-params" if linked else None,
         persist_state=None if linked else "session",
         label_visibility="visible" if titled else "collapsed",
-        format_func=format_func,
-        help=help,
+        format_func=lambda option: escape(format_func(option)),
+        help=escape(help),
     )
     return first if chosen is None else chosen  # None from a link that names it and no option
 
@@ -74,11 +75,14 @@ def preset() -> None:
         key=quantizer.PRESET.widget,
         on_change=quantizer.PRESET.follow(quantizer.PRESET.get()),
         width=170,
-        help="  \n".join(f"**{p.name}**: {p.says}" for p in PRESETS.values()),
+        help=Markdown("  \n").join(_said(each) for each in PRESETS.values()),
     )
 
 
-def preset_sentence() -> str:
+def preset_sentence() -> Markdown:
     """Return the chosen preset with its sentence."""
-    current = PRESETS[quantizer.PRESET.get()]
-    return f"**{current.name}**: {current.says}"
+    return _said(PRESETS[quantizer.PRESET.get()])
+
+
+def _said(preset: Preset) -> Markdown:
+    return Markdown("**{}**: {}").format(preset.name, preset.says)

@@ -13,7 +13,8 @@ from app.components.thumbnails import Thumbnail, thumbnails
 from app.first_screen import EXAMPLE_PAIR
 from app.look import pictures
 from app.parts.choice import one_of
-from app.state import selection
+from app.state import entry, selection
+from app.text import escape, short, told
 from app.work import explanations
 from app.work.explanations import Prepared
 from assets.errors import InputError
@@ -77,7 +78,7 @@ def current(loaded: LoadedModel, images: ImageSet | None) -> Labelled | None:
         try:
             return picture_of(identifier, sources, images)
         except InputError as error:
-            st.error(f"{error}.")
+            st.error(told(error))
     first = FIRST.get(sources[0])
     return None if first is None else picture_of(first, sources, images)
 
@@ -91,7 +92,7 @@ def _source(sources: list[str]) -> str:
     selection.offer(selection.SOURCE, sources)
     default = _source_of(selection.IMAGE.get(), sources)
     source = one_of("Image from", sources, selection.SOURCE, default=default)
-    st.caption(HINTS[source], width="content")
+    st.caption(escape(HINTS[source]), width="content")
     return source
 
 
@@ -171,7 +172,7 @@ def _keep(loaded: LoadedModel, name: str, data: bytes) -> None:
         explanations.prepare_upload(loaded, identifier, picture)
         _own_url(identifier, picture)
     except InputError as error:
-        st.error(f"{name}: {error}")
+        st.error(escape(f"{name}: {error}"))
         return
     selection.keep_picture(identifier, data)
     selection.choose_image(identifier)
@@ -179,18 +180,20 @@ def _keep(loaded: LoadedModel, name: str, data: bytes) -> None:
 
 def picture_of(identifier: str, sources: list[str], images: ImageSet | None) -> Labelled:
     """Return the picture of an id; InputError where this session has none."""
-    kind, _, number = identifier.partition("-")
-    if kind == "pair" and PAIRS in sources and _within(number, digits.LENGTHS["validation"]):
-        pair = digits.pair("validation", int(number))
-        return Labelled(lambda: pair.image, dict(zip(pair.labels, pair.masks, strict=True)))
-    if kind == "image" and images is not None and _within(number, len(images)):
-        picture = images.picture(int(number))
-        return Labelled(lambda: picture, _masks(images, int(number)))
+    kind, _, text = identifier.partition("-")
+    number = entry.number(text)
+    if number is not None:
+        if kind == "pair" and PAIRS in sources and number < digits.LENGTHS["validation"]:
+            pair = digits.pair("validation", number)
+            return Labelled(lambda: pair.image, dict(zip(pair.labels, pair.masks, strict=True)))
+        if kind == "image" and images is not None and number < len(images):
+            picture = images.picture(number)
+            return Labelled(lambda: picture, _masks(images, number))
     data = selection.PICTURES.get().get(identifier)
     if data is not None:
         return Labelled(partial(open_image, data), upload=identifier)
     raise InputError(
-        f"the image {identifier!r} is not among these: choose one above, or upload it again"
+        f"the image {short(identifier)!r} is not among these: choose one above, or upload it again"
     )
 
 
@@ -200,7 +203,3 @@ def _masks(images: ImageSet, number: int) -> dict[int, np.ndarray]:
         return {}
     drawn = digits.sample(images.source.split, images.indices[number])
     return {drawn.label: drawn.mask}
-
-
-def _within(number: str, count: int) -> bool:
-    return number.isdecimal() and int(number) < count

@@ -7,6 +7,7 @@ import streamlit as st
 
 from app.look import units
 from app.state import selection
+from app.text import escape
 from app.work import models
 from app.work.jobs import CANCELLED, FAILED, WAITING, Job, JobQueue
 from app.work.wanted import Wanted
@@ -41,9 +42,11 @@ def offered(
         follow(job)
     if job is None or not job.live:
         if why:
-            st.caption(why)
+            st.caption(escape(why))
         icon, of = ":material/play_arrow:", (wanted,)
-        st.button(label, icon=icon, type="primary", on_click=_start, args=of, help=help)
+        st.button(
+            escape(label), icon=icon, type="primary", on_click=_start, args=of, help=escape(help)
+        )
     return None
 
 
@@ -58,7 +61,7 @@ def _panel(job: Job, was_live: bool) -> None:
     if job.live:
         _progress(job, models.jobs())
     elif job.state == FAILED:
-        st.error(f"{job.title} failed: {job.error}")
+        st.error(escape(f"{job.title} failed: {job.error}"))
     elif job.state == CANCELLED and selection.declined(job.key):
         st.info("Cancelled; nothing was kept.", icon=":material/cancel:")
 
@@ -71,7 +74,7 @@ def result(wanted: Wanted[T]) -> T:
     found, failed = wanted.get(), wanted.failure()
     if found is None and failed is None:
         if selection.declined(wanted.key):
-            st.info(f"{wanted.title} was cancelled.", icon=":material/cancel:")
+            st.info(escape(f"{wanted.title} was cancelled."), icon=":material/cancel:")
             icon, keys = ":material/replay:", [wanted.key]
             st.button("Start again", icon=icon, on_click=selection.ask_again, args=(keys,))
             st.stop()
@@ -112,8 +115,8 @@ def progress(
 ) -> None:
     """Show how far work is, with a button that stops it."""
     with st.container(border=border, horizontal=True, vertical_alignment="center"):
-        st.progress(share, text=text)
-        st.button(label, key=key, icon=icon, on_click=stop)
+        st.progress(share, text=escape(text))
+        st.button(escape(label), key=key, icon=icon, on_click=stop)
 
 
 def progress_text(job: Job, queue: JobQueue) -> str:

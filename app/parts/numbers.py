@@ -7,6 +7,8 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from app.text import escape
+
 SAME = "The same as numbers"
 
 
@@ -18,7 +20,7 @@ def as_numbers(
     Args:
         config: how columns are written, by name.
     """
-    box = st.expander(label, icon=":material/table_rows:")
+    box = st.expander(escape(label), icon=":material/table_rows:")
     for alt, table in tables.items():
         box.dataframe(table, hide_index=True, column_config=config, alt=alt)
     return box
@@ -26,9 +28,11 @@ def as_numbers(
 
 def csv_button(place: DeltaGenerator, table: pd.DataFrame, file: str, label: str) -> None:
     """Offer a table as a CSV file."""
-    place.download_button(label, table.to_csv(index=False), file, icon=":material/download:")
+    place.download_button(
+        escape(label), table.to_csv(index=False), file, icon=":material/download:"
+    )
 
 
 def figure(place: DeltaGenerator, label: str, value: str, under: str) -> None:
     """Show a number with what belongs to it under it."""
-    place.metric(label, value, under, delta_color="off", delta_arrow="off")
+    place.metric(escape(label), escape(value), escape(under), delta_color="off", delta_arrow="off")

@@ -6,6 +6,7 @@ from app.look import units
 from app.parts.choice import one_of
 from app.state import selection
 from app.state.selection import ModelChoice, Selected
+from app.text import Markdown, escape, told
 from app.work import models
 from assets.models.load import BUNDLED
 from assets.sets.image_set import has_digits
@@ -20,7 +21,7 @@ def show() -> None:
         try:
             selection.use(open_selection(choice, device))
         except ValueError as error:
-            st.error(str(error))
+            st.error(told(error))
         _facts(selection.CURRENT.get())
         _own_model(device)
 
@@ -62,13 +63,13 @@ def _facts(selected: Selected | None) -> None:
     height, width = selected.loaded.input_size[1:]
     images = "uploads only" if selected.images is None else selected.images.name
     count = "" if selected.images is None else f" ({units.count(len(selected.images))})"
-    st.caption(
+    facts = (
         f"{units.large(parameters)} parameters, {len(layers)} layers, "
-        f"{height}×{width} pixels, {selected.loaded.num_classes} classes  \n"
-        f"Images: {images}{count}"
+        f"{height}×{width} pixels, {selected.loaded.num_classes} classes"
     )
+    st.caption(Markdown("{}  \nImages: {}{}").format(facts, images, count))
     for note in selected.loaded.notes:
-        st.text(f"The checkpoint: {note}.")
+        st.caption(escape(f"The checkpoint: {note}."))
 
 
 def _own_model(device: str) -> None:
@@ -112,7 +113,7 @@ def _adopt(choice: ModelChoice, device: str) -> None:
     try:
         open_selection(choice, device)
     except ValueError as error:
-        st.error(str(error))
+        st.error(told(error))
         return
     selection.adopt(choice)
     st.rerun()

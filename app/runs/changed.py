@@ -9,6 +9,7 @@ from app.parts.choice import one_of
 from app.runs.pair import NEITHER, ONLY_ONE, ONLY_OTHER, RunComparison, kind
 from app.state import runs, selection
 from app.state.selection import Selected
+from app.text import escape
 from app.work import models
 from assets.errors import InputError
 from assets.sets.image_set import ImageSet
@@ -29,9 +30,11 @@ def show(comparison: RunComparison, selected: Selected) -> Change | None:
     right = _who_is_right(comparison)
     shown = [change for change in comparison.changes if right in (ALL, kind(change))]
     st.caption(
-        f"A and B differ on {units.count(len(comparison.changes))} of "
-        f"{units.count(comparison.images)} images. Under each picture: its class, then what A "
-        "answers → what B answers. Choose one to see where the two look."
+        escape(
+            f"A and B differ on {units.count(len(comparison.changes))} of "
+            f"{units.count(comparison.images)} images. Under each picture: its class, then what A "
+            "answers → what B answers. Choose one to see where the two look."
+        )
     )
     pages = max(1, -(-len(shown) // PAGE))
     page = 1

@@ -14,6 +14,7 @@ from app.runs.listing import cost_of
 from app.runs.pair import Contender, RunComparison, verdict
 from app.state import runs, selection
 from app.state.selection import Selected
+from app.text import Markdown, escape
 from lrp.engine.layers import Layer
 from quant.allocation.cost import FLOAT_BITS
 from quant.primitives.bits import Allocation, LayerBits
@@ -28,27 +29,29 @@ def show(comparison: RunComparison) -> None:
     for side, place in zip(comparison.sides, st.columns(2, gap="medium"), strict=True):
         with place.container(border=True):
             _side(comparison, side)
-    st.markdown(units.unbroken(verdict(comparison)))
+    st.markdown(escape(units.unbroken(verdict(comparison))))
     table = charts.outcome_table(comparison)
     counts = [f"{units.count(n)} {outcome}" for outcome, n in comparison.outcomes.items()]
     sentence = f"Of {units.count(comparison.images)} images: {', '.join(counts)}."
     st.vega_lite_chart(table, charts.outcome_spec(dark()), alt=sentence)
-    st.caption(f"{sentence} Only the images that one alone gets right decide between them.")
+    st.caption(escape(f"{sentence} Only the images that one alone gets right decide between them."))
 
 
 def _side(comparison: RunComparison, side: Contender) -> None:
     recipe, reached = side.recipe, comparison.evaluation(side)
     preset = "" if side.allocation is None else f", {recipe.preset}"
     run = "as it answered B's images" if side.plain else f"run {side.run.id}"
-    st.markdown(f"**{side.title}** ({recipe.model}{preset}; {run})")
+    about = f"({recipe.model}{preset}; {run})"
+    st.markdown(Markdown("**{}** {}").format(side.title, about))
     places = st.columns([1, 1.5], gap="small", vertical_alignment="center")
     interval = units.interval(reached.top1_low, reached.top1_high)
     figure(places[0], "Top-1", units.share(reached.top1), interval)
     spent = cost_of(recipe.model_key, side.allocation)
     if spent is not None:
         places[1].markdown(
-            f"{spent.average_bits:.2f} bits a weight  \n{units.size(spent.size_bytes)} in all  \n"
-            f"{units.large(spent.bitops)} BitOps an image"
+            Markdown("{:.2f} bits a weight  \n{} in all  \n{} BitOps an image").format(
+                spent.average_bits, units.size(spent.size_bytes), units.large(spent.bitops)
+            )
         )
 
 
@@ -61,7 +64,11 @@ def in_use(comparison: RunComparison) -> Selected | None:
     selected = selection.CURRENT.get()
     if selected is not None and selected.loaded.key in keys:
         return selected
-    st.info(f"Load {comparison.other.recipe.model} to see its bits, its images and its heatmaps.")
+    st.info(
+        escape(
+            f"Load {comparison.other.recipe.model} to see its bits, its images and its heatmaps."
+        )
+    )
     load_button(comparison.other.recipe, "load-compared")
     return None
 
@@ -73,7 +80,7 @@ def bits(comparison: RunComparison, layers: tuple[Layer, ...]) -> None:
         of = one_of("Bits of", [WEIGHTS, ACTIVATIONS], runs.BITS_OF)
     one, other = (side.allocation for side in comparison.sides)
     sentence = spent_differently(one, other, of)
-    st.caption(sentence)
+    st.caption(escape(sentence))
     table = charts.bits_table(layers, one, other, of)
     sides = tuple(side.mark for side in comparison.sides if side.allocation is not None)
     st.vega_lite_chart(table, charts.bits_spec(layers, sides, dark()), alt=sentence)
@@ -122,7 +129,7 @@ def classes(comparison: RunComparison, names: tuple[str, ...]) -> None:
     st.subheader("Accuracy by class")
     table = charts.class_table(comparison.classes, names)
     sentence = classes_changed(table)
-    st.caption(units.unbroken(sentence))
+    st.caption(escape(units.unbroken(sentence)))
     if table["images"].max() >= ENOUGH:
         points = charts.class_points(table)
         count = points["class"].nunique()

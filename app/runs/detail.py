@@ -15,6 +15,7 @@ from app.runs.listing import cost_of, pinned
 from app.state import runs as run_state
 from app.state import selection
 from app.state.selection import ModelChoice
+from app.text import Markdown, escape, told
 from app.work import history, models
 from quant.allocation.allocation_file import SCHEMA
 from quant.allocation.cost import Cost
@@ -30,13 +31,13 @@ def show(run: Run, runs: Sequence[Run]) -> None:
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             title = f"{run.recipe.model}, {history.name(run.recipe)}"
-            st.markdown(f"**Run {run.id}: {title}**", width="stretch")
+            st.markdown(Markdown("**Run {}: {}**").format(run.id, title), width="stretch")
             _pin(run, pinned(runs))
             _use(run.recipe)
             _download(run, spent)
             _delete(run)
         _metrics(run, spent)
-        st.caption(units.unbroken(facts(run)))
+        st.caption(escape(units.unbroken(facts(run))))
         _note(run)
 
 
@@ -60,7 +61,7 @@ def _tried(action: Callable[[], object]) -> None:
     try:
         action()
     except ValueError as error:
-        st.toast(str(error), icon=":material/error:")
+        st.toast(told(error), icon=":material/error:")
 
 
 def _use(recipe: Recipe) -> None:
@@ -79,7 +80,7 @@ def _use(recipe: Recipe) -> None:
 
 def load_button(recipe: Recipe, key: str) -> None:
     """Offer to take the model and the images of a run into use."""
-    if not st.button(f"Load {recipe.model}", key=key, icon=":material/download:"):
+    if not st.button(escape(f"Load {recipe.model}"), key=key, icon=":material/download:"):
         return
     choice = ModelChoice(recipe.model, recipe.checkpoint, recipe.data)
     selected = selection.CURRENT.get()
@@ -87,10 +88,10 @@ def load_button(recipe: Recipe, key: str) -> None:
     try:
         opened = sidebar.open_selection(choice, device)
     except ValueError as error:
-        st.error(f"{error}.")
+        st.error(told(error))
         return
     if opened.loaded.key != recipe.model_key:
-        st.error(f"{recipe.model} has other weights now than this run was measured with.")
+        st.error(escape(f"{recipe.model} has other weights now than this run was measured with."))
         return
     selection.adopt(choice)
     st.rerun()
@@ -132,7 +133,7 @@ def _delete(run: Run) -> None:
     running = run.state == RUNNING
     with st.popover("Delete", icon=":material/delete:", disabled=running):
         answers = units.count(run.counts.images)
-        st.markdown(f"Delete run {run.id} and its answers to {answers} images?")
+        st.markdown(escape(f"Delete run {run.id} and its answers to {answers} images?"))
         st.caption("They cannot be had back but by measuring again.")
         st.button("Delete this run", type="primary", on_click=_tried, args=(lambda: _gone(run),))
 
@@ -158,7 +159,7 @@ def _metrics(run: Run, spent: Cost | None) -> None:
 def facts(run: Run) -> str:
     """Return in words what is needed to repeat a run."""
     recipe = run.recipe
-    where = "the bundled digits" if recipe.data is None else f"`{Path(recipe.data).name}`"
+    where = "the bundled digits" if recipe.data is None else Path(recipe.data).name
     quantized = "" if recipe.allocation is None else f", {recipe.preset} quantizer calibrated on "
     others = f"{recipe.calibration_images} others" if quantized else ""
     versions = ", ".join(f"{tool} {number}" for tool, number in recipe.versions.items())

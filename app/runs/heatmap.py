@@ -13,6 +13,7 @@ from app.parts.map_look import divided, look_controls, scale, side
 from app.runs.pair import FIRST, SECOND, Contender, RunComparison
 from app.state import runs, selection
 from app.state.selection import Selected
+from app.text import Markdown, escape
 from app.work import explanations, models
 from app.work.explanations import Explained, Prepared
 from app.work.layer_analyses import passes_of
@@ -75,7 +76,7 @@ def _answers(
 ) -> None:
     """Show what both answer, and how alike their maps are."""
     alike = likeness(*(torch.from_numpy(made.values) for _, made in both))
-    st.markdown(units.unbroken(survival(alike, both[0][1].values.size, names[target])))
+    st.markdown(escape(units.unbroken(survival(alike, both[0][1].values.size, names[target]))))
     rows = [
         {
             "": contender.title,
@@ -94,13 +95,15 @@ def _answers(
         else ""
     )
     st.caption(
-        f"The class of this picture is {names[change.label]}. Relevance by AttnLRP of "
-        "what enters an early block, passed back through the quantized layers' own values; each "
-        f"map has its own scale.{otherwise}"
+        escape(
+            f"The class of this picture is {names[change.label]}. Relevance by AttnLRP of "
+            "what enters an early block, passed back through the quantized layers' own values; "
+            f"each map has its own scale.{otherwise}"
+        )
     )
 
 
-def survival(alike: Likeness, places: int, name: str) -> str:
+def survival(alike: Likeness, places: int, name: str) -> Markdown:
     """Return in words how much of an explanation survives, with the numbers behind it."""
     survives = (
         "survives"
@@ -109,10 +112,9 @@ def survival(alike: Likeness, places: int, name: str) -> str:
         if alike.rank >= RATHER
         else "does not survive"
     )
-    return (
-        f"**The explanation {survives}.** For **{name}**, A and B rank the {units.count(places)} "
-        f"places of the picture with a correlation of {alike.rank:.2f} (1 is the same order, 0 "
-        f"none in common), and of the strongest tenth of either map "
-        f"{units.share(alike.overlap, 0)} is in both, where chance gives "
-        f"{units.share(chance_overlap(places), 0)}."
-    )
+    both, chance = units.share(alike.overlap, 0), units.share(chance_overlap(places), 0)
+    return Markdown(
+        "**The explanation {}.** For **{}**, A and B rank the {} places of the picture with a "
+        "correlation of {:.2f} (1 is the same order, 0 none in common), and of the strongest tenth "
+        "of either map {} is in both, where chance gives {}."
+    ).format(survives, name, units.count(places), alike.rank, both, chance)

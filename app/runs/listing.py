@@ -9,6 +9,7 @@ import streamlit as st
 from app.runs.pair import FIRST, SECOND
 from app.state import runs as run_state
 from app.state import selection
+from app.text import escape
 from app.work import history, models
 from app.work.history import ANY, Costs, Filter
 from quant.allocation.cost import Cost
@@ -46,7 +47,7 @@ def _filters(runs: Sequence[Run]) -> Filter:
 def _select(label: str, key: str, values: Sequence[str]) -> str:
     options = [ANY, *dict.fromkeys(values)]
     selection.offer(key, options)
-    return st.selectbox(label, options, key=key, persist_state="session", width=190)
+    return st.selectbox(escape(label), options, key=key, persist_state="session", width=190)
 
 
 def _table(wanted: Filter, drawn: tuple[object, int | None]) -> None:
@@ -118,7 +119,9 @@ def _columns() -> dict[str, Any]:
         "model": column.TextColumn(width=88),
         "configuration": column.TextColumn(width=140),
         "quantizer": column.TextColumn(width=76),
-        "bits": column.TextColumn(width=52, help=f"Weight bits a weight, on average. {known}"),
+        "bits": column.TextColumn(
+            width=52, help=escape(f"Weight bits a weight, on average. {known}")
+        ),
         "top-1": column.NumberColumn(format="%.1f %%", width=68),
         "95 % interval": column.TextColumn(width=118),
         "to float": column.NumberColumn(
@@ -129,8 +132,8 @@ def _columns() -> dict[str, Any]:
         "its interval": column.TextColumn(width=122, help="95 %, in points."),
         "images": column.TextColumn(width=102, help="Answered so far, of those wanted."),
         "state": column.TextColumn(width=75),
-        "size": column.TextColumn(width=75, help=known),
-        "BitOps": column.TextColumn(width=72, help=f"Bit operations of one image. {known}"),
+        "size": column.TextColumn(width=75, help=escape(known)),
+        "BitOps": column.TextColumn(width=72, help=escape(f"Bit operations of one image. {known}")),
         "when": column.DatetimeColumn(format="distance", width=125),
         "note": column.TextColumn(width="medium"),
     }
@@ -141,8 +144,10 @@ def _below(runs: Sequence[Run], shown: Sequence[Run], costs: Costs) -> None:
     filtered = f" of {len(runs)}" if len(shown) < len(runs) else ""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
-            f"{count}{filtered}, kept on this machine. Choose a row to look closer, to pin it or "
-            "to delete it.",
+            escape(
+                f"{count}{filtered}, kept on this machine. Choose a row to look closer, to pin "
+                "it or to delete it."
+            ),
             width="stretch",
         )
         st.download_button(

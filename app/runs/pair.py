@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from app.look import units
+from app.text import Markdown
 from app.work.history import name
 from quant.evaluation.answers import Answers, Evaluation
 from quant.evaluation.comparison import Change, ClassAccuracy, by_class, changed, paired
@@ -128,12 +129,13 @@ def _choice(recipe: Recipe) -> tuple[object, ...]:
     return (recipe.data, recipe.data and own)
 
 
-def verdict(comparison: RunComparison) -> str:
+def verdict(comparison: RunComparison) -> Markdown:
     """Return in words which is better, and how sure that is."""
     gap, low, high = comparison.difference
     one, other = (
-        f"**{side.mark}, {side.name},** answers "
-        f"{units.share(comparison.evaluation(side).top1)} rightly"
+        Markdown("**{}, {},** answers {} rightly").format(
+            side.mark, side.name, units.share(comparison.evaluation(side).top1)
+        )
         for side in comparison.sides
     )
     sure = (
@@ -141,10 +143,11 @@ def verdict(comparison: RunComparison) -> str:
         if low > 0 or high < 0
         else "That may be chance: the interval holds zero."
     )
-    return (
-        f"On the same {units.count(comparison.images)} images {one} and {other}: a difference of "
-        f"{units.points(gap)} points (95 % interval {units.points_between(low, high)}). "
-        f"{sure}"
+    return Markdown(
+        "On the same {} images {} and {}: a difference of {} points (95 % interval {}). {}"
+    ).format(
+        units.count(comparison.images),
+        *(one, other, units.points(gap), units.points_between(low, high), sure),
     )
 
 

@@ -5,7 +5,8 @@ from typing import Any
 import streamlit as st
 
 from app.state import budget, quantizer, runs, selection
-from app.state.entry import Linked
+from app.state.entry import MISREAD, Linked
+from app.text import escape, short
 
 # Ids and widths, never a picture. Some widgets put theirs into the address by themselves.
 ENTRIES: tuple[Linked[Any], ...] = (
@@ -13,6 +14,19 @@ ENTRIES: tuple[Linked[Any], ...] = (
     *(budget.BITS, quantizer.PRESET, quantizer.WEIGHT, quantizer.ACTIVATION),
     *(budget.OBJECTIVE, budget.UNIT, budget.WIDTHS, budget.TIED, runs.RUN),
 )
+
+
+def read() -> None:
+    """Read the link that opened the page, and say what of it means nothing."""
+    for entry in ENTRIES:
+        entry.get()
+    for parameter, text in MISREAD.pop().items():
+        said = f"{parameter}={short(text)}"
+        st.toast(
+            escape(f"The link says {said}, which means nothing: it is left out."),
+            icon=":material/link_off:",
+            duration="long",
+        )
 
 
 def show() -> None:

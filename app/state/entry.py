@@ -1,12 +1,13 @@
 """One thing that a session keeps: what it is called, its default, and how a link says it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import streamlit as st
 
 T = TypeVar("T")
+DIGITS = 12  # of a number in a link; Python refuses to read thousands, and SQLite to look for them
 
 
 def among(options: Iterable[T]) -> Callable[[str], T | None]:
@@ -15,8 +16,8 @@ def among(options: Iterable[T]) -> Callable[[str], T | None]:
 
 
 def number(text: str) -> int | None:
-    """Read a number of digits alone; None from any other text."""
-    return int(text) if text.isdecimal() else None
+    """Read a number of a few digits; None from any other text, and from what counts nothing."""
+    return int(text) if text.isdecimal() and len(text) <= DIGITS else None
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,10 @@ class Entry(Generic[T]):
         return lambda: self.set(st.session_state[self.widget])
 
 
+# What a link said that means nothing, by parameter, until the page has said so.
+MISREAD: Entry[Mapping[str, str]] = Entry("_misread", {})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Linked(Entry[T]):
     """An entry that the address shows, and that a link sets where the session did not yet.
@@ -80,6 +85,8 @@ class Linked(Entry[T]):
         text = st.query_params.get(self.parameter)
         if self.key not in st.session_state and text is not None:
             value = self.read(text)
+            if value is None:
+                MISREAD.set({**MISREAD.get(), self.parameter: text})
             st.session_state[self.key] = self.default if value is None else value
         return super().get()
 

@@ -9,6 +9,7 @@ from app.budget.settings import Settings
 from app.budget.slider import Shown
 from app.state import runs, selection
 from app.state.selection import Selected
+from app.text import escape, told
 from app.work import models, spending
 from app.work.spending import Spending
 from quant.allocation.infeasible import Infeasible
@@ -65,15 +66,17 @@ def _plan(selected: Selected, controls: Settings, spent_by: Spending) -> Shown |
     try:
         return slider.plan_budgets(selected, spent_by, measuring, controls.scoring)
     except Infeasible as error:
-        st.error(f"There is no such budget. {str(error)[:1].upper()}{str(error)[1:]}.")
+        st.error(escape(f"There is no such budget. {str(error)[:1].upper()}{str(error)[1:]}."))
         key = selected.loaded.key
         left = {
             name: bits for name, bits in selection.locks(key).items() if name not in error.locks
         }
         if error.locks:
-            st.button(f"Unlock {len(error.locks)}", on_click=selection.set_locks, args=(key, left))
+            st.button(
+                escape(f"Unlock {len(error.locks)}"), on_click=selection.set_locks, args=(key, left)
+            )
     except ValueError as error:
-        st.error(f"{error}.")
+        st.error(told(error))
     return None
 
 
@@ -81,14 +84,16 @@ def _measuring(selected: Selected, controls: Settings) -> Measuring | None:
     """Return what budgets are measured with; None where that cannot be, and show why."""
     if not controls.draw.most:
         st.warning(
-            f"The folder has no more than {models.CALIBRATION_IMAGES} images, which calibrate: "
-            "add some to measure on."
+            escape(
+                f"The folder has no more than {models.CALIBRATION_IMAGES} images, which calibrate: "
+                "add some to measure on."
+            )
         )
         return None
     try:
         return spending.measuring(selected, controls.calibrating, controls.draw.measured)
     except ValueError as error:
-        st.error(f"The history of runs cannot be used, so nothing is measured: {error}.")
+        st.error(escape(f"The history of runs cannot be used, so nothing is measured: {error}."))
         return None
 
 
@@ -101,7 +106,7 @@ def _under(shown: Shown) -> None:
             st.info("All layers are locked, as loaded; the slider decides over unlocked ones.")
             st.button("Unlock all", on_click=selection.set_locks, args=(key, {}))
     else:
-        st.caption(objective.sentence(shown.selected, shown.spending.losses.objective))
+        st.caption(escape(objective.sentence(shown.selected, shown.spending.losses.objective)))
 
 
 def _spend(shown: Shown) -> None:

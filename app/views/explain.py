@@ -8,6 +8,7 @@ from app.parts.choice import one_of
 from app.parts.gallery import Labelled
 from app.state import selection
 from app.state.selection import DEPTH_VIEW, MAP_VIEW, METHODS_VIEW, Selected
+from app.text import escape
 from lrp.engine.interpreter import UnsupportedOperation
 from lrp.methods.catalogue import DEFAULT
 
@@ -28,9 +29,11 @@ def main() -> None:
     try:
         explain(selected, image, view)
     except UnsupportedOperation as error:
-        st.error(f"This model cannot be explained: {error}. Use a ViT, DeiT or Swin of timm.")
+        st.error(
+            escape(f"This model cannot be explained: {error}. Use a ViT, DeiT or Swin of timm.")
+        )
     except ValueError as error:
-        st.error(f"This picture cannot be explained: {error}.")
+        st.error(escape(f"This picture cannot be explained: {error}."))
 
 
 def explain(selected: Selected, image: Labelled, view: str) -> None:

@@ -11,6 +11,7 @@ from app.state import quantizer as quantizer_state
 from app.state import selection
 from app.state.quantizer import ALL_VIEW, LESSON_VIEW, ONE_VIEW
 from app.state.selection import Selected
+from app.text import Markdown, escape
 from app.work import models
 from app.work.layer_analyses import parts_of, passes_of
 from lrp.engine.interpreter import UnsupportedOperation
@@ -39,19 +40,21 @@ def _guarded(selected: Selected, view: str) -> None:
         else:
             whole_model(selected)
     except UnsupportedOperation as error:
-        st.error(f"This model cannot be quantized: {error}. Use a ViT, DeiT or Swin of timm.")
+        st.error(
+            escape(f"This model cannot be quantized: {error}. Use a ViT, DeiT or Swin of timm.")
+        )
     except ValueError as error:
-        st.error(f"This cannot be shown: {error}.")
+        st.error(escape(f"This cannot be shown: {error}."))
 
 
 def one_layer(selected: Selected) -> None:
     """Take one layer apart."""
     layer, bits = controls.choose(selected)
     calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.PRESET.get())
-    st.caption(f"{layer_facts(layer)} {preset_sentence()}")
+    st.caption(Markdown(" ").join([layer_facts(layer), preset_sentence()]))
     result(passes_of(calibrating, [bits.activation]))
     parts = result(parts_of(calibrating, layer.name, bits))
-    st.markdown(controls.verdict(parts.anatomy))
+    st.markdown(escape(controls.verdict(parts.anatomy)))
     spread.show(layer, parts.anatomy)
     if parts.clipping is not None:
         clipping.show(parts.clipping, bits)

@@ -7,6 +7,7 @@ import streamlit as st
 from app.runs import changed, compare, detail, heatmap, listing
 from app.runs.pair import RunComparison, compared, why_not
 from app.state import runs as run_state
+from app.text import escape, told
 from app.work import history, models
 from assets.sets.image_set import class_names
 from lrp.engine.interpreter import UnsupportedOperation
@@ -18,7 +19,7 @@ def main() -> None:
     try:
         runs, unreadable = history.history().sorted_out()
     except ValueError as error:
-        st.error(f"{error}.")
+        st.error(told(error))
         return
     if unreadable:
         st.warning(f"{unread(unreadable)}.")
@@ -44,14 +45,14 @@ def _compare(pins: Sequence[Run]) -> None:
         return
     reason = why_not(comparison)
     if reason:
-        st.warning(f"{reason} Pin two runs on the same images.")
+        st.warning(escape(f"{reason} Pin two runs on the same images."))
         return
     try:
         _show(comparison)
     except UnsupportedOperation as error:
-        st.error(f"This model's heatmaps cannot be compared: {error}.")
+        st.error(escape(f"This model's heatmaps cannot be compared: {error}."))
     except ValueError as error:
-        st.error(f"This cannot be compared: {error}.")
+        st.error(escape(f"This cannot be compared: {error}."))
 
 
 def _show(comparison: RunComparison) -> None:

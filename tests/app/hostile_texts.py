@@ -1,0 +1,27 @@
+"""Texts that mean something to Streamlit's Markdown: none may when it comes from outside."""
+
+HOSTILE = (
+    "![x](http://evil.test/p.png)",
+    "[x](http://evil.test/)",
+    "<img src=http://evil.test/p.png>",
+    "<b>bold</b> <http://evil.test/>",
+    "http://evil.test/ www.evil.test a@evil.test",
+    "**bold** _slanted_ __bold__ ~~gone~~ `code`",
+    ":material/home: :smile: :+1: :red[red] :blue-badge[a] :small[b]",
+    "$x^2$ and $$y$$",
+    "# heading",
+    "> quotation",
+    "- point",
+    "+ point",
+    "1. point",
+    "1) point",
+    "| a | b |\n|---|---|\n| c | d |",
+    "a\n===",
+    "---",
+    "```\ncode\n```",
+    "    code",
+    "a\\",
+    "&lt;b&gt; &#58;material/home&#58; &colon;smile&colon;",
+    "[x]: http://evil.test/",
+    "![x][y]",
+)
