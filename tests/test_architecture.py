@@ -43,7 +43,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"__main__"},
     ],
     "app": [
-        {"text"},
+        {"text", "door"},
         {"state", "look", "first_screen"},
         {"components", "example"},
         {"work"},
