@@ -6,7 +6,7 @@ from app.look import units
 from app.parts.choice import one_of
 from app.state import selection
 from app.state.selection import ModelChoice, Selected
-from app.text import Markdown, escape, told
+from app.text import Markdown, clean, told
 from app.work import models
 from assets.models.load import BUNDLED
 from assets.sets.image_set import has_digits
@@ -69,7 +69,7 @@ def _facts(selected: Selected | None) -> None:
     )
     st.caption(Markdown("{}  \nImages: {}{}").format(facts, images, count))
     for note in selected.loaded.notes:
-        st.caption(escape(f"The checkpoint: {note}."))
+        st.text(clean(f"The checkpoint: {note}."))
 
 
 def _own_model(device: str) -> None:

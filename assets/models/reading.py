@@ -60,12 +60,12 @@ def _reader(head: bytes, name: str) -> Any:
     for pattern, answer in OTHERS:
         if re.match(pattern, head, re.IGNORECASE):
             raise InputError(f"{name} {answer}")
+    if head[8:9] == b"{":  # first, as the length before it may begin with any byte
+        return _safetensors
     if head.startswith(b"PK\x03\x04"):
         return _zip
     if head.startswith(b"\x80"):  # a pickle, as PyTorch wrote before 1.6
         return _pickle
-    if head[8:9] == b"{":
-        return _safetensors
     raise InputError(f"{name} is no checkpoint: give a safetensors or a PyTorch file")
 
 

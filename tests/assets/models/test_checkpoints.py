@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from assets.errors import InputError
 from assets.models.architectures import build
 from assets.models.load import load_model
+from assets.models.reading import read_content
 
 SMALL = "test_vit"  # timm's own small model: 160 pixels, 1000 classes
 State = dict[str, Tensor]
@@ -427,3 +428,12 @@ def test_flipped_bytes_give_a_model_or_an_input_error(state: State, tmp_path: Pa
             except InputError:
                 outcomes.add("refused")
     assert outcomes <= {SMALL, "refused"} and "refused" in outcomes
+
+
+@pytest.mark.parametrize("length", [0x80, 0x180, 0x4B50])
+def test_a_safetensors_header_may_begin_with_any_byte(tmp_path: Path, length: int) -> None:
+    """The first eight bytes are its length: they may look as those of a pickle or of a zip file."""
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'.ljust(length)
+    path = tmp_path / "weights"
+    path.write_bytes(struct.pack("<Q", length) + header + struct.pack("<f", 2.5))
+    assert read_content(path).held["a"].tolist() == [2.5]
