@@ -22,7 +22,7 @@ def main() -> None:
         st.error(told(error))
         return
     if unreadable:
-        st.warning(f"{unread(unreadable)}.")
+        st.warning(escape(f"{unread(unreadable)}."))
     if not runs:
         st.info("Nothing yet: let go of the slider on the Budget page, and what it buys is kept.")
         return
