@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import os
 import shutil
 import signal
@@ -57,7 +58,7 @@ def choose(
         finally:  # what was found is shown, also where no file can be written
             if text and not (target and target.is_stdout):
                 say(f"{text}\n")
-    return 0
+    return getattr(options, "code", 0)  # a command may set it
 
 
 def add_json(parser: argparse.ArgumentParser, what: str) -> None:
@@ -104,6 +105,10 @@ def start(main: Callable[[list[str] | None], int]) -> NoReturn:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _leave)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("bitlens: %(message)s"))
+    for package in ("assets", "lrp", "quant"):
+        logging.getLogger(package).addHandler(handler)
     sys.stdout = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="backslashreplace")
     os.dup2(2, 1)
     try:

@@ -5,7 +5,6 @@ Cached for all sessions.
 
 import hashlib
 from collections.abc import Hashable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -94,11 +93,10 @@ def scores_of(scoring: Scoring) -> Wanted[ContributionScores]:
 
 def sensitivity_of(calibrating: Calibrating, how: str) -> Wanted[Sensitivity]:
     """Return how the layers' sensitivities are had: also from a file that is there already."""
-    key, path = ("sensitivity", how, *calibrating.key), calibrating.sensitivity_file(how)
+    key = ("sensitivity", how, *calibrating.key)
     kept: Recent[Sensitivity] = models.memory("sensitivities", 8)
-    if kept.peek(key) is None and path.exists():
-        with suppress(ValueError):  # damaged or of another version: to be found anew
-            kept.get(key, lambda: Sensitivity.read(path))
+    if kept.peek(key) is None and (found := calibrating.kept_sensitivity(how)) is not None:
+        kept.get(key, lambda: found)
 
     title = f"Finding how sensitive the layers of {calibrating.loaded.name} are"
     return Wanted(key, title, partial(calibrating.find_sensitivity, how, None), kept, models.jobs())

@@ -1,6 +1,7 @@
 """Calibrate a model on a few unlabelled images: every layer's quantizers at every width, kept."""
 
 import hashlib
+import logging
 import shutil
 import threading
 import weakref
@@ -14,14 +15,16 @@ from torch import Tensor, nn
 from lrp.engine.layers import list_layers
 from lrp.engine.names import is_product
 from lrp.engine.progress import SILENT, Progress
-from quant.calibration.passes import Solver, Surveyed
+from quant.calibration.passes import Pass, Solver, Surveyed
 from quant.calibration.presets import Preset
-from quant.calibration.store import SCHEMA, Stored, save_pass
+from quant.calibration.store import SCHEMA, DamagedError, Stored, save_pass
 from quant.calibration.survey import Affine, Survey, rewrite
 from quant.layers.quantized import QuantizedLinear, QuantizedProduct
 from quant.layers.runtime import Cache, RunningLayer, running
 from quant.primitives.bits import MENU, Allocation, LayerBits
 from quant.primitives.qparams import check_bits
+
+LOG = logging.getLogger(__name__)
 
 
 class Calibration:
@@ -33,8 +36,14 @@ class Calibration:
     Args:
         model: frozen, in evaluation mode.
         images: (B, 3, H, W), on the model's device.
-        folder: where passes are kept; by default they go when this object does.
+        folder: where passes are kept; by default they go when this object does. A pass there that
+            is damaged, or another calibration's, is made again.
         integers: multiply integers where this machine can; False always simulates.
+        key: names the calibration, in the files of its passes.
+        keep: write new passes to the folder; False only reads there.
+
+    Attributes:
+        notes: what became of files, in words.
 
     Raises:
         ValueError: there are no images.
@@ -47,11 +56,16 @@ class Calibration:
         preset: Preset,
         folder: Path | None = None,
         integers: bool = True,
+        key: str = "",
+        keep: bool = True,
     ) -> None:
         if not len(images):
             raise ValueError("no images were given: give at least one")
         self.model, self.images, self.preset = model, images, preset
         self.folder = self._own_folder() if folder is None else folder
+        self.notes: list[str] = []
+        self._key, self._keep = key, keep
+        self._spare: Path | None = None  # for what the folder does not take
         self._passes: dict[int, Stored] = {}  # by activation width
         self._solving = threading.Lock()
         self._surveyed: Surveyed | None = None
@@ -91,18 +105,39 @@ class Calibration:
             for index, width in enumerate(missing):
                 part = progress.part(index, len(missing))
                 solver = Solver(self.model, self.surveyed(), width, MENU, part)
-                save_pass(solver.solve(self.images), file_of(self.folder, width))
+                self._save(solver.solve(self.images))
                 self._has(width)
         finally:
             self._solving.release()
 
+    def _save(self, made: Pass) -> None:
+        """Write a pass to the folder; where that cannot be, to one that goes with this object."""
+        if self._keep and self._spare is None:
+            try:
+                save_pass(made, file_of(self.folder, made.bits), self._key)
+                return
+            except ValueError as error:
+                self._say(f"{error}; calibrations are used now, and not kept")
+        self._spare = self._spare or self._own_folder()
+        save_pass(made, file_of(self._spare, made.bits), self._key)
+
     def _has(self, width: int) -> bool:
         """Return whether a pass is made already; one that a file holds is opened."""
         check_bits(width)
-        path = file_of(self.folder, width)
-        if width not in self._passes and path.exists():
-            self._passes[width] = Stored(path, self.images.device)
+        for folder in (self._spare, self.folder):
+            if width in self._passes or folder is None or not file_of(folder, width).exists():
+                continue
+            try:
+                path = file_of(folder, width)
+                self._passes[width] = Stored(path, self.images.device, self._key, width)
+            except DamagedError as error:
+                self._say(f"{error}: it is made again")
         return width in self._passes
+
+    def _say(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+            LOG.warning("%s", note)
 
     def solve_for(self, allocation: Allocation, progress: Progress = SILENT) -> None:
         """Make the passes that `allocation` needs; as `solve`."""
@@ -163,17 +198,26 @@ def calibrate(
     preset: Preset,
     device: str | torch.device = "cpu",
     folder: Path | None = None,
+    key: str = "",
+    keep: bool = True,
 ) -> Calibration:
     """Gather the images of `batches`, (B, 3, H, W) each, for a calibration under `preset`.
+
+    `folder`, `key` and `keep` are as of `Calibration`.
 
     Raises:
         ValueError: there are no images.
     """
     images = [batch.to(device) for batch in batches]
-    return Calibration(model, torch.cat(images) if images else torch.empty(0), preset, folder)
+    whole = torch.cat(images) if images else torch.empty(0)
+    return Calibration(model, whole, preset, folder, key=key, keep=keep)
 
 
-def calibration_folder(home: Path, keys: tuple[str, ...], preset: Preset) -> Path:
-    """Return where a calibration is kept, by what names its model and images and by its preset."""
-    named = "\n".join((*keys, preset.key, str(SCHEMA)))
-    return home / "calibrations" / hashlib.sha256(named.encode()).hexdigest()[:24]
+def calibration_key(keys: tuple[str, ...], preset: Preset) -> str:
+    """Name a calibration, by what names its model and images and by its preset."""
+    return hashlib.sha256("\n".join((*keys, preset.key, str(SCHEMA))).encode()).hexdigest()
+
+
+def calibration_folder(home: Path, key: str) -> Path:
+    """Return where a calibration is kept."""
+    return home / "calibrations" / key[:24]

@@ -1,9 +1,10 @@
 """Write a calibration pass to a safetensors file, and read single layers back."""
 
+import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,20 @@ Tensors = dict[str, Tensor]
 Read = Callable[[str], Tensor]
 
 
-def save_pass(made: Pass, path: Path) -> None:
-    """Write a pass; a reader sees all of it or nothing."""
+class DamagedError(ValueError):
+    """A file cannot be used: damaged, another calibration's, or of another version."""
+
+
+def save_pass(made: Pass, path: Path, key: str = "") -> None:
+    """Write a pass; a reader sees all of it or nothing.
+
+    Args:
+        key: names the calibration that it is of.
+    """
     tensors: Tensors = {}
     described: dict[str, Any] = {
         "schema": SCHEMA,
+        "key": key,
         "bits": made.bits,
         "linear": {},
         "products": {},
@@ -70,7 +80,9 @@ def _write(tensors: Tensors, described: dict[str, Any], path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
         os.close(handle)
-        save_file(tensors, temporary, {"bitlens": json.dumps(described)})
+        text = json.dumps(described)
+        digest = _digest(text, sorted(tensors.items()))
+        save_file(tensors, temporary, {"bitlens": text, "sha256": digest})
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         raise ValueError(
@@ -81,25 +93,54 @@ def _write(tensors: Tensors, described: dict[str, Any], path: Path) -> None:
             Path(temporary).unlink(missing_ok=True)
 
 
+def _digest(text: str, tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """Return the SHA-256 of a description and of tensors on the CPU, by name."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in tensors:
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 class Stored:
     """A pass in a file. Layers are read when they are asked for, by any thread.
 
+    Args:
+        key, bits: the calibration and the width that the file must be of; None takes any.
+
+    Attributes:
+        key: names the calibration that it is of.
+
     Raises:
-        ValueError: the file cannot be read, is no calibration, or of another version (it is named).
+        DamagedError: the file cannot be read, is no calibration, another one or damaged, or of
+            another version (it is named).
     """
 
-    def __init__(self, path: Path, device: torch.device) -> None:
+    def __init__(
+        self, path: Path, device: torch.device, key: str | None = None, bits: int | None = None
+    ) -> None:
         self._path = path
         try:
             self._file = safe_open(str(path), framework="pt", device=str(device))
-            described = json.loads((self._file.metadata() or {})["bitlens"])
+            metadata = self._file.metadata() or {}
+            described = json.loads(metadata["bitlens"])
             version = described["schema"]
+            self.key = str(described.get("key"))
             self.linear: dict[str, Any] = described["linear"]
             self.products: dict[str, Any] = described["products"]
         except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is no calibration: delete it ({error})") from None
+            raise DamagedError(f"{path} is no calibration ({error})") from None
         if version != SCHEMA:
-            raise ValueError(f"{path} is a calibration of another version: delete it")
+            raise DamagedError(f"{path} is a calibration of another version")
+        if metadata.get("sha256") != self._sum(metadata["bitlens"]):
+            raise DamagedError(f"{path} is damaged, or so old that it has no checksum")
+        wanted = {"key": key, "bits": bits}
+        if any(v is not None and described.get(name) != v for name, v in wanted.items()):
+            raise DamagedError(f"{path} is of another calibration or width")
+
+    def _sum(self, text: str) -> str:
+        with safe_open(str(self._path), framework="pt") as file:  # on the CPU
+            return _digest(text, ((name, file.get_tensor(name)) for name in sorted(file.keys())))
 
     def __contains__(self, name: str) -> bool:
         return name in self.linear or name in self.products
@@ -127,7 +168,7 @@ class Stored:
         try:
             return self._file.get_tensor(key)
         except SafetensorError as error:
-            raise ValueError(f"{self._path} is incomplete: delete it ({error})") from None
+            raise DamagedError(f"{self._path} is incomplete ({error})") from None
 
 
 def _put_quantizer(quantizer: Quantizer, key: str, tensors: Tensors) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def _measure(
     images, shared = draw(options, model.loaded, number), All[Shared]()
     measured, counts = images.measured, {}
     for one in presets:
-        with TemporaryDirectory() as folder:
+        with TemporaryDirectory(prefix="bitlens-") as folder:
             calibrating = Calibrating(
                 model.loaded, images.calibrating, one, model.device, Path(folder)
             )

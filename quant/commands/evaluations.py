@@ -2,7 +2,9 @@
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
 
+from assets.errors import InputError
 from assets.home import home
 from assets.sets.image_set import ImageSet
 from assets.sets.selection import Draw
@@ -52,8 +54,19 @@ def variant(
 
 
 def calibrating(options: argparse.Namespace, model: Subject, images: ImageSet) -> Calibrating:
-    """Return how a model is calibrated, and kept in the user's folder."""
-    return Calibrating(model.loaded, images, preset(options.preset), model.device, home())
+    """Return how a model is calibrated; kept in the user's folder, where that is wanted."""
+    keep = not getattr(options, "no_history", False)  # without, what is kept is only read
+    chosen = preset(options.preset)
+    return Calibrating(model.loaded, images, chosen, model.device, _home(keep), keep=keep)
+
+
+def _home(needed: bool) -> Path | None:
+    try:
+        return home()
+    except InputError:
+        if needed:
+            raise
+        return None
 
 
 def measuring(options: argparse.Namespace, model: Subject, images: Draw) -> Measuring:

@@ -25,15 +25,9 @@ def scoring_images(options: argparse.Namespace, calibrating: ImageSet) -> ImageS
 
 
 def sensitivity(calibrating: Calibrating, how: str, images: int | None) -> Sensitivity:
-    """Return the layers' sensitivities: kept beside the passes, or found and kept now.
-
-    Raises:
-        ValueError: a file that holds no sensitivities.
-    """
-    path = calibrating.sensitivity_file(how, images)
-    if path.exists():
-        return Sensitivity.read(path)
-    return calibrating.find_sensitivity(how, images, Progress(print_stages()))
+    """Return the layers' sensitivities: kept beside the passes, or found and kept now."""
+    found = calibrating.kept_sensitivity(how, images)
+    return found or calibrating.find_sensitivity(how, images, Progress(print_stages()))
 
 
 class Basis:

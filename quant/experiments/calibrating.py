@@ -1,5 +1,7 @@
 """A model's calibration on some images: where it is kept, and what its layers are sensitive to."""
 
+import logging
+import os
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +13,16 @@ from lrp.engine.inputs import KeyedImages, Model
 from lrp.engine.progress import SILENT, Progress
 from quant.analysis.sensitivity import Sensitivity, sensitivity_path
 from quant.analysis.sensitivity_estimation import find
-from quant.calibration.calibration import Calibration, calibrate, calibration_folder
+from quant.calibration.calibration import (
+    Calibration,
+    calibrate,
+    calibration_folder,
+    calibration_key,
+)
 from quant.calibration.presets import Preset
 from quant.evaluation.image_set import Pictures
 
+LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -42,16 +50,18 @@ class Calibrating:
     """On which images a model is calibrated, and how.
 
     Attributes:
-        home: the folder that calibrations are kept in.
+        home: the folder that calibrations are kept in; None keeps none.
         kept: shares calibrations that are in memory.
+        keep: write to the home; False only reads there.
     """
 
     loaded: Model
     images: KeyedImages
     preset: Preset
     device: torch.device
-    home: Path
+    home: Path | None
     kept: Kept[Calibration] = field(default_factory=All)
+    keep: bool = True
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -59,9 +69,14 @@ class Calibrating:
         return self.loaded.key, str(self.device), self.images.key, self.preset.name
 
     @property
-    def folder(self) -> Path:
+    def kept_key(self) -> str:
+        """Name the calibration where it is kept."""
+        return calibration_key((self.loaded.key, self.images.key), self.preset)
+
+    @property
+    def folder(self) -> Path | None:
         """Where its passes are kept."""
-        return calibration_folder(self.home, (self.loaded.key, self.images.key), self.preset)
+        return None if self.home is None else calibration_folder(self.home, self.kept_key)
 
     @property
     def calibration(self) -> Calibration:
@@ -70,16 +85,34 @@ class Calibrating:
 
     def _made(self) -> Calibration:
         batches = (pictures for pictures, _ in Pictures(self.images, room=0).batches())
-        return calibrate(self.loaded.model, batches, self.preset, self.device, self.folder)
+        model, kept = self.loaded.model, (self.folder, self.kept_key, self.keep)
+        return calibrate(model, batches, self.preset, self.device, *kept)
 
     def sensitivity_file(self, how: str, images: int | None = None) -> Path:
         """Return where the layers' sensitivities are kept; `images` as of `find_sensitivity`."""
-        return sensitivity_path(self.folder, how, images)
+        return sensitivity_path(self.folder or Path(os.devnull), how, images)
+
+    def kept_sensitivity(self, how: str, images: int | None = None) -> Sensitivity | None:
+        """Return the sensitivities that are kept; None where none are, or where they are damaged.
+
+        `images` is as of `find_sensitivity`.
+        """
+        path = self.sensitivity_file(how, images)
+        if not path.exists():
+            return None
+        try:
+            found = Sensitivity.read(path, self.kept_key)
+            if found.how != how or images not in (None, found.images):
+                raise ValueError(f"{path} holds other sensitivities")
+            return found
+        except ValueError as error:
+            LOG.warning("%s: they are found again", error)
+            return None
 
     def find_sensitivity(
         self, how: str, images: int | None = None, progress: Progress = SILENT
     ) -> Sensitivity:
-        """Find the layers' sensitivities, and keep them in their file.
+        """Find the layers' sensitivities, and keep them in their file where it can be written.
 
         Args:
             images: on how many of the calibration's; None is all to estimate, 16 to measure.
@@ -89,5 +122,9 @@ class Calibrating:
         """
         self.calibration.solve(progress=progress.of("calibrating, layer"))
         losses = find(self.calibration, how, images, progress.of(f"sensitivities, {how}, layer"))
-        losses.write(self.sensitivity_file(how, images))
+        if self.keep and self.folder is not None:
+            try:
+                losses.write(self.sensitivity_file(how, images), self.kept_key)
+            except ValueError as error:
+                LOG.warning("%s; sensitivities are used now, and not kept", error)
         return losses

@@ -150,7 +150,7 @@ class Measuring:
         two.
         """
         widths, folder = needed(variant.allocation or {}), self.calibrating.folder
-        if not all(file_of(folder, width).exists() for width in widths):
+        if folder is None or not all(file_of(folder, width).exists() for width in widths):
             return False
         next(stream(self.logits(variant, progress), *self.shared, progress=progress))
         return True

@@ -18,7 +18,7 @@ from quant.history import rows
 from quant.history.database import UnwritableError, prepare, transaction
 from quant.history.recipe import Recipe
 from quant.history.rows import COUNTS, SELECT, TYPES
-from quant.history.schema import ANSWERS_SUM, VERSION
+from quant.history.schema import ANSWERS_SUM, LOGITS_SUM, VERSION
 
 LOG = logging.getLogger(__name__)
 FILE = "runs.sqlite3"
@@ -68,16 +68,18 @@ class Runs:
 
     Args:
         path: made, with its folder, where there is none.
+        look: leave the file as it is, also where it is not there or of an older version.
 
     Raises:
         ValueError: the file cannot be used: damaged, or of a newer version. It is left as it is.
             All methods raise it too, and for a run that is not there.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, look: bool = False) -> None:
         self.path = Path(path)
         try:
-            prepare(self.path)
+            if not look:
+                prepare(self.path)
         except UnwritableError:
             with transaction(self.path):  # a file that cannot be read either says so
                 pass
@@ -178,6 +180,22 @@ class Runs:
             except UnreadableError:
                 unreadable.append(int(row["id"]))
         return runs, sorted(unreadable)
+
+    def faults(self) -> list[str]:
+        """Check the whole file; return what is wrong with it, in words."""
+        _, unreadable = self.sorted_out()
+        found = [f"run {run} cannot be read" for run in unreadable]
+        with transaction(self.path) as connection:
+            pages = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(9)")]
+            for (run,) in connection.execute(
+                f"SELECT DISTINCT run_id FROM answers WHERE sum IS NOT {ANSWERS_SUM}"
+            ):
+                found.append(f"answers of run {run} are damaged: they are made again with it")
+            logits = f"SELECT count(*) FROM logits WHERE sum IS NOT {LOGITS_SUM}"
+            (damaged,) = connection.execute(logits).fetchone()
+        if damaged:
+            found.append(f"float's logits of {damaged} images are damaged: they are made again")
+        return [*found, *(page for page in pages if page != "ok")]
 
     def _of(self, connection: sqlite3.Connection, run: int) -> sqlite3.Row:
         row: sqlite3.Row | None = connection.execute(f"{SELECT} id = ?", (run,)).fetchone()

@@ -111,7 +111,8 @@ def made_up(name: str, how: str = ESTIMATED) -> Sensitivity:
 
 def know_sensitivities(name: str, folder: str | None = None) -> None:
     """Keep made-up sensitivities of a model, which take long to find."""
-    made_up(name).write(calibrating(name, folder).sensitivity_file(ESTIMATED))
+    found = calibrating(name, folder)
+    made_up(name).write(found.sensitivity_file(ESTIMATED), found.kept_key)
 
 
 def calibrating(name: str, folder: str | None = None) -> Calibrating:

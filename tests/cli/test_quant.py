@@ -1,5 +1,6 @@
 """`python -m quant`, called in process as a user's arguments would call it."""
 
+import gc
 import json
 
 import pytest
@@ -76,16 +77,34 @@ def test_a_second_run_reads_the_calibration_back(capsys, passes, tmp_path, monke
     assert passes == [4, 4, 4]
 
 
-def test_a_spoilt_calibration_is_named_with_what_to_do(capsys, tmp_path, monkeypatch):
+def test_a_spoilt_calibration_is_made_again_and_said(capsys, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("BITLENS_HOME", str(tmp_path))
     bits = ["--preset", "repq-vit", "--weight-bits", "4", "--activation-bits", "4"]
-    evaluated(capsys, *bits)
+    first, _ = evaluated(capsys, *bits)
     (file,) = tmp_path.rglob("a4.safetensors")
-    file.write_bytes(file.read_bytes()[:1000])
-    assert run(main, [*EVALUATE, "--model", "digits-vit", *bits]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert f"bitlens: {file} is no calibration: delete it" in captured.err
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-2] + bytes([whole[-2] ^ 1]) + whole[-1:])
+    (tmp_path / "runs.sqlite3").unlink()
+    again, _ = evaluated(capsys, *bits)
+    assert again["quantized"] == first["quantized"]
+    assert f"{file} is damaged" in caplog.text and "made again" in caplog.text
+    assert file.read_bytes() == whole
+
+
+@pytest.mark.parametrize("named", ["none", "nowhere", "a file"])
+def test_without_a_history_no_home_is_needed(capsys, tmp_path, monkeypatch, named):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "a file").touch()
+    for name in ("BITLENS_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    if named == "none":
+        monkeypatch.setenv("BITLENS_HOME", "~no-such-user/x")
+    else:
+        monkeypatch.setenv("BITLENS_HOME", str(tmp_path / named / "home"))
+    found, _ = evaluated(capsys, *REPQ, "--no-history")
+    assert found["run"] is None and found["images"] == 24
+    gc.collect()
+    assert [path.name for path in tmp_path.iterdir()] == ["a file"]
 
 
 REPQ = ["--preset", "repq-vit", *W4A4]

@@ -95,8 +95,10 @@ def test_wrong_input_is_one_sentence_before_any_work(arguments, sentence, capsys
     assert sentence in captured.err
 
 
-def test_a_spoilt_file_is_named_with_what_to_do(capsys, small, sensed):
+def test_a_spoilt_file_is_found_again_and_said(capsys, small, sensed, caplog):
     (path,) = sensed.rglob("sensitivity-estimated.json")
-    path.write_text("{}")
-    assert run(main, ["sensitivity", *small]) == 2
-    assert f"{path} holds no sensitivities: delete it" in capsys.readouterr().err
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"7", b"8"))
+    assert run(main, ["sensitivity", *small]) == 0
+    assert f"{path} is damaged" in caplog.text and "found again" in caplog.text
+    assert path.read_bytes() == whole

@@ -1,5 +1,6 @@
 """Calibrations: kept in files, made once, stopped halfway, asked for by several threads."""
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -10,7 +11,13 @@ from torch import Tensor
 from lrp.engine.layers import list_layers
 from lrp.engine.progress import Cancelled, Progress
 from quant.calibration import calibration as module
-from quant.calibration.calibration import Calibration, calibrate, calibration_folder, needed
+from quant.calibration.calibration import (
+    Calibration,
+    calibrate,
+    calibration_folder,
+    calibration_key,
+    needed,
+)
 from quant.calibration.passes import Pass, Solver
 from quant.calibration.presets import PRESETS, preset
 from quant.model.quantized_model import QuantizedModel
@@ -82,22 +89,87 @@ def test_a_calibration_without_a_folder_leaves_nothing(passes, tmp_path, monkeyp
     assert list(tmp_path.rglob("*.safetensors")) == []
 
 
-@pytest.mark.parametrize("kept", [0, 50, -3])
-def test_a_file_cut_short_is_an_error_that_names_it(tmp_path, kept, passes):
-    logits(fresh(tmp_path), 4, 4)
+def cut(content: bytes) -> bytes:
+    return content[:-3]
+
+
+def empty(content: bytes) -> bytes:
+    return b""
+
+
+def foreign(content: bytes) -> bytes:
+    return b"hello"
+
+
+def flipped(content: bytes) -> bytes:
+    """One bit of the last weights is another: safetensors reads it without a word."""
+    return content[:-2] + bytes([content[-2] ^ 1]) + content[-1:]
+
+
+def told_otherwise(content: bytes) -> bytes:
+    """The description, which says how tensors are read, is another."""
+    return content.replace(b'\\"bits\\": 4', b'\\"bits\\": 3', 1)
+
+
+def without_checksum(content: bytes) -> bytes:
+    """As files of earlier versions are; the header keeps its length."""
+    return content.replace(b'"sha256"', b'"sha257"', 1)
+
+
+@pytest.mark.parametrize("spoil", [cut, empty, foreign, flipped, told_otherwise, without_checksum])
+def test_a_damaged_file_is_made_again_and_said(tmp_path, spoil, passes, caplog):
+    expected = logits(fresh(tmp_path), 4, 4)
     path = tmp_path / "a4.safetensors"
-    path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(ValueError, match=r"a4\.safetensors is no calibration: delete it"):
-        logits(fresh(tmp_path), 4, 4)
-    path.unlink()
-    logits(fresh(tmp_path), 4, 4)
+    whole = path.read_bytes()
+    assert spoil(whole) != whole
+    path.write_bytes(spoil(whole))
+    again = fresh(tmp_path)
+    assert torch.equal(logits(again, 4, 4), expected)
+    assert passes == [4, 4]
+    assert f"{path} is" in caplog.text and caplog.text.count("made again") == 1
+    assert len(again.notes) == 1
+    caplog.clear()
+    assert torch.equal(logits(fresh(tmp_path), 4, 4), expected)
+    assert (passes, caplog.text) == ([4, 4], "")
+    assert [p.name for p in tmp_path.iterdir()] == ["a4.safetensors"]
+
+
+def test_another_width_s_file_is_made_again(tmp_path, passes, caplog):
+    expected = logits(fresh(tmp_path), 4, 4)
+    logits(fresh(tmp_path), 5, 5)
+    shutil.copy(tmp_path / "a5.safetensors", tmp_path / "a4.safetensors")
+    assert torch.equal(logits(fresh(tmp_path), 4, 4), expected)
+    assert passes == [4, 5, 4]
+    assert "is of another calibration or width: it is made again" in caplog.text
+
+
+def test_another_calibration_s_file_is_made_again(tmp_path, passes):
+    model, images = build("vit"), random_images()
+    for key in ("one", "other", "other"):
+        Calibration(model, images, preset(QUICK), tmp_path, key=key).solve([4])
     assert passes == [4, 4]
 
 
-def test_a_foreign_file_is_an_error_that_names_it(tmp_path):
-    (tmp_path / "a4.safetensors").write_text("hello")
-    with pytest.raises(ValueError, match=r"a4\.safetensors is no calibration: delete it"):
-        logits(fresh(tmp_path), 4, 4)
+@pytest.mark.parametrize("keep", [True, False])
+def test_what_cannot_or_shall_not_be_kept_is_used_all_the_same(
+    tmp_path, keep, passes, caplog, monkeypatch
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = tmp_path / "kept"
+    if keep:
+        folder.write_text("in the way")
+    calibration = Calibration(
+        build("vit"), random_images(), preset(QUICK), folder / "it", keep=keep
+    )
+    expected = logits(fresh(tmp_path / "other", "vit", QUICK), 4, 5)
+    assert torch.equal(logits(calibration, 4, 5), expected)
+    calibration.solve([4])
+    assert passes == [5, 5, 4]
+    assert caplog.text.count("and not kept") == keep
+    assert len(list(tmp_path.glob("bitlens-*/*.safetensors"))) == 2
+    assert not (folder / "it").exists()
+    del calibration
+    assert list(tmp_path.glob("bitlens-*")) == []
 
 
 def test_progress_counts_every_layer_of_every_pass(tmp_path):
@@ -217,8 +289,9 @@ def test_an_unknown_preset_is_refused():
 
 def test_folders_are_one_a_model_data_and_preset(tmp_path):
     keys = [("vit", "data"), ("vit", "other"), ("vitd", "ata"), ("deit", "data")]
-    folders = {calibration_folder(tmp_path, key, preset(name)) for key in keys for name in PRESETS}
+    named = {calibration_key(key, preset(name)) for key in keys for name in PRESETS}
+    folders = {calibration_folder(tmp_path, one) for one in named}
     assert len(folders) == len(keys) * len(PRESETS)
     assert all(folder.is_relative_to(tmp_path) for folder in folders)
-    again = calibration_folder(tmp_path, keys[0], preset("bitlens"))
+    again = calibration_folder(tmp_path, calibration_key(keys[0], preset("bitlens")))
     assert again in folders

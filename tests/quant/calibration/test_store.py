@@ -13,7 +13,7 @@ from torch import Tensor
 from quant.calibration.linear_solver import SolvedLinear
 from quant.calibration.passes import Pass
 from quant.calibration.presets import PRESETS
-from quant.calibration.store import Stored, save_pass
+from quant.calibration.store import DamagedError, Stored, save_pass
 from quant.layers.quantized import Rounded
 from quant.primitives.qparams import QParams
 from quant.primitives.quantizers import Codebook, Logarithmic, Uniform, codebook
@@ -99,7 +99,7 @@ def test_a_real_pass_reads_as_it_was_solved(name: str, calibrated, monkeypatch, 
 
     kept: list[Pass] = []
 
-    def keep(found: Pass, path: Path) -> None:
+    def keep(found: Pass, path: Path, key: str) -> None:
         kept.append(found)
         save_pass(found, path)
 
@@ -135,7 +135,7 @@ def test_writing_again_replaces_and_an_open_file_still_reads(found: Pass, path: 
 @pytest.mark.parametrize("keep", [0, 1, 7, 100, 1000, -1])
 def test_a_file_cut_short_is_refused_by_name(path: Path, keep: int) -> None:
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=rf"{path.name} is no calibration: delete it"):
+    with pytest.raises(ValueError, match=rf"{path.name} is no calibration"):
         Stored(path, CPU)
 
 
@@ -171,7 +171,7 @@ def test_a_file_without_a_tensor_it_lists_is_refused_by_name(tmp_path: Path) -> 
     layer = {"quantizer": {"kind": "uniform", "bits": 4}, "transform": "", "widths": [4]}
     described = {"schema": 1, "linear": {"head": layer}, "products": {}}
     save_file({"x": torch.ones(2)}, path, {"bitlens": json.dumps(described)})
-    with pytest.raises(ValueError, match=r"a4\.safetensors is incomplete: delete it"):
+    with pytest.raises(ValueError, match=r"a4\.safetensors is damaged"):
         Stored(path, CPU).solved("head", 4)
 
 
@@ -213,3 +213,34 @@ def test_threads_read_one_file(found: Pass, path: Path) -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_each_bit_counts(found: Pass, path: Path) -> None:
+    whole, generator = path.read_bytes(), torch.Generator().manual_seed(0)
+    length = int.from_bytes(whole[:8], "little")
+    data = torch.randint(8 * (8 + length), 8 * len(whole), (20,), generator=generator).tolist()
+    header = torch.randint(8 * (8 + length), (20,), generator=generator).tolist()
+    for place in [*data, *header]:
+        spoilt = bytearray(whole)
+        spoilt[place // 8] ^= 1 << place % 8
+        path.write_bytes(spoilt)
+        if place in header and json.loads(whole[8 : 8 + length]) == _header(bytes(spoilt)):
+            continue  # a space became another: nothing is said otherwise
+        with pytest.raises(DamagedError, match=path.name):
+            Stored(path, CPU, "", 4)
+
+
+def _header(content: bytes) -> object:
+    try:
+        return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    except ValueError:
+        return None
+
+
+def test_a_file_is_tied_to_its_calibration_and_width(found: Pass, tmp_path: Path) -> None:
+    path = tmp_path / "a4.safetensors"
+    save_pass(found, path, "mine")
+    Stored(path, CPU, "mine", 4)
+    for key, bits in (("other", 4), ("mine", 5), ("", 4)):
+        with pytest.raises(DamagedError, match="another calibration or width"):
+            Stored(path, CPU, key, bits)
