@@ -33,6 +33,9 @@ def main() -> None:
     if shown is None:
         return
     if shown.measuring is not None:
+        notice = models.notice_of(shown.measuring.calibrating)
+        if notice:
+            st.warning(notice)
         spending.warm(shown.measuring, shown.variant(shown.row))
     with below_it:
         st.fragment(_spend)(shown)

@@ -53,6 +53,9 @@ def one_layer(selected: Selected) -> None:
     calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.PRESET.get())
     st.caption(Markdown(" ").join([layer_facts(layer), preset_sentence()]))
     result(passes_of(calibrating, [bits.activation]))
+    notice = models.notice_of(calibrating)
+    if notice:
+        st.warning(notice)
     parts = result(parts_of(calibrating, layer.name, bits))
     st.markdown(escape(controls.verdict(parts.anatomy)))
     spread.show(layer, parts.anatomy)

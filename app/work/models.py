@@ -176,6 +176,20 @@ def calibrating_on(loaded: LoadedModel, images: ImageSet, preset_name: str) -> C
     return Calibrating(loaded, images, preset(preset_name), device_of(loaded), home(), kept)
 
 
+def notice_of(calibrating: Calibrating) -> str | None:
+    """Return that files of a calibration in use were made again or are not kept; None for neither.
+
+    Which ones, and why, is said where the server runs: the page shows no paths.
+    """
+    kept: Recent[Calibration] = memory("calibrations", 3)
+    made = kept.peek(calibrating.key)
+    if made is None or not made.notes:
+        return None
+    if any("not kept" in note for note in made.notes):
+        return "This calibration cannot be kept: it is made anew when Bitlens starts again."
+    return "A kept calibration was damaged or another's: it was made again."
+
+
 def devices() -> list[str]:
     """Return the devices of this machine, the best first."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
