@@ -67,7 +67,7 @@ def _text(folder: Path, found: list[Finding], repaired: bool) -> str:
     if not faults:
         return f"{aligned(rows)}\n\n{folder} is sound"
     remade = sum(one.remade for one in faults)
-    remedy = f"{len(faults)} faults"
+    remedy = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
     if repaired:
         remedy += f"; {remade} files were deleted, and are made again when they are wanted"
     elif remade:
