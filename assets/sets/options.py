@@ -1,10 +1,10 @@
 """Arguments of every command line: a model, and images for it."""
 
 import argparse
-import sys
 
 import torch
 
+from assets import terminal
 from assets.models.architectures import RECIPES
 from assets.models.load import LoadedModel, load_model
 
@@ -23,7 +23,7 @@ def load(options: argparse.Namespace, device: torch.device) -> LoadedModel:
     """Load the model that was asked for, and print what was done to its checkpoint to fit."""
     loaded = load_model(options.model, options.checkpoint, device, options.download)
     for note in loaded.notes:
-        print(f"bitlens: {note}", file=sys.stderr)
+        terminal.note(f"bitlens: {note}")
     return loaded
 
 
