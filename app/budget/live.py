@@ -7,11 +7,12 @@ import streamlit as st
 from app.look import units
 from app.parts.job_panel import progress, progress_text
 from app.parts.numbers import figure
-from app.state import budget
+from app.state import budget, selection
 from app.state.budget import Started
 from app.text import escape
 from app.work import models, spending
 from app.work.jobs import CANCELLED, DONE, FAILED, Job
+from quant.evaluation.label_order import better_order
 from quant.evaluation.stream import Step
 from quant.experiments.measuring import Measuring, Variant
 
@@ -112,8 +113,19 @@ def _figures(step: Step, live: bool) -> None:
             f"95 %: {units.points_between(e.difference_low, e.difference_high)}")  # fmt: skip
     figure(columns[2], "Agrees with float", units.share(e.agreement),
             f"divergence {e.divergence:.3f} nats")  # fmt: skip
+    _doubt_order(step)
     done = units.count(e.images)
     note = "" if e.images == step.wanted else f" of {units.count(step.wanted)}"
     more = "so far" if live else "in all" if not note else "enough for the precision asked"
     runs = f" Layers run as {step.path}." if step.path else ""
     st.caption(escape(f"{step.name}: {done}{note} images, {more}.{runs}"))
+
+
+def _doubt_order(step: Step) -> None:
+    """Warn where float's answers suit another order of the class folders far better."""
+    selected = selection.CURRENT.get()
+    fates = None if selected is None or selected.images is None else selected.images.fates
+    found = None if fates is None else better_order(step.answers, fates.others)
+    if found is not None:
+        words = str(found)
+        st.warning(escape(f"{words[:1].upper()}{words[1:]}."))

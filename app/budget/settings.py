@@ -146,6 +146,9 @@ def _measuring(selected: Selected) -> Draw:
         help="Without the drawing in the browser: a slider that works when it is let go.",
     )
     draw = models.draw(selected.loaded, selected.folder, count)
+    if draw.copies:
+        copies = units.count(draw.copies)
+        st.caption(escape(f"Not measured, as the same pictures calibrate: {copies}."))
     return replace(draw, taken=selection.taken(selected.loaded.key))
 
 

@@ -1,5 +1,6 @@
 """The sidebar: which model, on which images, where it runs. The same on every page."""
 
+import pandas as pd
 import streamlit as st
 
 from app.look import units
@@ -9,7 +10,7 @@ from app.state.selection import ModelChoice, Selected
 from app.text import Markdown, clean, told
 from app.work import models
 from assets.models.load import BUNDLED
-from assets.sets.image_set import has_digits
+from assets.sets.image_set import ImageSet, has_digits
 
 
 def show() -> None:
@@ -26,11 +27,16 @@ def show() -> None:
         _own_model(device)
 
 
-def open_selection(choice: ModelChoice, device: str) -> Selected:
-    """Load a model and open its images; InputError says what is wrong with either."""
+def open_selection(choice: ModelChoice, device: str, again: bool = False) -> Selected:
+    """Load a model and open its images; InputError says what is wrong with either.
+
+    Args:
+        again: look through the folder even if that was done a moment ago.
+    """
     loaded = models.load(choice, device)
     folder = choice.folder
-    images = models.images_of(folder, loaded) if folder or has_digits(loaded) else None
+    there = folder or has_digits(loaded)
+    images = models.images_of(folder, loaded, again=again) if there else None
     return Selected(loaded, images, folder, choice.checkpoint)
 
 
@@ -70,6 +76,19 @@ def _facts(selected: Selected | None) -> None:
     st.caption(Markdown("{}  \nImages: {}{}").format(facts, images, count))
     for note in selected.loaded.notes:
         st.text(clean(f"The checkpoint: {note}."))
+    if selected.images is not None:
+        _folders(selected.images)
+
+
+def _folders(images: ImageSet) -> None:
+    """Show what became of each folder of images."""
+    if images.fates is None:
+        return
+    for sentence in images.fates.sentences:
+        st.text(clean(f"{sentence[:1].upper()}{sentence[1:]}."))
+    with st.expander("What became of each folder", icon=":material/rule_folder:"):
+        rows = pd.DataFrame(images.fates.rows(images.classes))
+        st.dataframe(rows, hide_index=True, alt="what became of each folder")
 
 
 def _own_model(device: str) -> None:
@@ -111,7 +130,7 @@ def _own_model(device: str) -> None:
 def _adopt(choice: ModelChoice, device: str) -> None:
     """Load what the form asks for; only if that works does it replace the model in use."""
     try:
-        open_selection(choice, device)
+        open_selection(choice, device, again=True)
     except ValueError as error:
         st.error(told(error))
         return

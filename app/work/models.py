@@ -6,6 +6,7 @@ Pages hold nothing themselves; `explanations` beside this file keeps what belong
 
 import atexit
 import gc
+import time
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -21,6 +22,7 @@ from app.work.wanted import Recent
 from assets.errors import InputError
 from assets.home import home
 from assets.models.load import BUNDLED, LoadedModel, load_model
+from assets.pictures.sources import fingerprint
 from assets.sets.image_set import ImageSet, load_images
 from assets.sets.selection import Draw
 from lrp.engine.device import resolve_device
@@ -102,10 +104,40 @@ def load(choice: ModelChoice, device: str) -> LoadedModel:
     return _load(name, file, str(resolve_device(device)), held, choice.download)
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a folder held when it was looked through, and when to do so again."""
+
+    held: str
+    due: float
+
+
 @st.cache_resource(max_entries=8, show_spinner="Listing the images …", hash_funcs=BY_KEY)
-def images_of(folder: str | None, loaded: LoadedModel, split: str = "validation") -> ImageSet:
-    """Return the images of a folder, or the bundled ones; InputError where there are none."""
+def _images(folder: str | None, loaded: LoadedModel, split: str, held: str) -> ImageSet:
     return load_images(folder, loaded, split)
+
+
+def images_of(
+    folder: str | None, loaded: LoadedModel, split: str = "validation", again: bool = False
+) -> ImageSet:
+    """Return the images a folder holds now, or the bundled ones; InputError where there are none.
+
+    Whoever loads a folder has it looked through `again`; else that is done at most as often as
+    takes a twentieth of the time. What changes in between is refused when it is read.
+    """
+    if folder is None:
+        return _images(None, loaded, split, "")
+    return _images(folder, loaded, "", _held(folder, again))  # a folder has no splits
+
+
+def _held(folder: str, again: bool) -> str:
+    looks: Recent[Look] = memory("looks at folders", 8)
+    look, started = looks.peek(folder), time.monotonic()
+    if look is None or again or started >= look.due:
+        held, ended = fingerprint(folder), time.monotonic()
+        look = Look(held, ended + 20 * (ended - started))
+        looks.put(folder, look)
+    return look.held
 
 
 @st.cache_resource(max_entries=8, show_spinner=False, hash_funcs=BY_KEY)

@@ -14,7 +14,10 @@ from torch.utils.data import Dataset
 from assets.errors import InputError
 from assets.models.load import BUNDLED, LoadedModel
 from assets.pictures import digits
-from assets.pictures.sources import IMAGENET_CLASSES, Source, open_digits, open_folder
+from assets.pictures.class_order import IMAGENET_CLASSES
+from assets.pictures.fates import Fates
+from assets.pictures.folders import shown
+from assets.pictures.sources import FolderSource, Source, open_digits, open_folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +46,11 @@ class ImageSet(Dataset[tuple[Tensor, int]]):
         """Return the class of picture `index`."""
         return self.source.label(self.indices[index])
 
+    @property
+    def fates(self) -> Fates | None:
+        """What became of each folder; None for the bundled digits."""
+        return self.source.fates if isinstance(self.source, FolderSource) else None
+
     def subset(self, indices: Iterable[int]) -> "ImageSet":
         """Return the set of some of these pictures; IndexError for one that is not there."""
         chosen = tuple(self.indices[index] for index in indices)
@@ -55,13 +63,14 @@ def load_images(
 ) -> ImageSet:
     """Open the pictures of a folder, or with source None the digits that come with the model.
 
-    A folder holds one folder per class: WordNet ids for a model of 1,000 classes, or names that a
-    classes.txt in or beside it lists in the model's order, or as many as the model has classes, in
-    timm's natural order (2 before 10).  Raises InputError for what cannot be matched.
+    A folder holds one folder per class, with pictures at any depth below: WordNet ids for a model
+    of 1,000 classes, or names that a classes.txt in or beside it lists in the model's order, or as
+    many as the model has classes, in natural order (2 before 10).  Raises InputError for what
+    cannot be matched.
     """
     if source is not None:
         pictures: Source = open_folder(Path(source), loaded.num_classes)
-        name = Path(source).resolve().name
+        name = shown(Path(source).resolve().name or source)
     elif has_digits(loaded):
         pictures, name = open_digits(split), f"digits, {split}"
     else:

@@ -1,7 +1,7 @@
 """Choose which images calibrate and score, and which are measured; read them in batches."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -10,9 +10,11 @@ from torch.utils.data import DataLoader
 
 from assets.errors import InputError
 from assets.models.load import LoadedModel
+from assets.sets.contents import alike
 from assets.sets.image_set import ImageSet, load_images
 
 BATCH = 16
+SCORABLE = 1024  # images that may score besides those that calibrate, at most
 Open = Callable[[str | None, LoadedModel, str], ImageSet]
 
 
@@ -32,7 +34,9 @@ def take(images: ImageSet, count: int | None, seed: int = 0) -> ImageSet:
 class Draw:
     """Images that calibrate and score a model, and others that are measured: none does both.
 
-    Images are opened when they are asked for, and every image set may raise InputError.
+    That holds of what images show: the same picture under another name, in the same folder or in
+    another, is not measured either (`contents.alike`). Images are opened when they are asked for,
+    and every image set may raise InputError.
 
     Attributes:
         data: the folder that is measured on; None is the bundled digits.
@@ -70,41 +74,54 @@ class Draw:
         if self.limit is not None and self.limit < 1:
             raise InputError(f"a limit of {self.limit} images: use 1 or more")
         order = self._order
+        if not len(order):
+            raise self._nothing_left()
         if not 0 <= self.skip < len(order):
             raise InputError(
                 f"--skip {self.skip} of {len(order)} images: use 0 to {len(order) - 1}"
             )
         stop = None if self.limit is None else self.skip + self.limit
-        taken = set(self.taken.get(order.source.key, ()))
-        if self._shared:
-            taken |= set(self.calibrating.indices)
-        left = [
-            place
-            for place in range(len(order))[self.skip : stop]
-            if order.indices[place] not in taken
-        ]
+        used = self._calibrates | self._taken
+        places = range(len(order))[self.skip : stop]
+        left = [place for place in places if order.indices[place] not in used]
         if not left:
-            raise InputError(f"draw {self.seed + 1} calibrates on all images that it would measure")
+            raise self._nothing_left()
         return order.subset(left)
 
     @property
     def most(self) -> int:
         """How many images there are to measure."""
-        return max(0, len(self._data) - self.count) if self._shared else len(self._data)
+        if self._shared and len(self._data) <= self.count:
+            return 0
+        return len(set(self._order.indices) - self._calibrates)
+
+    @cached_property
+    def copies(self) -> int:
+        """How many images are not measured as they calibrate under another name."""
+        known = self._calibrates
+        if self._shared and self.calibration is None:
+            known = known - set(self.calibrating.indices)
+        return len(known)
 
     @cached_property
     def scorable(self) -> ImageSet:
-        """All images that may score: those that calibrate, then others that are not measured.
+        """Images that may score: those that calibrate, then others that are not measured.
 
         Where the measured ones are of the same folder, the others are taken from the end of the
-        order, so that they stay the same while there is room for more to be measured.
+        order, so that they stay the same while there is room for more to be measured. There are
+        1,024 others at most.
         """
         every = take(self._pool, None, self.seed)
-        if not self._shared:
+        if not self.most:
             return every
-        measured = set(self.measured.indices) if self.most else set()
-        others = [p for p in range(self.count, len(every)) if every.indices[p] not in measured]
-        return every.subset([*range(min(self.count, len(every))), *others[::-1]])
+        there = set(self.measured.indices) if self._shared else set()
+        others = [p for p in range(self.count, len(every)) if every.indices[p] not in there]
+        if self._shared:
+            others.reverse()
+        others = others[:SCORABLE]
+        again = alike(every.subset(others), self.measured)
+        others = [place for place in others if every.indices[place] not in again]
+        return every.subset([*range(min(self.count, len(every))), *others])
 
     @cached_property
     def _pool(self) -> ImageSet:
@@ -113,6 +130,8 @@ class Draw:
 
     @cached_property
     def _data(self) -> ImageSet:
+        if self.data is not None and self.calibration is None:
+            return self._pool  # a folder has no splits
         return self.open(self.data, self.loaded, "validation")
 
     @property
@@ -124,6 +143,13 @@ class Draw:
     def _order(self) -> ImageSet:
         """The images that may be measured, in their order; those that calibrate may be among them
         where another seed chooses them."""
+        order = self._every_in_order()
+        if self.measured_seed is not None:
+            return order
+        places = range(len(order))
+        return order.subset(p for p in places if order.indices[p] not in self._calibrates)
+
+    def _every_in_order(self) -> ImageSet:
         if not self._shared:
             return take(self._data, None)
         if not 0 < self.count < len(self._data):
@@ -133,6 +159,26 @@ class Draw:
             )
         seed = self.seed if self.measured_seed is None else self.measured_seed
         return take(self._data, None, seed).subset(range(self.count, len(self._data)))
+
+    @cached_property
+    def _calibrates(self) -> set[int]:
+        """The places of all images that calibrate, under whatever name."""
+        return alike(self._data, self.calibrating)
+
+    @cached_property
+    def _taken(self) -> set[int]:
+        """The places of all images that bits were chosen on, under whatever name."""
+        found = set(self.taken.get(self._data.source.key, ()))
+        for images in (self._pool, self._data):
+            places = self.taken.get(images.source.key, ())
+            there = tuple(place for place in places if 0 <= place < len(images.source))
+            found |= alike(self._data, replace(images, indices=there))
+        return found
+
+    def _nothing_left(self) -> InputError:
+        return InputError(
+            f"draw {self.seed + 1} calibrates on all images that it would measure: give others"
+        )
 
 
 def batches(images: ImageSet, size: int = BATCH) -> Iterator[tuple[Tensor, Tensor]]:

@@ -12,6 +12,7 @@ from assets.pictures import digits
 from assets.sets.image_set import ImageSet, load_images
 from assets.sets.options import add_data_arguments, add_model_arguments
 from assets.sets.selection import pictures, take
+from assets.sets.telling import tell
 from assets.terminal import add_json, aligned, note, print_progress
 from lrp.commands.options import subject
 from lrp.engine.progress import Progress
@@ -59,6 +60,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, object], str]:
     loaded, device = subject(options)
     methods = _methods(options.methods, loaded)
     images = _chosen(options, loaded)
+    folders = tell({"data": images})
     cells = math.prod(grid(loaded.model, *loaded.input_size[1:]))
     deleted(cells, options.steps)  # refuses steps that do not suit before any work
     places = _masks(images) if options.data is None else None
@@ -72,7 +74,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, object], str]:
     made = figures(found, DEFAULT, places, shaken)
     head = f"{loaded.name}; images: {len(images)}; {cells} cells in {options.steps} steps"
     table = aligned(rows(made, DEFAULT), right=True)
-    payload = _settings(options, loaded, images, device) | {"methods": made}
+    payload = _settings(options, loaded, images, device) | {"methods": made, "folders": folders}
     return payload, f"{head}\n\n{table}\n\n{legend(made, DEFAULT)}"
 
 

@@ -4,6 +4,7 @@ import argparse
 
 from assets.sets.options import add_data_arguments, add_model_arguments
 from assets.sets.selection import Draw
+from assets.sets.telling import told
 from assets.terminal import add_json, print_progress
 from lrp.commands.options import add_rules, subject
 from lrp.engine.progress import Progress
@@ -26,7 +27,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> tuple[dict[str, object], str]:
     """Return the contribution score of every layer."""
     loaded, device = subject(options)
-    images = Draw(loaded, options.data, None, options.images).calibrating
+    draw = Draw(loaded, options.data, None, options.images)
+    folders, images = told(draw, measures=False), draw.calibrating
     scoring = Scoring(loaded, images, preset(options.rules).name, options.statistic, device)
     found = scoring.scores(Progress(print_progress("contribution scores")))
     by_layer = {name: {"mean": mean, "sd": found.sd[name]} for name, mean in found.mean.items()}
@@ -37,6 +39,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, object], str]:
         "images": len(images),
         "stability": found.stability,
         "scores": by_layer,
+        "folders": folders,
     }
     lines = [f"{name:<40} {s['mean']:8.5f} +- {s['sd']:.5f}" for name, s in by_layer.items()]
     if found.stability is not None:

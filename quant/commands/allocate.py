@@ -8,6 +8,7 @@ import numpy as np
 
 from assets.outputs import Output
 from assets.sets.image_set import ImageSet
+from assets.sets.telling import told
 from quant.allocation.allocation_file import to_csv, to_json
 from quant.allocation.budget import Choices, Limits, combine, from_average, from_size
 from quant.allocation.exact import exact
@@ -66,14 +67,16 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any] | None, str]:
         raise ValueError("--json is of one budget: give --average-bits, --size-mb or --gbitops")
     for one in (limits, other):
         require_feasible(offered, one)  # before any work
-    images = draw(options, model.loaded).calibrating
-    calibrated = calibrating(options, model, images)
-    losses = Basis(options, model, calibrated, images).losses(options.objective)
+    images = draw(options, model.loaded)
+    folders = told(images, measures=False)
+    calibrated = calibrating(options, model, images.calibrating)
+    losses = Basis(options, model, calibrated, images.calibrating).losses(options.objective)
     if options.plan is not None:
         _plan(options.plan, model, offered, losses, other)
     if limits == Limits():
         return None, ""
-    return _described(options, model, exact(offered, losses, limits), images)
+    payload, text = _described(options, model, exact(offered, losses, limits), images.calibrating)
+    return payload | {"folders": folders}, text
 
 
 def _other(options: argparse.Namespace) -> Limits:

@@ -7,13 +7,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from assets.sets.telling import told
 from assets.terminal import markdown, print_stages
 from lrp.engine.progress import Progress
 from quant.allocation.objectives import UNIFORM
 from quant.calibration.presets import PRESETS, Preset, preset
-from quant.commands.evaluations import given, history, print_steps, variant
+from quant.commands.evaluations import (
+    given,
+    history,
+    order_suggestion,
+    print_steps,
+    variant,
+)
 from quant.commands.options import Subject, add_shared, add_subject, draw, subject
-from quant.evaluation.answers import Counts
+from quant.evaluation.answers import Answers
 from quant.experiments.calibrating import All, Calibrating
 from quant.experiments.measuring import Measuring, Shared
 from quant.experiments.preset_comparison import cells, summarise
@@ -46,11 +53,16 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     presets = [preset(name) for name in options.presets]
     if options.draws < 1:
         raise ValueError(f"{options.draws} draws: use 1 or more")
-    comparisons = summarise(
-        [_measure(options, model, runs, presets, widths, number) for number in range(options.draws)]
-    )
+    first = draw(options, model.loaded)
+    folders = told(first)
+    found = [
+        _measure(options, model, runs, presets, widths, number) for number in range(options.draws)
+    ]
+    comparisons = summarise([{name: a.counts() for name, a in one.items()} for one in found])
+    suggested = order_suggestion(first.measured, next(iter(found[0].values())))
     named = {name: asdict(comparison) for name, comparison in comparisons.items()}
-    payload = {**model.loaded.facts, "configurations": named}
+    payload = {**model.loaded.facts, "configurations": named, "folders": folders}
+    payload["order_suggestion"] = suggested
     return payload, markdown(cells(comparisons))
 
 
@@ -61,10 +73,10 @@ def _measure(
     presets: Sequence[Preset],
     widths: Sequence[LayerBits],
     number: int,
-) -> dict[str, Counts]:
+) -> dict[str, Answers]:
     """Measure every preset at every width on one draw; its calibrations are not kept: too many."""
     images, shared = draw(options, model.loaded, number), All[Shared]()
-    measured, counts = images.measured, {}
+    measured, found = images.measured, {}
     for one in presets:
         with TemporaryDirectory(prefix="bitlens-") as folder:
             calibrating = Calibrating(
@@ -77,5 +89,5 @@ def _measure(
                 steps = measuring.measure(wanted, progress=Progress(print_stages()))
                 name = f"{one.name} {width}"
                 last = print_steps(f"draw {number + 1} of {options.draws}, {name}", steps)
-                counts[name] = last.answers.counts()
-    return counts
+                found[name] = last.answers
+    return found

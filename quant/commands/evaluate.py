@@ -7,11 +7,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from assets.sets.telling import told
 from assets.terminal import print_stages
 from lrp.engine.layers import Layer
 from lrp.engine.progress import Progress
 from quant.allocation.allocation_file import from_json, images_of, read_json
-from quant.commands.evaluations import measuring, precision, print_steps, variant
+from quant.commands.evaluations import (
+    measuring,
+    order_suggestion,
+    precision,
+    print_steps,
+    variant,
+)
 from quant.commands.options import MEASURING, add_shared, add_subject, draw, subject
 from quant.commands.text import accuracy, to_float
 from quant.evaluation.answers import Evaluation
@@ -36,7 +43,9 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """Measure one configuration and the float model on the same images."""
     model = subject(options)
     name, allocation, used = _configuration(options, model.layers)
-    measured = measuring(options, model, replace(draw(options, model.loaded), taken=used))
+    images = replace(draw(options, model.loaded), taken=used)
+    folders = told(images)
+    measured = measuring(options, model, images)
     objective = "uniform" if options.allocation is None else "file"
     wanted, enough = variant(options, allocation, name, objective), precision(options)
     started = time.perf_counter()
@@ -50,7 +59,8 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     spent = model.costs.cost(allocation)
     payload |= {"size_bytes": spent.size_bytes, "bitops": spent.bitops, "run": last.run}
     payload["seconds"] = {"calibration": seconds, **payload["seconds"]}
-    payload |= {"path": last.path, "notes": list(model.loaded.notes)}
+    payload["order_suggestion"] = order_suggestion(images.measured, last.answers)
+    payload |= {"path": last.path, "notes": list(model.loaded.notes), "folders": folders}
     return payload, _text(payload, known, last.evaluation)
 
 

@@ -2,16 +2,20 @@
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from assets.errors import InputError
 from assets.home import home
 from assets.sets.image_set import ImageSet
 from assets.sets.selection import Draw
-from assets.terminal import print_progress
+from assets.terminal import note, print_progress
 from quant.calibration.presets import preset
 from quant.commands.options import Subject
 from quant.commands.text import accuracy, to_float
+from quant.evaluation.answers import Answers
+from quant.evaluation.label_order import better_order
 from quant.evaluation.stream import Step
 from quant.experiments.calibrating import Calibrating
 from quant.experiments.measuring import Given, Measuring, Variant
@@ -73,6 +77,19 @@ def measuring(options: argparse.Namespace, model: Subject, images: Draw) -> Meas
     """Return what variants are measured with."""
     calibrated = calibrating(options, model, images.calibrating)
     return Measuring(calibrated, images.measured, history(options), given(options))
+
+
+def order_suggestion(images: ImageSet, answers: Answers) -> dict[str, Any] | None:
+    """Say on stderr where float's answers suit another order of the class folders far better.
+
+    Return that for JSON, None where they do not.
+    """
+    others = {} if images.fates is None else images.fates.others
+    found = better_order(answers, others)
+    if found is None:
+        return None
+    note(f"bitlens: {found}")
+    return asdict(found)
 
 
 def print_steps(title: str, steps: Iterator[Step]) -> Step:

@@ -3,11 +3,13 @@
 import argparse
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
 
 from assets.models.load import LoadedModel
+from assets.sets.image_set import ImageSet, load_images
 from assets.sets.options import add_data_arguments, add_model_arguments, load
 from assets.sets.selection import Draw
 from assets.terminal import add_json
@@ -105,6 +107,12 @@ def _lock(text: str) -> tuple[str, LayerBits | int]:
     return name, LayerBits.read(bits)
 
 
+@lru_cache(maxsize=2)
+def _opened(folder: str | None, loaded: LoadedModel, split: str) -> ImageSet:
+    """Open images once for all draws."""
+    return load_images(folder, loaded, split)
+
+
 def draw(
     options: argparse.Namespace,
     loaded: LoadedModel,
@@ -121,4 +129,5 @@ def draw(
         seed,
         measured_seed,
         getattr(options, "skip", 0),
+        open=_opened,
     )

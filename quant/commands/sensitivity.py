@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from assets.sets.telling import told
 from assets.terminal import aligned
 from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity, rank_correlations
 from quant.commands.evaluations import calibrating
@@ -29,7 +30,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """Find the sensitivities of all layers at all widths, and list the layers."""
     model = subject(options)
-    images = draw(options, model.loaded).calibrating
+    drawn = draw(options, model.loaded)
+    folders, images = told(drawn, measures=False), drawn.calibrating
     calibrated = calibrating(options, model, images)
     scoring_images(options, images)  # before any work
     losses = sensitivity(calibrated, options.how, options.images)
@@ -38,6 +40,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         "preset": calibrated.preset.name,
         "calibration_images": len(images),
         **_described(losses),
+        "folders": folders,
     }
     text = _table(losses)
     if options.check:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from assets.sets.telling import told
 from assets.terminal import print_stages
 from lrp.engine.progress import Progress
 from quant.allocation.budget import Choices, from_average
@@ -20,7 +21,7 @@ from quant.allocation.objectives import (
     reversed_losses,
 )
 from quant.calibration.presets import preset
-from quant.commands.evaluations import measuring, precision, print_steps
+from quant.commands.evaluations import measuring, order_suggestion, precision, print_steps
 from quant.commands.losses import Basis
 from quant.commands.options import (
     MEASURING,
@@ -87,10 +88,14 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     offered = choices(options, model.layers, False), choices(options, model.layers, True)
     for budget in options.budgets:
         require_feasible(offered[0], from_average(model.layers, budget))
+    images = draw(options, model.loaded, measured_seed=0)
+    folders = told(images)
     swept = Swept(model, preset(options.preset).name, options.draws)
     for number in range(options.draws):
         _try(options, offered, number, swept)
-    return described(swept), in_words(swept)
+    suggested = order_suggestion(images.measured, swept.plain[0].answers)
+    told_of = {"folders": folders, "order_suggestion": suggested}
+    return described(swept) | told_of, in_words(swept)
 
 
 def _try(

@@ -1,5 +1,6 @@
 """Image sets: folders matched with the model's classes, and each way they cannot be."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import nn
 from assets.errors import InputError
 from assets.models.load import LoadedModel, load_model
 from assets.pictures import digits
+from assets.pictures.sources import FolderSource
 from assets.sets.image_set import class_names, load_images
 
 CONFIG = {
@@ -207,16 +209,46 @@ def test_a_file_instead_of_a_folder_is_refused(tmp_path: Path) -> None:
         load_images(tmp_path / "file", classifier(2))
 
 
-def test_a_damaged_picture_is_named_when_it_is_reached(tmp_path: Path) -> None:
+def test_a_damaged_picture_is_named_with_its_folder_when_it_is_reached(tmp_path: Path) -> None:
     root = fill(tmp_path, ["a", "b"])
-    (root / "a" / "0.png").write_text("not a picture")
+    whole = (root / "a" / "0.png").read_bytes()
+    (root / "a" / "0.png").write_bytes(whole[: len(whole) // 2])
     images = load_images(root, classifier(2))
     assert images[1][1] == 1
-    with pytest.raises(InputError, match=r"0\.png is no PNG"):
+    with pytest.raises(InputError, match=r"/a: 0\.png is damaged"):
         images[0]
+
+
+def test_a_picture_that_changed_since_it_was_listed_is_refused(tmp_path: Path) -> None:
+    root = fill(tmp_path, ["a", "b"])
+    images = load_images(root, classifier(2))
+    Image.new("RGB", (9, 9)).save(root / "a" / "0.png")
+    (root / "b" / "0.png").unlink()
+    with pytest.raises(InputError, match=r"a/0\.png has changed .*load the folder again"):
+        images[0]
+    with pytest.raises(InputError, match=r"b/0\.png is gone: load the folder again"):
+        images[1]
 
 
 def test_the_key_changes_with_the_files(tmp_path: Path) -> None:
     before = load_images(fill(tmp_path, ["a", "b"]), classifier(2)).key
     Image.new("RGB", (9, 9)).save(tmp_path / "a" / "more.png")
     assert load_images(tmp_path, classifier(2)).key != before
+
+
+def test_the_key_is_of_what_the_files_hold_wherever_they_are(tmp_path: Path) -> None:
+    fill(tmp_path / "one", ["a", "b"])
+    fill(tmp_path / "two", ["a", "b"])
+    keys = [load_images(tmp_path / name, classifier(2)).key for name in ("one", "two")]
+    assert keys[0] == keys[1]
+    place = tmp_path / "two" / "a" / "0.png"
+    facts, held = place.stat(), place.read_bytes()
+    place.write_bytes(held[:-1] + b"x")  # of the same size, at the same time
+    os.utime(place, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert load_images(tmp_path / "two", classifier(2)).key != keys[0]
+
+
+def test_files_are_a_sequence_of_paths_and_classes(tmp_path: Path) -> None:
+    source = load_images(fill(tmp_path, ["a", "b"]), classifier(2)).source
+    assert isinstance(source, FolderSource)
+    assert source.files == ((tmp_path / "a" / "0.png", 0), (tmp_path / "b" / "0.png", 1))
