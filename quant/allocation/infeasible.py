@@ -3,7 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
 
 from quant.allocation.budget import ROUNDING, Choices, Limits
 from quant.primitives.bits import LayerBits
@@ -52,10 +54,11 @@ def require_feasible(choices: Choices, limits: Limits) -> None:
     if (excess := least.bitops - limits.bitops * (1 + ROUNDING)) > 0:
         shortages.append(_work_shortage(choices, limits, excess))
     if shortages:
+        to_open = _fewest(list(choices.locks), shortages)
         raise Infeasible(
-            "; ".join(_sentence(choices, one) for one in shortages),
+            "; ".join([*(_sentence(choices, one) for one in shortages), _remedy(choices, to_open)]),
             tuple(one.limit for one in shortages),
-            _locks(choices, shortages),
+            {name: choices.locks[name] for name in to_open},
             Limits(max(limits.weight_bits, least.weight_bits), max(limits.bitops, least.bitops)),
             choices.least_average,
         )
@@ -68,21 +71,23 @@ class _Shortage:
     Attributes:
         limit: "size" or "BitOps".
         needed, given: how much, in words.
-        to_open: the fewest locks that save enough when opened; empty if all together do not.
+        excess: how much is to be saved.
+        saved: how much opening each lock saves, in the order of the locks.
     """
 
     limit: str
     needed: str
     given: str
-    to_open: list[str]
+    excess: float
+    saved: np.ndarray
 
 
 def _size_shortage(choices: Choices, limits: Limits, excess: float) -> _Shortage:
     parameters = dict(zip(choices.names, choices.parameters, strict=True))
     low, locks = choices.menu[0], choices.locks.items()
-    saved = {name: parameters[name] * (bits.weight - low) for name, bits in locks}
+    saved = [parameters[name] * (bits.weight - low) for name, bits in locks]
     needed, given = _size(choices, choices.least, UP), _size(choices, limits, DOWN)
-    return _Shortage(SIZE, needed, given, _fewest(saved, excess))
+    return _Shortage(SIZE, needed, given, excess, np.array(saved, float))
 
 
 def _size(choices: Choices, limits: Limits, direction: int) -> str:
@@ -93,9 +98,9 @@ def _size(choices: Choices, limits: Limits, direction: int) -> str:
 def _work_shortage(choices: Choices, limits: Limits, excess: float) -> _Shortage:
     macs = dict(zip(choices.names, choices.macs, strict=True))
     low, locks = choices.menu[0], choices.locks.items()
-    saved = {name: macs[name] * (bits.weight * bits.activation - low**2) for name, bits in locks}
+    saved = [macs[name] * (bits.weight * bits.activation - low**2) for name, bits in locks]
     needed, given = _work(choices, choices.least, UP), _work(choices, limits, DOWN)
-    return _Shortage(BITOPS, needed, given, _fewest(saved, excess))
+    return _Shortage(BITOPS, needed, given, excess, np.array(saved, float))
 
 
 def _work(choices: Choices, limits: Limits, direction: int) -> str:
@@ -103,40 +108,56 @@ def _work(choices: Choices, limits: Limits, direction: int) -> str:
     return f"{_rounded(billions, direction)} GBitOps (uniform {_rounded(width, direction)} bits)"
 
 
-def _fewest(saved: Mapping[str, float], excess: float) -> list[str]:
-    """Return the fewest locks that save `excess` when opened, or [] if all together do not."""
-    ranked = sorted((name for name in saved if saved[name] > 0), key=lambda name: -saved[name])
-    totals = accumulate(saved[name] for name in ranked)
-    enough = (count for count, total in enumerate(totals, 1) if total >= excess)
-    return ranked[: next(enough, 0)]
+def _fewest(names: Sequence[str], shortages: Sequence[_Shortage]) -> list[str]:
+    """Return the fewest locks that save all that is short, the largest first; [] if none do."""
+    saved = np.stack([one.saved for one in shortages])
+    excess = np.array([one.excess for one in shortages])
+    order = np.argsort(-(saved / excess[:, None]).sum(0), kind="stable")
+    useful = order[(saved[:, order] > 0).any(0)]
+    if not len(useful):
+        return []
+    chosen = useful[_cover(saved[:, useful], excess)]
+    return [names[index] for index in chosen]
 
 
-def _locks(choices: Choices, shortages: Sequence[_Shortage]) -> dict[str, LayerBits]:
-    """Return the locks to open; none where one limit cannot be met by opening any."""
-    if not all(one.to_open for one in shortages):
-        return {}
-    names = {name for one in shortages for name in one.to_open}
-    return {name: bits for name, bits in choices.locks.items() if name in names}
+def _cover(saved: np.ndarray, excess: np.ndarray) -> np.ndarray:
+    """Return the fewest columns of saved (limits, locks) whose sums reach `excess`, if any do."""
+    locks = np.arange(saved.shape[1])
+    if len(saved) == 1:  # the columns are in order
+        return locks[: _count(saved, excess)]
+    shares = saved / excess[:, None]
+    for margin in (0.0, 1e-6):  # the solver's own tolerance may lie in between
+        constraint = LinearConstraint(shares, lb=1 + margin)
+        whole = np.ones(len(locks))
+        found = milp(whole, integrality=whole, bounds=Bounds(0, 1), constraints=constraint)
+        if found.x is not None and (saved[:, found.x > 0.5].sum(1) >= excess).all():
+            return locks[found.x > 0.5]
+    return locks[: _count(saved, excess)]
+
+
+def _count(saved: np.ndarray, excess: np.ndarray) -> int:
+    """Return how many of the first columns reach `excess`, 0 where all do not."""
+    enough = (np.cumsum(saved, 1) >= excess[:, None]).all(0)
+    return int(enough.argmax()) + 1 if enough.any() else 0
 
 
 def _sentence(choices: Choices, shortage: _Shortage) -> str:
-    """Return what one limit would need, and what could be done."""
-    to_open, lowest = shortage.to_open, choices.menu[0]
+    """Return what one limit would need."""
+    everywhere = f"{choices.menu[0]} bits in every layer"
+    held = f"the locks, and {choices.menu[0]} bits elsewhere," if choices.locks else everywhere
+    return f"{shortage.limit}: {held} need {shortage.needed}, the budget gives {shortage.given}"
+
+
+def _remedy(choices: Choices, to_open: Sequence[str]) -> str:
+    """Return what could be done."""
     names = [f"{name} ({choices.locks[name].in_words()})" for name in to_open[:NAMED]]
     if len(to_open) > NAMED:
         names.append(f"{len(to_open) - NAMED} more")
     if names:
-        remedy = f"unlock {', '.join(names)}, or raise the budget"
-    elif choices.locks:
-        remedy = "raise the budget: no unlocking is enough"
-    else:
-        remedy = "raise the budget, or offer lower widths"
-    everywhere = f"{lowest} bits in every layer"
-    held = f"the locks, and {lowest} bits elsewhere," if choices.locks else everywhere
-    return (
-        f"{shortage.limit}: {held} need {shortage.needed}, the budget gives {shortage.given}; "
-        f"{remedy}"
-    )
+        return f"unlock {', '.join(names)}, or raise the budget"
+    if choices.locks:
+        return "raise the budget: no unlocking is enough"
+    return "raise the budget, or offer lower widths"
 
 
 def _rounded(value: float, direction: int) -> str:

@@ -13,7 +13,7 @@ from lrp.engine.names import is_within, owner_of
 from quant.analysis.layer_errors import decibels, power, sqnr
 from quant.calibration.calibration import Calibration
 from quant.calibration.linear_solver import SolvedLinear
-from quant.calibration.survey import Affine
+from quant.calibration.origins import Affine
 from quant.layers.quantized import QuantizedProduct
 from quant.model.float_layers import Seen
 from quant.model.quantized_model import QuantizedModel

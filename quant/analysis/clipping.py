@@ -68,7 +68,7 @@ class Clipping:
 
 def is_normed(calibration: Calibration, name: str) -> bool:
     """Return whether a layer's input comes straight out of a LayerNorm."""
-    return name in calibration.surveyed().gains
+    return name in calibration.surveyed().norms
 
 
 def clipping(

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from lrp.engine.layers import list_layers
 from lrp.engine.names import is_product
 from lrp.engine.progress import SILENT, Progress
+from quant.calibration.origins import Affine
 from quant.calibration.passes import Pass, Solver, Surveyed
 from quant.calibration.presets import Preset
 from quant.calibration.store import SCHEMA, DamagedError, Stored, save_pass
-from quant.calibration.survey import Affine, Survey, rewrite
+from quant.calibration.survey import Survey, rewrite
 from quant.layers.quantized import QuantizedLinear, QuantizedProduct
 from quant.layers.runtime import Cache, RunningLayer, running
 from quant.primitives.bits import MENU, Allocation, LayerBits
@@ -85,7 +86,7 @@ class Calibration:
             weights = rewrite(survey, preset.centred, preset.heads)
             _, channels, height, width = self.images.shape
             names = [la.name for la in list_layers(self.model, (channels, height, width))]
-            self._surveyed = Surveyed(preset, names, weights, survey.gains, survey.kinds)
+            self._surveyed = Surveyed(preset, names, weights, survey.norms, survey.kinds)
         return self._surveyed
 
     def solve(self, widths: Iterable[int] = MENU, progress: Progress = SILENT) -> None:

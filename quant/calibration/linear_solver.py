@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from quant.calibration.origins import Affine
 from quant.calibration.presets import Preset
-from quant.calibration.survey import Affine
 from quant.layers.quantized import QuantizedLinear, Rounded
 from quant.primitives.qparams import QParams
 from quant.primitives.quantizer_search import (
@@ -57,7 +57,7 @@ def solve_linear(
     weight_bits: Sequence[int],
     activation_bits: int,
     generator: torch.Generator,
-    norm_gain: Tensor | None = None,
+    norm: Affine | None = None,
 ) -> SolvedLinear:
     """Choose everything for a linear layer.
 
@@ -65,12 +65,12 @@ def solve_linear(
         kind: of its input: "norm", "gelu", "patches" or "plain".
         rows: (n, C), the input where the layers before are quantized already, if they are.
         affine: its weight (K, C) and bias (K,).
-        norm_gain: (C,) of the LayerNorm before, if there is one.
+        norm: gain and bias (C,) of the LayerNorm before, if there is one.
     """
     choice = preset.choice(kind)
     if choice in ("repq", "clipped"):
         return _reparameterised(preset, rows, affine, weight_bits, activation_bits)
-    transform = _transform(choice, rows, affine[0], norm_gain)
+    transform = _transform(choice, rows, affine[0], norm)
     inputs = rows if transform is None else transform(rows)
     weight, bias = transformed(transform, affine)
     drawn = torch.randint(len(inputs), (min(LOSS_ROWS, len(inputs)),), generator=generator)
@@ -85,13 +85,12 @@ def solve_linear(
     return SolvedLinear(quantizer, transform, weights)
 
 
-def _transform(
-    choice: str, rows: Tensor, weight: Tensor, norm_gain: Tensor | None
-) -> Transform | None:
+def _transform(choice: str, rows: Tensor, weight: Tensor, norm: Affine | None) -> Transform | None:
     size = rows.shape[1]
     flips = signs(size).to(rows)
     if choice == "rotated":
-        return Rotation(flips / gain(norm_gain, size).to(flips), centre(rows))
+        scale = torch.ones_like(flips) if norm is None else gain(*norm)
+        return Rotation(flips / scale, centre(rows / scale) * scale)
     return equalise(rows, weight, flips) if choice == "equalised" else None
 
 

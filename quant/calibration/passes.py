@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from lrp.engine.interpreter import Interpreter, Linear
 from lrp.engine.progress import SILENT, Progress
 from quant.calibration.linear_solver import SolvedLinear, solve_linear
+from quant.calibration.origins import Affine
 from quant.calibration.presets import Preset
 from quant.calibration.product_solver import solve_mix, solve_scores
-from quant.calibration.survey import Affine
 from quant.layers.quantized import QuantizedLinear, QuantizedProduct
 from quant.primitives.quantizers import Quantizer
 
@@ -29,13 +29,13 @@ class Surveyed:
     Attributes:
         layers: the names to quantize, in the order they run.
         weights: rewritten weights and biases by layer name (`quant.calibration.survey`).
-        gains, kinds: what comes before a layer (`survey.Survey`).
+        norms, kinds: what comes before a layer (`survey.Survey`).
     """
 
     preset: Preset
     layers: Sequence[str]
     weights: Mapping[str, Affine]
-    gains: Mapping[str, Tensor]
+    norms: Mapping[str, Affine]
     kinds: Mapping[str, str]
 
     def affine(self, name: str, weight: Tensor, bias: Tensor | None) -> Affine:
@@ -120,12 +120,12 @@ class Solver(Interpreter):
         )
 
     def _linear(self, name: str, inputs: Tensor, affine: Affine) -> QuantizedLinear:
-        rows, gain = self._drawn(inputs), self.surveyed.gains.get(name)
+        rows, norm = self._drawn(inputs), self.surveyed.norms.get(name)
         widths = tuple(dict.fromkeys((self.bits, *self.weight_bits)))
         kind, draws = self.surveyed.kinds.get(name, "plain"), self.generator
         self._check(name, input=inputs, weight=affine[0], bias=affine[1])
         with _named(name):
-            solved = solve_linear(self.preset, kind, rows, affine, widths, self.bits, draws, gain)
+            solved = solve_linear(self.preset, kind, rows, affine, widths, self.bits, draws, norm)
         self.made.linear[name] = solved
         self._report()
         return solved.at(self.bits)

@@ -13,12 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp.engine.interpreter import Convolution, Interpreter, Linear
+from quant.calibration.origins import Affine, Origins
 from quant.primitives.transforms import balanced, rotate, signs
 
-NORMALISED = 0.05  # how far a normalised row's mean may be from 0 and its variance from 1
 TOLERANCE = 1e-4  # relative; how equal two tensors must be to be taken for one
-
-Affine = tuple[Tensor, Tensor]  # a weight (K, C) and a bias (K,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +55,8 @@ class Survey(Interpreter):
     Attributes:
         attentions: in the order they run.
         affine: weight and bias of each linear layer.
-        gains: the gain (C,) of the LayerNorm that gives a layer its input, by layer name.
+        norms: gain and bias (C,) of the LayerNorm or RMSNorm that gives a layer its input, by
+            layer name.
         kinds: what each layer's input is, where it is "norm", "gelu" or "patches".
     """
 
@@ -65,12 +64,12 @@ class Survey(Interpreter):
         super().__init__(model)
         self.attentions: list[Attention] = []
         self.affine: dict[str, Affine] = {}
-        self.gains: dict[str, Tensor] = {}
+        self.norms: dict[str, Affine] = {}
         self.kinds: dict[str, str] = {}
         self._scored: tuple[Attention, Tensor] | None = None  # with its v, which it waits for
         self._mixed: Tensor | None = None  # the last attention's output (B, N, C), until its proj
         # What ran last of each kind. Outputs are held, so that their memory names them alone.
-        self._norm: Affine | None = None
+        self._origins = Origins()
         self._activation: Tensor | None = None
         self._linear: tuple[str, Tensor] | None = None
 
@@ -82,9 +81,27 @@ class Survey(Interpreter):
         bias: Tensor | None = None,
         eps: float = 1e-5,
     ) -> Tensor:
-        if weight is not None:
-            self._norm = weight, torch.zeros_like(weight) if bias is None else bias
-        return F.layer_norm(input, normalized_shape, weight, bias, eps)
+        output = F.layer_norm(input, normalized_shape, weight, bias, eps)
+        if len(normalized_shape) == 1:
+            self._origins.begin(output, weight, bias)
+        return output
+
+    def rms_norm(
+        self,
+        input: Tensor,
+        normalized_shape: list[int],
+        weight: Tensor | None = None,
+        eps: float | None = None,
+    ) -> Tensor:
+        output = F.rms_norm(input, normalized_shape, weight, eps)
+        if len(normalized_shape) == 1:
+            self._origins.begin(output, weight, None)
+        return output
+
+    def other(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        output = func(*args, **kwargs)
+        self._origins.follow(func, args, kwargs, output)
+        return output
 
     def activate(self, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         output = func(input, *args, **kwargs)
@@ -100,8 +117,9 @@ class Survey(Interpreter):
             self.kinds[name] = "patches"
             return output
         self.affine[name] = weight, weight.new_zeros(len(weight)) if bias is None else bias
-        if self._norm is not None and _normalised(input, *self._norm):
-            self.gains[name], self.kinds[name] = self._norm[0], "norm"
+        norm = self._origins.norm_of(input)
+        if norm is not None:
+            self.norms[name], self.kinds[name] = norm, "norm"
         elif self._activation is not None and input.data_ptr() == self._activation.data_ptr():
             self.kinds[name] = "gelu"
         if self._mixed is not None and _same(input, self._mixed):
@@ -142,22 +160,6 @@ class Survey(Interpreter):
             scores=_proportional(query, q) and _same(keys, k.transpose(-2, -1)),
         )
         return attention, v
-
-
-def _normalised(x: Tensor, weight: Tensor, bias: Tensor) -> bool:
-    """Return whether rows (..., C) come out of a LayerNorm with this weight and bias (C,).
-
-    Most rows must; windows may be padded with others.
-    """
-    if x.shape[-1:] != weight.shape:
-        return False
-    used = weight.abs() > 1e-3 * weight.abs().max()
-    if not bool(used.any()):
-        return False
-    plain = ((x - bias) / weight)[..., used]
-    centred = plain.mean(-1).abs() < NORMALISED
-    spread = (plain.var(-1, correction=0) - 1).abs() < NORMALISED
-    return bool((centred & spread).float().mean() > 0.5)
 
 
 def _moments(x: Tensor) -> Tensor:

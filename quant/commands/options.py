@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -95,7 +96,11 @@ def subject(options: argparse.Namespace) -> Subject:
 
 def choices(options: argparse.Namespace, layers: Sequence[Layer], tied: bool) -> Choices:
     """Return the widths each layer may take."""
-    return offer(layers, options.menu, dict(map(_lock, options.lock)), tied)
+    locks = [_lock(text) for text in options.lock]
+    twice = [name for name, count in Counter(name for name, _ in locks).items() if count > 1]
+    if twice:
+        raise ValueError(f"{twice[0]} is locked more than once: give each layer one --lock")
+    return offer(layers, options.menu, dict(locks), tied)
 
 
 def _lock(text: str) -> tuple[str, LayerBits | int]:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from lrp.engine.interpreter import Interpreter, Linear
 from quant.calibration.calibration import Calibration
+from quant.calibration.origins import Affine
 from quant.calibration.passes import Surveyed
-from quant.calibration.survey import Affine
 
 ROWS, PRODUCTS = 2048, 48  # of a layer's input, of an attention product's images or windows
 

@@ -176,16 +176,26 @@ def balanced(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     Args:
         first, second: S_x and S_w (d, d), second moments of the two factors.
     """
-    first, second = _conditioned(first), _conditioned(second)
+    even = _even(first.double(), second.double())
+    first, second = _conditioned(first * even.outer(even)), _conditioned(second / even.outer(even))
     root = _power(first, 0.5)
     middle = root @ second @ root
-    transform = _power(first, -0.5) @ _power(middle, 0.25)
+    transform = even[:, None] * (_power(first, -0.5) @ _power(middle, 0.25))
     return transform, torch.linalg.inv(transform)
 
 
+def _even(first: Tensor, second: Tensor) -> Tensor:
+    """Return the scales (d,) that make two factors' channels equally large, one by one.
+
+    What is added to condition them then does not depend on how a channel is shared out.
+    """
+    a, b = first.diagonal(), second.diagonal()
+    return torch.where((a > 0) & (b > 0), (b / a) ** 0.25, torch.ones_like(a))
+
+
 def _conditioned(moments: Tensor) -> Tensor:
-    added = (FLOOR * moments.diagonal().mean()).clamp_min(1e-12).double()
-    return moments.double() + added * torch.eye(len(moments), device=moments.device).double()
+    added = (FLOOR * moments.diagonal().mean()).clamp_min(1e-12)
+    return moments + added * torch.eye(len(moments), device=moments.device).double()
 
 
 def _power(symmetric: Tensor, exponent: float) -> Tensor:
@@ -203,9 +213,12 @@ def centre(rows: Tensor) -> Tensor:
     return middle if spread > 1e-3 * rows.square().mean() else torch.zeros_like(middle)
 
 
-def gain(weight: Tensor | None, size: int) -> Tensor:
-    """Return a LayerNorm's weight (C,) with no entry so small that dividing by it would hurt."""
-    if weight is None or weight.shape != (size,):
-        return torch.ones(size)
-    least = FLOOR * weight.abs().max().clamp_min(1e-12)
-    return torch.where(weight.abs() < least, least.copysign(weight), weight).float()
+def gain(weight: Tensor, bias: Tensor) -> Tensor:
+    """Return a LayerNorm's gain (C,), each entry far enough from zero to divide by.
+
+    What is far enough depends on the channel's own bias (C,) alone, so that scaling one channel
+    up leaves the others as they are. A channel that is always zero gets a gain as the others'.
+    """
+    least = (FLOOR * bias.abs()).clamp_min(1e-30)
+    kept = torch.where(weight.abs() < least, least.copysign(weight), weight).float()
+    return torch.where((weight == 0) & (bias == 0), torch.ones_like(kept), kept)

@@ -156,6 +156,8 @@ def test_other_limits_hold_on_a_whole_plan(capsys, small, sensed, tmp_path, laye
         (["--average-bits", "4", "--lock", "head.fc=W4"], "'W4' is no width"),
         (["--average-bits", "4", "--lock", "head.fc=W4A9"], "9 bits"),
         (["--average-bits", "4", "--lock", "tail=4"], "cannot lock 'tail'"),
+        (["--average-bits", "4", "--lock", "head.fc=8", "head.fc=2"], "head.fc is locked more"),
+        (["--average-bits", "4", *["--lock", "head.fc=8"] * 2], "head.fc is locked more than once"),
         (["--average-bits", "4", "--menu", "1", "4"], "1 bits"),
         (["--average-bits", "4", "--images", "5"], "--images 5 of 4 calibration images"),
         (["--average-bits", "4", "--rules", "none"], "none"),

@@ -1,3 +1,6 @@
+import random
+from itertools import combinations
+
 import pytest
 
 from lrp.engine.layers import Layer, list_layers
@@ -46,9 +49,9 @@ def test_both_limits_can_be_in_the_way_of_different_locks():
     error = refused(choices, Limits(1000, 60_000))
     assert error.limits == ("size", "BitOps")
     assert error.locks == {"attention": LayerBits(8, 4), "head": LayerBits(8, 8)}
-    size, work = str(error).split("; BitOps: ")
-    assert size.startswith("size:") and "unlock head (8 bits), or" in size
-    assert "unlock attention (W8A4), or" in work
+    size, work, remedy = str(error).split("; ")
+    assert size.startswith("size:") and work.startswith("BitOps:")
+    assert remedy == "unlock head (8 bits), attention (W8A4), or raise the budget"
     require_feasible(offer(layers, locks={"big": 2}), Limits(1000, 60_000))
 
 
@@ -62,6 +65,35 @@ def test_as_few_locks_as_can_be_are_named():
     four = refused(offer(layers, locks=locks), Limits(weight_bits=2000))
     assert len(four.locks) == 4
     assert "l3 (8 bits), l2 (8 bits), l1 (8 bits), 1 more, or" in str(four)
+
+
+def least_to_open(layers, locks, limits):
+    """Try every set of locks, the small ones first."""
+    for count in range(len(locks) + 1):
+        for opened in combinations(locks, count):
+            kept = {name: bits for name, bits in locks.items() if name not in opened}
+            least = offer(layers, (2, 4, 8), kept).least
+            if least.weight_bits <= limits.weight_bits and least.bitops <= limits.bitops:
+                return count
+    return 0
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_smaller_set_of_locks_is_enough_where_both_limits_are_exceeded(seed):
+    draw = random.Random(seed)
+    layers = made_up_layers(seed)
+    chosen = draw.sample([la.name for la in layers], min(7, len(layers)))
+    locks = {name: LayerBits(draw.choice((3, 4, 8)), draw.choice((2, 5, 8))) for name in chosen}
+    least, free = offer(layers, (2, 4, 8), locks).least, offer(layers, (2, 4, 8)).least
+    share = draw.random()
+    limits = Limits(
+        free.weight_bits + share * (least.weight_bits - free.weight_bits),
+        free.bitops + draw.random() * (least.bitops - free.bitops),
+    )
+    error = refused(offer(layers, (2, 4, 8), locks), limits)
+    left = {name: bits for name, bits in locks.items() if name not in error.locks}
+    assert len(error.locks) == least_to_open(layers, locks, limits)
+    require_feasible(offer(layers, (2, 4, 8), left), limits)
 
 
 def test_no_lock_is_blamed_where_none_would_help():

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from lrp.engine.interpreter import Interpreter, Linear
-from quant.calibration.survey import Affine, Survey, rewrite
+from quant.calibration.origins import Affine
+from quant.calibration.survey import Survey, rewrite
 from tests.models import FAMILIES, build, random_images
 
 # What may change: q and k together, and v. Rotary turns q and k after the layer, cosine attention
@@ -128,8 +129,9 @@ def test_gains_are_those_of_the_norm_before_the_layer() -> None:
     model = build("vit")
     survey, _ = rewritten(model, random_images())
     for i, block in enumerate(model.blocks):
-        assert torch.equal(survey.gains[f"blocks.{i}.attn.qkv"], block.norm1.weight)
-        assert torch.equal(survey.gains[f"blocks.{i}.mlp.fc1"], block.norm2.weight)
+        for layer, norm in (("attn.qkv", block.norm1), ("mlp.fc1", block.norm2)):
+            gain, bias = survey.norms[f"blocks.{i}.{layer}"]
+            assert torch.equal(gain, norm.weight) and torch.equal(bias, norm.bias)
 
 
 @pytest.mark.parametrize("family", ["vit", "swin"])

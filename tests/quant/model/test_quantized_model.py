@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from lrp.engine.layers import list_layers
 from quant.calibration.calibration import Calibration, file_of
+from quant.calibration.origins import Affine
 from quant.calibration.presets import PRESETS, preset
 from quant.calibration.store import Stored
-from quant.calibration.survey import Affine, Survey, rewrite
+from quant.calibration.survey import Survey, rewrite
 from quant.layers.quantized import QuantizedLinear
 from quant.model.quantized_model import QuantizedModel
 from quant.primitives.bits import Allocation, LayerBits, uniform

@@ -155,14 +155,31 @@ def test_equalising_patches_makes_no_direction_stand_out() -> None:
 
 
 def test_a_gain_is_never_too_small_to_divide_by() -> None:
-    weight = torch.tensor([2.0, 0.0, -1.5, 1e-9, -1e-9])
-    found = gain(weight, 5)
-    assert found[[0, 2]].tolist() == [2.0, -1.5]
-    assert found.abs().min() >= 0.0019
-    assert found[4] < 0
-    assert torch.isfinite(1 / gain(torch.zeros(5), 5)).all()
-    assert torch.equal(gain(None, 4), torch.ones(4))
-    assert torch.equal(gain(weight, 4), torch.ones(4))
+    weight = torch.tensor([2.0, 0.0, -1.5, 1e-9, -1e-9, 1e-9, 0.0])
+    bias = torch.tensor([1.0, 4.0, 0.0, 2.0, -2.0, 0.0, 0.0])
+    found = gain(weight, bias)
+    expected = [2.0, 4e-3, -1.5, 2e-3, -2e-3, 1e-9, 1.0]
+    torch.testing.assert_close(found, torch.tensor(expected))
+
+
+def test_the_gain_of_one_channel_does_not_depend_on_the_others() -> None:
+    weight, bias = torch.randn(2, 5)
+    scale = torch.tensor([1.0, 1e6, 1.0, 1e-6, 1.0])
+    torch.testing.assert_close(gain(weight * scale, bias * scale), gain(weight, bias) * scale)
+
+
+def test_what_is_balanced_does_not_depend_on_how_channels_were_shared_out() -> None:
+    """x S and w S^-1 give the same x w^T, so they end the same but for a rotation."""
+    x, w = torch.randn(200, 6).double(), torch.randn(9, 6).double()
+    scale = torch.tensor([1.0, 1e4, 1.0, 1e-4, 3.0, 1.0]).double()
+
+    def ends(x: Tensor, w: Tensor) -> Tensor:
+        forth, back = balanced(x.T @ x / len(x), w.T @ w / len(w))
+        moved, read = x @ forth, w @ back.T
+        torch.testing.assert_close(moved @ read.T, x @ w.T)
+        return torch.stack([moved @ moved.T, (read @ read.T)[:1, :1].expand(200, 200)])
+
+    torch.testing.assert_close(ends(x * scale, w / scale), ends(x, w), rtol=1e-2, atol=1e-2)
 
 
 class Block:
