@@ -11,8 +11,12 @@ from app.state import budget, selection
 from app.state.budget import Started
 from app.text import escape
 from app.work import models, spending
+<<<<<<< HEAD
 from app.work.jobs import CANCELLED, DONE, FAILED, Job
 from quant.evaluation.label_order import better_order
+=======
+from app.work.job import CANCELLED, DONE, FAILED, Job
+>>>>>>> c8d3fec (Jobs take turns: brief ones first, sessions in turn; what ends a worker, holds memory or miscounts is mended)
 from quant.evaluation.stream import Step
 from quant.experiments.measuring import Measuring, Variant
 

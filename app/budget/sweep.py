@@ -11,7 +11,7 @@ from app.state import budget, selection
 from app.state.budget import Sweep
 from app.text import escape
 from app.work import models, spending
-from app.work.jobs import CANCELLED, DONE
+from app.work.job import CANCELLED, DONE
 from quant.allocation.budget import from_average
 from quant.allocation.objectives import (
     CONTROLS,

@@ -18,7 +18,7 @@ from app.state import selection
 from app.text import Markdown, escape
 from app.work import explanations, models
 from app.work.explanations import CURVES, MAP, Curves, MethodMap
-from app.work.jobs import RUNNING, Job
+from app.work.job import RUNNING, Job
 from app.work.wanted import Wanted
 from lrp.maps.pictures import enlarge
 from lrp.methods.catalogue import METHODS, suitable

@@ -9,7 +9,8 @@ from app.look import units
 from app.state import selection
 from app.text import escape
 from app.work import models
-from app.work.jobs import CANCELLED, FAILED, WAITING, Job, JobQueue
+from app.work.job import CANCELLED, FAILED, WAITING, Job
+from app.work.jobs import JobQueue
 from app.work.wanted import Wanted
 
 T = TypeVar("T")
@@ -124,7 +125,7 @@ def progress_text(job: Job, queue: JobQueue) -> str:
     if job.state == WAITING:
         ahead = queue.place(job)
         jobs = "1 job" if ahead == 1 else f"{ahead} jobs"
-        return f"{job.title}: waiting for {jobs} before it"
+        return f"{job.title}: {f'waiting for {jobs} before it' if ahead else 'about to start'}"
     if not job.total:
         return f"{job.title} …"
     left = job.seconds_left()

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from app.work import models
-from app.work.jobs import Work
+from app.work.job import Work
 from app.work.wanted import Recent, Wanted
 from assets.models.load import LoadedModel
 from lrp.engine.device import forward_backward, timed

@@ -17,7 +17,8 @@ import torch
 
 from app.state.selection import ModelChoice
 from app.work.digests import weights_held
-from app.work.jobs import Job, JobQueue
+from app.work.job import Job
+from app.work.jobs import JobQueue
 from app.work.wanted import Recent
 from assets.errors import InputError
 from assets.home import home

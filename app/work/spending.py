@@ -4,7 +4,7 @@ Cached for all sessions.
 """
 
 import hashlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Generator, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +13,7 @@ import numpy as np
 from app.state.budget import AVERAGE, SIZE
 from app.state.selection import Selected
 from app.work import history, models
-from app.work.jobs import Job
+from app.work.job import Job
 from app.work.wanted import Recent, Wanted
 from assets.models.load import LoadedModel
 from assets.sets.image_set import ImageSet
@@ -163,8 +163,8 @@ def measuring(selected: Selected, calibrating: Calibrating, images: ImageSet) ->
 
 def evaluate(
     measuring: Measuring, variant: Variant, precision: float | None, progress: Progress
-) -> Step:
-    """Evaluate a variant image by image, and report each `Step`.
+) -> Generator[None, None, Step]:
+    """Evaluate a variant batch by batch, report each `Step` and give way after it.
 
     Args:
         precision: stop once the difference to float is known to +- this share; None: all images.
@@ -172,25 +172,28 @@ def evaluate(
     progress(0, len(measuring.images), "image")
     for step in measuring.measure(variant, precision, progress=progress):
         progress(len(step.answers), step.wanted, "image", step)
+        yield
     return step  # there is at least one image
 
 
 def sweep(
     measuring: Measuring, variants: Sequence[Variant], precision: float | None, progress: Progress
-) -> int:
+) -> Generator[None, None, int]:
     """Evaluate variants one after another and return how many; what is done is kept."""
     count, total = len(measuring.images), len(measuring.images) * len(variants)
     for index, variant in enumerate(variants):
         for step in measuring.measure(variant, precision, progress=progress):
             progress(index * count + len(step.answers), total, "image", step)
+            yield
     return len(variants)
 
 
 def start_evaluation(measuring: Measuring, variant: Variant, precision: float | None) -> Job:
-    """Evaluate a variant in the background."""
+    """Evaluate a variant in the background; before other jobs, if it needs no calibration."""
     key = ("evaluation", measuring.recipe(variant).key, precision)
-    work = partial(evaluate, measuring, variant, precision)
-    return models.jobs().submit(key, f"Measuring {variant}", work, models.owner().name, again=True)
+    work, brief = partial(evaluate, measuring, variant, precision), measuring.ready(variant)
+    title, owner = f"Measuring {variant}", models.owner().name
+    return models.jobs().submit(key, title, work, owner, again=True, brief=brief)
 
 
 def warm(measuring: Measuring, variant: Variant) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from app.work.jobs import DONE, FAILED, Job, JobQueue
+from app.work.job import DONE, FAILED, Job
+from app.work.jobs import JobQueue
 from lrp.engine.progress import Progress
 
 T = TypeVar("T")

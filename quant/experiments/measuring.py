@@ -143,14 +143,18 @@ class Measuring:
         )
         return record(self.history, self.recipe(variant), steps)
 
+    def ready(self, variant: Variant) -> bool:
+        """Return whether a variant can be measured without calibrating first."""
+        widths, folder = needed(variant.allocation or {}), self.calibrating.folder
+        return folder is not None and all(file_of(folder, width).exists() for width in widths)
+
     def warm(self, variant: Variant, progress: Progress = SILENT) -> bool:
         """Answer the first images and keep no answer; return False where it is not calibrated yet.
 
         Reading images and weights, and choosing kernels, would cost a first evaluation a second or
         two.
         """
-        widths, folder = needed(variant.allocation or {}), self.calibrating.folder
-        if folder is None or not all(file_of(folder, width).exists() for width in widths):
+        if not self.ready(variant):
             return False
         next(stream(self.logits(variant, progress), *self.shared, progress=progress))
         return True

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from app.work import spending
-from app.work.jobs import CANCELLED, DONE, JobQueue, Work
+from app.work.job import CANCELLED, DONE, Work
+from app.work.jobs import JobQueue
 from app.work.wanted import Recent
 from assets.home import home
 from lrp.engine.layers import list_layers

@@ -1,15 +1,18 @@
 """The queue: order, progress, cancel, errors, sessions that close."""
 
+import gc
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
 
-from app.work.jobs import CANCELLED, DONE, FAILED, RUNNING, WAITING, Job, JobQueue, sentence
+from app.work.job import CANCELLED, DONE, FAILED, RUNNING, WAITING, Job, sentence
+from app.work.jobs import JobQueue
 from lrp.engine.progress import Progress
 
 PATIENCE = 20  # seconds until a test that hangs gives up
@@ -73,7 +76,7 @@ def test_the_time_left_follows_the_pace_of_late(monkeypatch: pytest.MonkeyPatch)
     job = Job("k", "t", Held(), state=RUNNING)
     # 32 images at once, as from a cache, then one in two seconds
     for moment, done in [(0, 0), (0, 32), *[(2 * n, 32 + n) for n in range(1, 11)]]:
-        monkeypatch.setattr("app.work.jobs.time.monotonic", lambda moment=moment: float(moment))
+        monkeypatch.setattr("app.work.job.time.monotonic", lambda moment=moment: float(moment))
         job.report(done, 100)
     assert job.seconds_left() == pytest.approx(2 * (100 - 42))
     job.state = DONE
@@ -289,3 +292,191 @@ def test_a_process_that_ends_stops_its_job_first(repository: Path) -> None:
 def test_lack_of_memory_is_said_plainly() -> None:
     assert "fewer images" in sentence(RuntimeError("CUDA out of memory. Tried to allocate"))
     assert "fewer images" in sentence(MemoryError())
+
+
+def gives_way(done: list[str], name: str, turns: int = 3) -> Callable[[Progress], object]:
+    """Work that notes each of its turns and gives way after it."""
+
+    def work(progress: Progress) -> Generator[None, None, str]:
+        for turn in range(turns):
+            progress(turn, turns)
+            done.append(name)
+            yield
+        return name
+
+    return work
+
+
+def behind(queue: JobQueue) -> Held:
+    """Keep the worker busy until the work returned is released."""
+    work = Held()
+    queue.submit("first", "t", work, "nobody")
+    assert work.started.wait(PATIENCE)
+    return work
+
+
+def test_sessions_take_turns() -> None:
+    queue, done = JobQueue(), list[str]()
+    busy = behind(queue)
+    mine = [queue.submit(n, "t", gives_way(done, "mine"), "me", brief=True) for n in (1, 2)]
+    yours = queue.submit(3, "t", gives_way(done, "yours"), "you", brief=True)
+    assert [queue.place(job) for job in (*mine, yours)] == [1, 2, 3]
+    busy.released.set()
+    assert [ended(job).result for job in (*mine, yours)] == ["mine", "mine", "yours"]
+    # one turn each while both have work: yours ends after its third, mine go on
+    assert done == ["mine", "yours", "mine", "yours", "mine", "yours", "mine", "mine", "mine"]
+
+
+def test_brief_work_comes_first_but_other_work_has_its_turn_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.work.jobs.OVERTAKEN", 4)
+    queue, done = JobQueue(), list[str]()
+    busy = behind(queue)
+    long = queue.submit(1, "t", lambda progress: done.append("long"), "me")
+    brief = queue.submit(2, "t", gives_way(done, "brief", 9), "you", brief=True)
+    assert queue.place(long) == 2
+    busy.released.set()
+    ended(long), ended(brief)
+    assert done[0] == "brief"
+    assert done.index("long") == 4
+
+
+def test_work_cancelled_between_turns_cleans_up_and_ends() -> None:
+    queue, cleaned, waiting = JobQueue(), threading.Event(), threading.Event()
+
+    def work(progress: Progress) -> Generator[None, None, None]:
+        try:
+            while True:
+                waiting.set()
+                yield
+        finally:
+            cleaned.set()
+
+    job = queue.submit("k", "t", work, "me", brief=True)
+    other = queue.submit("l", "t", gives_way([], "on", 50), "you", brief=True)
+    assert waiting.wait(PATIENCE)
+    queue.leave(job, "me")
+    assert ended(job).state == CANCELLED
+    assert cleaned.is_set()
+    assert ended(other).result == "on"
+
+
+def test_whatever_work_raises_the_worker_lives_on() -> None:
+    queue = JobQueue()
+
+    def leaves(progress: Progress) -> None:
+        raise SystemExit(3)
+
+    def halts(progress: Progress) -> Generator[None, None, None]:
+        yield
+        raise KeyboardInterrupt
+
+    for key, work in enumerate((leaves, halts)):
+        job = ended(queue.submit(key, "t", work, "me"))
+        assert job.state == FAILED and isinstance(job.exception, RuntimeError)
+    assert ended(queue.submit(9, "t", lambda progress: "on", "me")).result == "on"
+
+
+def test_a_failed_job_holds_nothing_of_what_its_work_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.work.job._log.exception", lambda *said: None)  # pytest keeps frames
+
+    class Large:
+        pass
+
+    held: list[weakref.ref[Large]] = []
+
+    def fails(progress: Progress) -> None:
+        large = Large()
+        held.append(weakref.ref(large))
+        try:
+            raise KeyError("within")
+        except KeyError as error:
+            raise ValueError("no luck") from error
+
+    queue = JobQueue()
+    job = ended(queue.submit("k", "t", fails, "me"))
+    queue.submit("l", "t", lambda progress: None, "me").ended.wait(PATIENCE)
+    assert job.error == "no luck"
+    gc.collect()
+    assert held[0]() is None
+
+
+def test_places_can_be_asked_for_while_jobs_come_and_go() -> None:
+    queue, failed, over = JobQueue(), list[BaseException](), threading.Event()
+
+    def asks(job: Job) -> None:
+        try:
+            while not over.is_set():
+                assert queue.place(job) >= 0
+        except BaseException as error:
+            failed.append(error)
+
+    busy = behind(queue)
+    last = queue.submit("last", "t", lambda progress: None, "me")
+    threads = [threading.Thread(target=asks, args=(last,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for key in range(300):
+        queue.leave(queue.submit(key, "t", lambda progress: None, "you"), "you")
+    busy.released.set()
+    ended(last)
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+
+
+def test_a_job_that_another_one_replaced_is_stopped_when_the_queue_closes() -> None:
+    queue, first, second = JobQueue(), Held(), Held()
+    one = queue.submit("k", "t", first, "me")
+    assert first.started.wait(PATIENCE)
+    one.cancel.set()  # it goes on until it looks, and its key is asked for anew
+    two = queue.submit("k", "t", second, "you")
+    assert two is not one
+    queue.close()
+    assert [one.state, two.state] == [CANCELLED, CANCELLED]
+
+
+def test_a_session_has_as_many_jobs_as_it_may_have() -> None:
+    queue = JobQueue(per_owner=2)
+    busy = behind(queue)
+    mine = [queue.submit(n, "t", lambda progress: "on", "me") for n in range(3)]
+    yours = queue.submit(9, "t", lambda progress: "on", "you")
+    assert mine[2].state == FAILED
+    assert "2 jobs of yours are waiting or running" in mine[2].error
+    busy.released.set()
+    assert [ended(job).result for job in (*mine[:2], yours)] == ["on"] * 3
+    assert ended(queue.submit(2, "t", lambda progress: "now", "me")).result == "now"
+
+
+@pytest.mark.parametrize("stepwise", [False, True])
+def test_a_job_runs_no_longer_than_it_may(stepwise: bool) -> None:
+    def at_once(progress: Progress) -> None:
+        while True:
+            progress.check()
+            time.sleep(0.005)
+
+    def by_steps(progress: Progress) -> Generator[None, None, None]:
+        while True:
+            time.sleep(0.005)
+            yield
+
+    queue = JobQueue(seconds=0.05)
+    job = ended(queue.submit("k", "t", by_steps if stepwise else at_once, "me"))
+    assert job.state == FAILED
+    assert job.error == "it took more than 0.05 s, the most allowed here"
+
+
+def test_memory_is_tidied_once_when_no_work_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    tidied = list[int]()
+    monkeypatch.setattr("app.work.jobs.IDLE_SECONDS", 0.01)
+    monkeypatch.setattr("app.work.jobs.gc.collect", lambda: tidied.append(1))
+    queue = JobQueue()
+    for count in (1, 2):
+        ended(queue.submit(count, "t", lambda progress: None, "me"))
+        until(lambda count=count: len(tidied) >= count)
+    threading.Event().wait(0.1)
+    assert len(tidied) <= 3  # a wait before the first job may count

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from app.work.jobs import CANCELLED, DONE, JobQueue
+from app.work.job import CANCELLED, DONE
+from app.work.jobs import JobQueue
 from app.work.wanted import Recent, Wanted
 from lrp.engine.progress import Progress
 
