@@ -1,5 +1,6 @@
 """How far long work is, and a way to stop it: one object that goes through all of it."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -72,6 +73,20 @@ class Progress:
             self.tell(index * total + done, parts * total, what, so_far)
 
         return Progress(tell, self.stopped)
+
+    def beside(self, parts: int) -> "list[Progress]":
+        """Return the progress of equal parts that run at once, reported as that of the whole."""
+        reached, lock = [0] * parts, threading.Lock()
+
+        def part(index: int) -> Progress:
+            def tell(done: int, total: int, what: str = "", so_far: object = None) -> None:
+                with lock:
+                    reached[index] = done
+                    self.tell(sum(reached), parts * total, what, so_far)
+
+            return Progress(tell, self.stopped)
+
+        return [part(index) for index in range(parts)]
 
 
 SILENT = Progress()

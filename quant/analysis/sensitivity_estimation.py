@@ -1,6 +1,7 @@
 """Estimate or measure how far quantizing one layer moves the model's answer: Lambda_i(b)."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from lrp.engine.progress import SILENT, Progress
 from quant.analysis.layer_errors import drift_of, errors_of
 from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity
 from quant.calibration.calibration import Calibration
+from quant.calibration.side_by_side import side_by_side
 from quant.calibration.store import Stored
 from quant.model.float_layers import Replay, Seen
 from quant.primitives.bits import MENU
@@ -146,6 +148,18 @@ def _mean_losses(
     """Average losses over the images, for each layer and width; `progress` counts layers."""
     images = calibration.images if images is None else images
     calibration.solve(MENU, Progress(stopped=progress.stopped))
+    mean = partial(_mean_losses_of, calibration, images, begin, how)
+    (found,) = side_by_side([mean], progress)
+    return found
+
+
+def _mean_losses_of(
+    calibration: Calibration,
+    images: Tensor,
+    begin: Callable[[Tensor], _Fisher | _Runs],
+    how: str,
+    progress: Progress,
+) -> Sensitivity:
     names, passes = tuple(calibration.surveyed().layers), {w: calibration.stored(w) for w in MENU}
     drifts = _drifts(calibration, passes, progress)
     sums = np.zeros((len(names), 2, len(MENU)))

@@ -6,6 +6,7 @@ import shutil
 import threading
 import weakref
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -18,6 +19,7 @@ from lrp.engine.progress import SILENT, Progress
 from quant.calibration.origins import Affine
 from quant.calibration.passes import Pass, Solver, Surveyed
 from quant.calibration.presets import Preset
+from quant.calibration.side_by_side import side_by_side
 from quant.calibration.store import SCHEMA, DamagedError, Stored, save_pass
 from quant.calibration.survey import Survey, rewrite
 from quant.layers.quantized import QuantizedLinear, QuantizedProduct
@@ -68,7 +70,7 @@ class Calibration:
         self._key, self._keep = key, keep
         self._spare: Path | None = None  # for what the folder does not take
         self._passes: dict[int, Stored] = {}  # by activation width
-        self._solving = threading.Lock()
+        self._solving, self._saving = threading.Lock(), threading.Lock()
         self._surveyed: Surveyed | None = None
         self._ready, self._integers = Cache(), integers
 
@@ -77,17 +79,20 @@ class Calibration:
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return Path(folder)
 
-    @torch.no_grad()
     def surveyed(self) -> Surveyed:
         """Return what all passes share; found with one float pass, once."""
         if self._surveyed is None:
-            survey, preset = Survey(self.model), self.preset
-            survey.run(self.images)
-            weights = rewrite(survey, preset.centred, preset.heads)
-            _, channels, height, width = self.images.shape
-            names = [la.name for la in list_layers(self.model, (channels, height, width))]
-            self._surveyed = Surveyed(preset, names, weights, survey.norms, survey.kinds)
+            (self._surveyed,) = side_by_side([lambda progress: self._survey()])
         return self._surveyed
+
+    @torch.no_grad()
+    def _survey(self) -> Surveyed:
+        survey, preset = Survey(self.model), self.preset
+        survey.run(self.images)
+        weights = rewrite(survey, preset.centred, preset.heads)
+        _, channels, height, width = self.images.shape
+        names = [la.name for la in list_layers(self.model, (channels, height, width))]
+        return Surveyed(preset, names, weights, survey.norms, survey.kinds)
 
     def solve(self, widths: Iterable[int] = MENU, progress: Progress = SILENT) -> None:
         """Make the passes of `widths` that no file holds yet; `progress` counts layers.
@@ -102,14 +107,19 @@ class Calibration:
         while not self._solving.acquire(timeout=0.2):
             progress.check()
         try:
+            surveyed = self.surveyed()
             missing = [width for width in asked if not self._has(width)]
-            for index, width in enumerate(missing):
-                part = progress.part(index, len(missing))
-                solver = Solver(self.model, self.surveyed(), width, MENU, part)
-                self._save(solver.solve(self.images))
+            if missing:
+                side_by_side([partial(self._make, surveyed, width) for width in missing], progress)
+            for width in missing:
                 self._has(width)
         finally:
             self._solving.release()
+
+    def _make(self, surveyed: Surveyed, width: int, progress: Progress) -> None:
+        made = Solver(self.model, surveyed, width, MENU, progress).solve(self.images)
+        with self._saving:
+            self._save(made)
 
     def _save(self, made: Pass) -> None:
         """Write a pass to the folder; where that cannot be, to one that goes with this object."""
