@@ -58,6 +58,8 @@ def one_layer(selected: Selected) -> None:
         st.warning(notice)
     parts = result(parts_of(calibrating, layer.name, bits))
     st.markdown(escape(controls.verdict(parts.anatomy)))
+    if parts.plainer:
+        st.caption(escape(f"Quantized in a plainer way than the preset has: {parts.plainer}."))
     spread.show(layer, parts.anatomy)
     if parts.clipping is not None:
         clipping.show(parts.clipping, bits)

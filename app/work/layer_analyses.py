@@ -23,10 +23,16 @@ IMAGES = 8  # of those that calibrate, on which layers are looked at
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """One layer taken apart; `clipping` is of an input behind a LayerNorm."""
+    """One layer taken apart.
+
+    Attributes:
+        clipping: of an input behind a LayerNorm.
+        plainer: why the preset treats it in a plainer way than others of its kind, or "".
+    """
 
     anatomy: Anatomy
     clipping: Clipping | None
+    plainer: str
 
 
 def passes_of(calibrating: Calibrating, widths: Iterable[int]) -> Wanted[bool]:
@@ -52,7 +58,8 @@ def parts_of(calibrating: Calibrating, name: str, bits: LayerBits) -> Wanted[Par
         seen = look(calibration, calibration.images[:IMAGES], name)
         normed = seen.affine is not None and is_normed(calibration, name)
         clipped = clipping(calibration, seen, bits, progress) if normed else None
-        return Parts(anatomy(calibration, seen, bits), clipped)
+        why = calibration.surveyed().plainer.get(name, "")
+        return Parts(anatomy(calibration, seen, bits), clipped, why)
 
     key = ("parts", *calibrating.key, name, bits.weight, bits.activation)
     return Wanted(

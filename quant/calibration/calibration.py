@@ -21,7 +21,7 @@ from quant.calibration.passes import Pass, Solver, Surveyed
 from quant.calibration.presets import Preset
 from quant.calibration.side_by_side import side_by_side
 from quant.calibration.store import SCHEMA, DamagedError, Stored, save_pass
-from quant.calibration.survey import Survey, rewrite
+from quant.calibration.survey import Survey, plainer, rewrite
 from quant.layers.quantized import QuantizedLinear, QuantizedProduct
 from quant.layers.runtime import Cache, RunningLayer, running
 from quant.primitives.bits import MENU, Allocation, LayerBits
@@ -91,8 +91,9 @@ class Calibration:
         survey.run(self.images)
         weights = rewrite(survey, preset.centred, preset.heads)
         _, channels, height, width = self.images.shape
-        names = [la.name for la in list_layers(self.model, (channels, height, width))]
-        return Surveyed(preset, names, weights, survey.norms, survey.kinds)
+        layers = list_layers(self.model, (channels, height, width))
+        found = survey.norms, survey.kinds, plainer(survey, preset, layers)
+        return Surveyed(preset, [layer.name for layer in layers], weights, *found)
 
     def solve(self, widths: Iterable[int] = MENU, progress: Progress = SILENT) -> None:
         """Make the passes of `widths` that no file holds yet; `progress` counts layers.

@@ -30,6 +30,7 @@ class Surveyed:
         layers: the names to quantize, in the order they run.
         weights: rewritten weights and biases by layer name (`quant.calibration.survey`).
         norms, kinds: what comes before a layer (`survey.Survey`).
+        plainer: layers that the preset treats in a plainer way than others of their kind, and why.
     """
 
     preset: Preset
@@ -37,6 +38,7 @@ class Surveyed:
     weights: Mapping[str, Affine]
     norms: Mapping[str, Affine]
     kinds: Mapping[str, str]
+    plainer: Mapping[str, str]
 
     def affine(self, name: str, weight: Tensor, bias: Tensor | None) -> Affine:
         """Return a layer's weight (K, C) and bias (K,), rewritten where they are."""

@@ -5,6 +5,7 @@ v T_v and T_v^-1 W_proj keep proj's output; softmax does not see a shift of the 
 shift of the values on to proj's bias, as its rows sum to one.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp.engine.interpreter import Convolution, Interpreter, Linear
+from lrp.engine.layers import Layer
 from quant.calibration.origins import Affine, Origins
+from quant.calibration.presets import Preset
 from quant.primitives.transforms import balanced, rotate, signs
 
 TOLERANCE = 1e-4  # relative; how equal two tensors must be to be taken for one
@@ -58,6 +61,7 @@ class Survey(Interpreter):
         norms: gain and bias (C,) of the LayerNorm or RMSNorm that gives a layer its input, by
             layer name.
         kinds: what each layer's input is, where it is "norm", "gelu" or "patches".
+        products: of attentions, and whether both factors may be rewritten.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -66,6 +70,7 @@ class Survey(Interpreter):
         self.affine: dict[str, Affine] = {}
         self.norms: dict[str, Affine] = {}
         self.kinds: dict[str, str] = {}
+        self.products: dict[str, bool] = {}
         self._scored: tuple[Attention, Tensor] | None = None  # with its v, which it waits for
         self._mixed: Tensor | None = None  # the last attention's output (B, N, C), until its proj
         # What ran last of each kind. Outputs are held, so that their memory names them alone.
@@ -124,12 +129,14 @@ class Survey(Interpreter):
             self.kinds[name] = "gelu"
         if self._mixed is not None and _same(input, self._mixed):
             self.attentions[-1] = replace(self.attentions[-1], proj=name)
+            self.products[list(self.products)[-1]] = self.attentions[-1].mixes
         self._mixed = None
         self._linear = name, output
         return output
 
     def multiply(self, name: str, input: Tensor, other: Tensor) -> Tensor:
         output = torch.matmul(input, other)
+        self.products[name] = False
         if self._scored is not None:
             (attention, values), total = self._scored, input.sum(-1)
             mixes = _same(other, values) and _same(total, torch.ones_like(total))
@@ -137,6 +144,7 @@ class Survey(Interpreter):
             self._scored, self._mixed = None, output.transpose(1, 2).flatten(2)
         elif (begun := self._begun(input, other)) is not None:
             self._scored, self._mixed = begun, None
+            self.products[name] = begun[0].scores
         return output
 
     def _begun(self, query: Tensor, keys: Tensor) -> tuple[Attention, Tensor] | None:
@@ -175,6 +183,20 @@ def _proportional(a: Tensor, b: Tensor) -> bool:
     if a.shape != b.shape:
         return False
     return _same(a, b * ((a * b).sum() / b.square().sum().clamp_min(1e-30)))
+
+
+def plainer(survey: Survey, preset: Preset, layers: Iterable[Layer]) -> dict[str, str]:
+    """Return the layers that a preset cannot treat as it treats others of their kind, and why."""
+    found: dict[str, str] = {}
+    for layer in layers:
+        name, outer = layer.name, layer.block and not layer.attention
+        if layer.is_product and (preset.centred or preset.heads) and not survey.products.get(name):
+            found[name] = "its factors are not cut straight out of one layer"
+        elif (
+            outer and not layer.is_product and preset.norm != "tensor" and name not in survey.kinds
+        ):
+            found[name] = "its input comes straight out of neither a LayerNorm nor GELU"
+    return found
 
 
 def rewrite(survey: Survey, centred: bool, rotated: bool) -> dict[str, Affine]:

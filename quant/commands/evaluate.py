@@ -61,6 +61,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     payload["seconds"] = {"calibration": seconds, **payload["seconds"]}
     payload["order_suggestion"] = order_suggestion(images.measured, last.answers)
     payload |= {"path": last.path, "notes": list(model.loaded.notes), "folders": folders}
+    payload["plainer"] = dict(measured.calibrating.calibration.surveyed().plainer)
     return payload, _text(payload, known, last.evaluation)
 
 
@@ -107,5 +108,12 @@ def _text(payload: dict[str, Any], plain: Evaluation, quantized: Evaluation) -> 
         f"on {images} images{early}, 95 % intervals\n"
         f"{payload['size_bytes'] / 1e6:.2f} MB, {payload['bitops'] / 1e9:.2f} GBitOps; "
         f"{seconds['calibration']:.1f} s calibration, {seconds['float']:.1f} s float, "
-        f"{seconds['quantized']:.1f} s quantized on {payload['device']}, {payload['path']}{kept}"
+        f"{seconds['quantized']:.1f} s quantized on {payload['device']}, {payload['path']}"
+        f"{kept}{_plainer(payload)}"
     )
+
+
+def _plainer(payload: dict[str, Any]) -> str:
+    """Say which layers the preset could not treat as it treats others."""
+    lines = [f"{name}: {why}" for name, why in payload["plainer"].items()]
+    return "\n".join(["\nquantized in a plainer way:", *lines]) if lines else ""

@@ -5,11 +5,17 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp.engine.interpreter import Interpreter, Linear
+from lrp.engine.names import is_product
+from quant.calibration.calibration import Calibration
 from quant.calibration.origins import Affine
+from quant.calibration.presets import preset
 from quant.calibration.survey import Survey, rewrite
+from quant.model.quantized_model import QuantizedModel
+from quant.primitives.bits import LayerBits
 from tests.models import FAMILIES, build, random_images
 
 # What may change: q and k together, and v. Rotary turns q and k after the layer, cosine attention
@@ -145,3 +151,70 @@ def test_a_model_without_constants_or_keys_survives(family: str) -> None:
     assert all(torch.isfinite(t).all() for affine in weights.values() for t in affine)
     found = Swapped(model, weights).run(images)
     torch.testing.assert_close(found, model(images), rtol=1e-3, atol=1e-4)
+
+
+def rescaled(model: nn.Module) -> nn.Module:
+    """Scale some channels of each LayerNorm up and others down; the next weights take it back."""
+    for block in model.blocks:
+        for norm, layer in ((block.norm1, block.attn.qkv), (block.norm2, block.mlp.fc1)):
+            scale = torch.ones_like(norm.weight)
+            scale[::7], scale[3], scale[5] = 1e4, 1e-4, -1e6
+            norm.weight.mul_(scale), norm.bias.mul_(scale)
+            layer.weight.div_(scale)
+    return model
+
+
+@pytest.mark.parametrize("name", ["bitlens", "repq-vit"])
+def test_scaling_channels_of_a_norm_changes_nothing(name: str) -> None:
+    images, bits = random_images(4), LayerBits(8, 8)
+    plain, scaled = build("vit"), rescaled(build("vit"))
+    torch.testing.assert_close(scaled(images), plain(images), rtol=1e-3, atol=1e-4)
+    logits = []
+    for model in (plain, scaled):
+        calibration = Calibration(model, images, preset(name))
+        allocation = dict.fromkeys(calibration.surveyed().layers, bits)
+        logits.append(QuantizedModel(model, calibration, allocation).run(images))
+    error = (logits[0] - plain(images)).norm()
+    assert (logits[1] - plain(images)).norm() < 2 * error
+
+
+def test_what_is_moved_out_of_a_norm_is_told_from_what_is_not() -> None:
+    """Rows keep their norm through windows, padding and slices; sums and other orders do not."""
+
+    class Moves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.LayerNorm(6)
+            self.layers = nn.ModuleDict({name: nn.Linear(6, 2) for name in MOVED})
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.flatten(2).transpose(1, 2)[:, :10, :]
+            x = self.norm(torch.cat([x, x], -1))
+            return sum(self.layers[name](move(x)).sum() for name, move in MOVED.items())
+
+    MOVED = {
+        "same": lambda x: x,
+        "token": lambda x: x[:, 0],
+        "windows": lambda x: F.pad(x, (0, 0, 0, 2)).view(2, 3, 4, 6).roll(1, 1).flatten(0, 1),
+        "twice": lambda x: torch.cat([x, x], 1),
+        "sum": lambda x: x + x.mean(1, keepdim=True),
+        "scaled": lambda x: x * 2,
+        "turned": lambda x: x.flip(-1),
+        "shuffled": lambda x: x.transpose(1, 2).reshape(2, 10, 6),
+        "written": lambda x: x.clone().clamp_(-1, 1),
+    }
+    survey = Survey(Moves().eval().requires_grad_(False))
+    survey.run(torch.randn(2, 3, 4, 4))
+    assert set(survey.norms) == {f"layers.{n}" for n in ("same", "token", "windows", "twice")}
+
+
+@pytest.mark.parametrize("family", ["vit", "swin", "relative", "aimv2"])
+def test_layers_that_are_treated_more_plainly_are_named(family: str) -> None:
+    found = Calibration(build(family), random_images(2), preset("bitlens")).surveyed()
+    if family in ("vit", "swin"):
+        assert found.plainer == {}
+    elif family == "relative":  # queries, keys and values are layers of their own
+        assert all(name.endswith(("matmul1", "matmul2")) for name in found.plainer)
+        assert len(found.plainer) == sum(map(is_product, found.layers))
+    else:  # the gated MLP's product comes straight out of nothing
+        assert all(name.endswith("fc2") for name in found.plainer) and found.plainer
