@@ -9,6 +9,7 @@ import gc
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
+from typing import Any
 
 from app.work.job import CANCELLED, DONE, RUNNING, WAITING, Job, Work
 
@@ -97,7 +98,7 @@ class JobQueue:
             if not job.owners and job.live:
                 self._stop(job)
 
-    def leave_all(self, owner: str, named: Callable[[Hashable], bool] = lambda key: True) -> None:
+    def leave_all(self, owner: str, named: Callable[[Any], bool] = lambda key: True) -> None:
         """Withdraw an owner from every job whose key is `named` so (default: from all)."""
         with self._changed:
             jobs = [job for job in self._live if owner in job.owners and named(job.key)]
