@@ -3,6 +3,7 @@
 import sys
 
 from bench import allocation, families, quantization, relevance, slider
+from bench.load import sessions
 
 SUITES = {
     "relevance": relevance.main,
@@ -10,6 +11,7 @@ SUITES = {
     "quantization": quantization.main,
     "allocation": allocation.main,
     "slider": slider.main,
+    "sessions": sessions.main,
 }
 
 

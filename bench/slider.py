@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -133,11 +133,11 @@ def opened(
     """Serve a page with the slider, open it, and watch the slider once nothing is awaited."""
     from playwright.sync_api import sync_playwright
 
-    with served(script, arguments) as address, sync_playwright() as playwright:
+    with served(script, arguments) as server, sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser, args=ARGUMENTS)
         page = chromium.new_page(viewport={"width": 1440, "height": 900})
         page.set_default_timeout(180_000)
-        page.goto(address + path)
+        page.goto(server.address + path)
         slider = page.locator(".budget").get_by_role("slider")
         slider.wait_for()
         page.wait_for_timeout(1000)
@@ -148,24 +148,32 @@ def opened(
         chromium.close()
 
 
+class Served(NamedTuple):
+    """A server of ours."""
+
+    address: str
+    pid: int
+
+
 @contextlib.contextmanager
-def served(script: str, arguments: Sequence[str]) -> Iterator[str]:
-    """Serve a page on a free port."""
+def served(script: str, arguments: Sequence[str], home: Path | None = None) -> "Iterator[Served]":
+    """Serve a page on a free port, with a home of its own if one is given."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{(port := probe.getsockname()[1])}"
     command = [sys.executable, "-m", "streamlit", "run", script]
     command += ["--server.headless", "true", "--server.port", str(port), "--", *arguments]
+    kept = {} if home is None else {"BITLENS_HOME": str(home)}
     process = subprocess.Popen(
         command,
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **kept},
     )
     try:
         _wait_for(f"{address}/_stcore/health")
-        yield address
+        yield Served(address, process.pid)
     finally:
         process.terminate()
         process.wait(30)

@@ -5,22 +5,17 @@ from dataclasses import replace
 import streamlit as st
 
 from app.look import units
-from app.parts.job_panel import progress, progress_text
+from app.parts.job_panel import pace, progress, progress_text
 from app.parts.numbers import figure
 from app.state import budget, selection
 from app.state.budget import Started
 from app.text import escape
 from app.work import models, spending
-<<<<<<< HEAD
-from app.work.jobs import CANCELLED, DONE, FAILED, Job
-from quant.evaluation.label_order import better_order
-=======
 from app.work.job import CANCELLED, DONE, FAILED, Job
->>>>>>> c8d3fec (Jobs take turns: brief ones first, sessions in turn; what ends a worker, holds memory or miscounts is mended)
+from quant.evaluation.label_order import better_order
 from quant.evaluation.stream import Step
 from quant.experiments.measuring import Measuring, Variant
 
-POLL_SECONDS = 0.3
 PRECISIONS = {0.0: "all images", 0.02: "± 2 points", 0.01: "± 1 point", 0.005: "± 0.5 points"}
 
 
@@ -54,7 +49,7 @@ def show(measuring: Measuring) -> None:
     live = job is not None and job.live
     if job is not None and not live:
         _resume()
-    st.fragment(_panel, run_every=POLL_SECONDS if live else None)(live)
+    st.fragment(_panel, run_every=pace(models.jobs()) if live else None)(live)
 
 
 def _cancel() -> None:

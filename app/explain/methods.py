@@ -12,7 +12,7 @@ from app.components.divider import Side
 from app.explain import faithfulness, question
 from app.explain.question import Question
 from app.look import pictures, units
-from app.parts.job_panel import POLL_SECONDS, progress
+from app.parts.job_panel import pace, progress
 from app.parts.map_look import Look, divided, ground, laid, look_controls, scale, side
 from app.state import selection
 from app.text import Markdown, escape
@@ -59,7 +59,7 @@ def show(asked: Question, chosen: int) -> None:
     everything += [one.curves for one in compared if one.curves is not None]
     waiting = _start(everything)
     with cards:
-        every = POLL_SECONDS if waiting else None
+        every = pace(models.jobs()) if waiting else None
         st.fragment(_cards, run_every=every)(asked, compared, everything, look, waiting)
     if len(compared) > 1:
         with below:

@@ -14,13 +14,22 @@ from app.work.jobs import JobQueue
 from app.work.wanted import Wanted
 
 T = TypeVar("T")
-POLL_SECONDS = 0.5
+SOON, LATER, CROWD = 0.3, 1.0, 2  # seconds between two looks; jobs that are few
 PATIENCE = 0.8  # seconds in which a result may come before its progress is shown
+
+
+def pace(queue: JobQueue) -> float:
+    """Return how often to look at a job, in seconds: the more jobs there are, the less often.
+
+    Looks of many sessions would cost more than the jobs. That a tab is hidden Streamlit cannot
+    tell; browsers look less often then.
+    """
+    return SOON if queue.crowd <= CROWD else LATER
 
 
 def follow(job: Job) -> None:
     """Show a job; when it ends, the whole page runs again to show what it made."""
-    st.fragment(_panel, run_every=POLL_SECONDS if job.live else None)(job, job.live)
+    st.fragment(_panel, run_every=pace(models.jobs()) if job.live else None)(job, job.live)
 
 
 def offered(
@@ -83,7 +92,7 @@ def result(wanted: Wanted[T]) -> T:
         job.ended.wait(PATIENCE)
         found, failed = wanted.get(), wanted.failure()
         if found is None and failed is None:
-            st.fragment(_wait, run_every=POLL_SECONDS)(wanted, job)
+            st.fragment(_wait, run_every=pace(wanted.queue))(wanted, job)
             st.stop()
     if failed is not None:
         raise failed

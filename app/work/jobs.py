@@ -73,6 +73,11 @@ class JobQueue:
         else:
             self._live.append(job)
 
+    @property
+    def crowd(self) -> int:
+        """How many jobs are waiting or running."""
+        return len(self._live)
+
     def find(self, key: Hashable) -> Job | None:
         """Return the job of a key, if it is still known."""
         with self._changed:

@@ -1,0 +1,1 @@
+"""Many sessions: read `visitor` (one session), then `sessions` (what is measured)."""
