@@ -4,6 +4,7 @@
 
 VENV := .venv
 PORT ?= 8501
+HOST ?= 127.0.0.1
 ARGS ?=
 export PYTHON VENV
 # glibc hands big blocks back at once and gets them anew, page by page; that can double the time of relevance.
@@ -13,7 +14,7 @@ export MALLOC_TRIM_THRESHOLD_ := 2147483648
 python = "$(VENV)/bin/python"
 setup = bash scripts/setup.sh
 
-.PHONY: help setup run test lint format bench clean distclean
+.PHONY: help setup run serve test lint format bench clean distclean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +26,11 @@ run: ## open the dashboard
 	@$(setup) run
 	@$(python) scripts/check_port.py "$(PORT)"
 	@exec $(python) -m streamlit run streamlit_app.py --server.port "$(PORT)"
+
+serve: ## serve it to a class: HOST=0.0.0.0 BITLENS_HOSTS=name PORT=80
+	@$(setup) run
+	@$(python) scripts/check_port.py "$(PORT)"
+	@exec env PORT="$(PORT)" HOST="$(HOST)" $(python) scripts/serve.py
 
 test: ## run all tests
 	@$(setup) dev

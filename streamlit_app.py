@@ -48,9 +48,10 @@ def pages() -> None:
             first_screen.show()
 
     # torch, timm: seconds, with the example on screen
-    from app.parts import sidebar
+    from app.parts import idle, sidebar
     from app.state import address
 
+    idle.watch()
     address.read()
     sidebar.show()
     slot.empty()

@@ -9,6 +9,7 @@ elsewhere. What hosts there are is Streamlit's own setting `server.allowedHosts`
 import os
 import re
 from base64 import b64encode
+from collections import OrderedDict
 from collections.abc import Iterable
 from functools import cache
 from hashlib import sha256
@@ -21,8 +22,11 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import public
+
 FRAMES = "BITLENS_FRAMES"  # sites that may show the dashboard in a frame, such as a Space's
 PAGE = Path(st.__file__).parent / "static" / "index.html"
+UPLOAD, SESSIONS = "/_stcore/upload_file/", 1000  # sessions whose files are counted
 READING = {"GET", "HEAD"}
 CLOSED = ("/_stcore/metrics", "/_stcore/agent", "/_stcore/script-health-check")
 REFUSED = 1008  # a websocket's "policy violation"
@@ -45,11 +49,14 @@ class Door:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self.uploads: OrderedDict[str, set[str]] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         status, reason = refusal(scope, Headers(scope=scope))
+        if not reason and public.on() and self._too_many(scope):
+            status, reason = 429, "These are too many files: load the page again."
 
         async def labelled(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -63,6 +70,17 @@ class Door:
             await send({"type": "websocket.close", "code": REFUSED, "reason": reason})
         else:
             await PlainTextResponse(f"{reason}\n", status)(scope, receive, labelled)
+
+    def _too_many(self, scope: Scope) -> bool:
+        """Return whether a session gives more files than the server holds for it."""
+        if scope["type"] != "http" or scope["method"] != "PUT" or UPLOAD not in scope["path"]:
+            return False
+        session, _, file = scope["path"].rpartition(UPLOAD)[2].partition("/")
+        files = self.uploads.setdefault(session, set())
+        files.add(file)
+        while len(self.uploads) > SESSIONS:
+            self.uploads.popitem(last=False)
+        return len(files) > public.UPLOADS
 
 
 MIDDLEWARE = (Middleware(Door),)

@@ -13,6 +13,8 @@ from html import escape as escape_html
 from string import Formatter
 from typing import Any, SupportsIndex, overload
 
+from app.public import without_paths
+
 LONGEST, LEGIBLE = 2000, 40  # letters of one text from outside; of one that is quoted
 JOINER = "\u2060"  # no width, no line break: it parts letters that would mean something together
 
@@ -52,7 +54,7 @@ def clean(text: object) -> str:
 
     Such as halves of surrogate pairs, which stand for bytes of a file's name that are no UTF-8.
     """
-    whole = str(text)
+    whole = without_paths(str(text)[: 2 * LONGEST])
     kept = _SPACE.sub(" ", whole if len(whole) <= LONGEST else f"{whole[:LONGEST]} …")
     return "".join("\ufffd" if _hidden(letter) else letter for letter in kept)
 

@@ -2,6 +2,8 @@
 
 import ast
 import io
+import subprocess
+import sys
 import tokenize
 from collections import Counter
 from collections.abc import Iterator
@@ -43,6 +45,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"__main__"},
     ],
     "app": [
+        {"public"},
         {"text", "door"},
         {"state", "look", "first_screen"},
         {"components", "example"},
@@ -355,3 +358,9 @@ def write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def test_text_from_outside_is_escaped(repository: Path) -> None:
+    check = [sys.executable, "scripts/check_text.py"]
+    found = subprocess.run(check, cwd=repository, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout

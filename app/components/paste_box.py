@@ -4,8 +4,9 @@ import base64
 
 import streamlit as st
 
-LIMIT = 10_000_000  # bytes, as for uploads
+from app import public
 
+LIMIT = 10_000_000  # bytes
 _HTML = """
 <div class="box" contenteditable="true" role="textbox" tabindex="0" spellcheck="false"></div>
 <p role="status"></p>
@@ -36,7 +37,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const files = [...event.clipboardData.files]
     const picture = files.find(file => file.type.startsWith("image/"))
     if (!picture) return say("There is no picture in the clipboard: copy one first.")
-    if (picture.size > data.limit) return say("The picture has more than 10 MB: shrink it.")
+    if (picture.size > data.limit) return say("The picture is too large: shrink it.")
     say("Reading the picture …")
     const reader = new FileReader()
     reader.onload = () => { say(""); setTriggerValue("pasted", reader.result.split(",")[1]) }
@@ -53,14 +54,19 @@ def paste_box(label: str, hint: str, key: str) -> bytes | None:
 
     They are whatever the browser sent: b"" where that cannot be a picture within the limit.
     """
-    data = {"label": label, "hint": hint, "limit": LIMIT}
+    data = {"label": label, "hint": hint, "limit": limit()}
     sent = _mount(key=key, data=data, on_pasted_change=lambda: None).pasted
     return None if sent is None else decoded(sent)
 
 
+def limit() -> int:
+    """Return how many bytes a picture may have, as for uploads."""
+    return min(LIMIT, public.picture_mb() * 1_000_000)
+
+
 def decoded(sent: object) -> bytes:
     """Return the bytes of base64 text; b"" where it is none, or too long."""
-    if not isinstance(sent, str) or len(sent) > LIMIT * 4 // 3 + 4:
+    if not isinstance(sent, str) or len(sent) > limit() * 4 // 3 + 4:
         return b""
     try:
         return base64.b64decode(sent, validate=True)

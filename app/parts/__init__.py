@@ -1,5 +1,6 @@
 """Sections that several pages show.
 
 Read `sidebar` (model, images, device), `gallery` (one image), `job_panel` (how far a job is);
-`choice` (options, a layer, the preset), `numbers` (figures and tables) and `map_look` are small.
+`choice` (options, a layer, the preset), `numbers` (figures and tables) and `map_look` are small;
+`idle` lets sessions go.
 """

@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
+from app import public
 from app.components.paste_box import paste_box
 from app.components.thumbnails import Thumbnail, thumbnails
 from app.first_screen import EXAMPLE_PAIR
@@ -31,6 +32,7 @@ HINTS = {
     IMAGES: "Validation images with their true class.",
     UPLOAD: "PNG, JPEG or WebP of up to 10 MB; it stays on this machine.",
 }
+SERVED = f"PNG, JPEG or WebP of up to {public.PICTURE_MB} MB; it is gone when you leave."
 PAGE = 10  # thumbnails on a page
 TYPES = ["png", "jpg", "jpeg", "webp"]
 
@@ -92,7 +94,9 @@ def _source(sources: list[str]) -> str:
     selection.offer(selection.SOURCE, sources)
     default = _source_of(selection.IMAGE.get(), sources)
     source = one_of("Image from", sources, selection.SOURCE, default=default)
-    st.caption(escape(HINTS[source]), width="content")
+    st.caption(
+        escape(SERVED if source == UPLOAD and public.on() else HINTS[source]), width="content"
+    )
     return source
 
 
@@ -140,7 +144,11 @@ def _own(loaded: LoadedModel, sources: list[str]) -> None:
     left, right = st.columns(2)
     with left:
         file = st.file_uploader(
-            "Picture", TYPES, key=selection.UPLOAD, label_visibility="collapsed", max_upload_size=10
+            "Picture",
+            TYPES,
+            key=selection.UPLOAD,
+            label_visibility="collapsed",
+            max_upload_size=public.picture_mb(),
         )
     with right:
         hint = "Click here and paste a picture: Ctrl+V or ⌘V"

@@ -3,12 +3,14 @@
 import pandas as pd
 import streamlit as st
 
+from app import public
 from app.look import units
 from app.parts.choice import one_of
 from app.state import selection
 from app.state.selection import ModelChoice, Selected
 from app.text import Markdown, clean, told
 from app.work import models
+from assets.errors import InputError
 from assets.models.load import BUNDLED
 from assets.sets.image_set import ImageSet, has_digits
 
@@ -24,7 +26,8 @@ def show() -> None:
         except ValueError as error:
             st.error(told(error))
         _facts(selection.CURRENT.get())
-        _own_model(device)
+        if not public.on():
+            _own_model(device)
 
 
 def open_selection(choice: ModelChoice, device: str, again: bool = False) -> Selected:
@@ -33,6 +36,9 @@ def open_selection(choice: ModelChoice, device: str, again: bool = False) -> Sel
     Args:
         again: look through the folder even if that was done a moment ago.
     """
+    own = choice.checkpoint or choice.folder or choice.name not in _offered()
+    if public.on() and own:
+        raise InputError("this server shows its own models and images: choose one in the sidebar")
     loaded = models.load(choice, device)
     folder = choice.folder
     there = folder or has_digits(loaded)
@@ -42,15 +48,24 @@ def open_selection(choice: ModelChoice, device: str, again: bool = False) -> Sel
 
 def _choice() -> ModelChoice:
     own = selection.OWN.get()
-    options = list(dict.fromkeys([*BUNDLED, *([own.label] if own else [])]))
+    options = list(dict.fromkeys([*_offered(), *([own.label] if own else [])]))
     label = st.selectbox(
         "Model",
         options,
         key=selection.MODEL,
         bind="query-params",
-        help="Three small transformers come with Bitlens. Load any other timm model below.",
+        help="Three small transformers come with Bitlens."
+        if public.on()
+        else "Three small transformers come with Bitlens. Load any other timm model below.",
     )
-    return own if own and label == own.label else ModelChoice(label or BUNDLED[0])
+    if own and label == own.label:
+        return own
+    # Whoever serves it listed the model, so that its weights may be fetched.
+    return ModelChoice(label or BUNDLED[0], download=label in public.listed())
+
+
+def _offered() -> tuple[str, ...]:
+    return (*BUNDLED, *public.listed())
 
 
 def _device() -> str:

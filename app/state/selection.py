@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from app import public
 from app.state.entry import Entry, Linked, number
 from assets.models.load import LoadedModel
 from assets.sets.image_set import ImageSet
@@ -131,7 +132,8 @@ def picture_id(data: bytes) -> str:
 def keep_picture(identifier: str, data: bytes) -> None:
     """Keep an uploaded picture's bytes for this session."""
     pictures = {**PICTURES.get(), identifier: data}
-    PICTURES.set(dict(list(pictures.items())[-MAX_UPLOADS:]))
+    most = public.PICTURES if public.on() else MAX_UPLOADS
+    PICTURES.set(dict(list(pictures.items())[-most:]))
 
 
 def newly_uploaded(file: str) -> bool:

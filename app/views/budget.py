@@ -35,7 +35,7 @@ def main() -> None:
     if shown.measuring is not None:
         notice = models.notice_of(shown.measuring.calibrating)
         if notice:
-            st.warning(notice)
+            st.warning(escape(notice))
         spending.warm(shown.measuring, shown.variant(shown.row))
     with below_it:
         st.fragment(_spend)(shown)

@@ -55,7 +55,7 @@ def one_layer(selected: Selected) -> None:
     result(passes_of(calibrating, [bits.activation]))
     notice = models.notice_of(calibrating)
     if notice:
-        st.warning(notice)
+        st.warning(escape(notice))
     parts = result(parts_of(calibrating, layer.name, bits))
     st.markdown(escape(controls.verdict(parts.anatomy)))
     if parts.plainer:

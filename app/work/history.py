@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import streamlit as st
 
+from app import public
 from app.look import units
 from assets.home import home
 from quant.allocation.cost import Cost
@@ -41,9 +44,29 @@ def _open(path: str) -> Runs:
     return Runs(path)
 
 
+@st.cache_resource(scope="session", show_spinner=False, on_release=TemporaryDirectory.cleanup)
+def _own() -> "TemporaryDirectory[str]":
+    return TemporaryDirectory(prefix="bitlens-", ignore_cleanup_errors=True)
+
+
+@st.cache_resource(scope="session", show_spinner=False)
+def _open_own(path: str) -> Runs:
+    return Runs(path)
+
+
+def place() -> str:
+    """Return where this user's history is; in the public mode a session's own goes with it."""
+    return str(Path(_own().name if public.on() else home()) / FILE)
+
+
+def let_go() -> None:
+    """Remove a session's own history."""
+    _own().cleanup()
+
+
 def history() -> Runs:
     """Return this user's history; ValueError where its file cannot be used."""
-    return _open(str(home() / FILE))
+    return (_open_own if public.on() else _open)(place())
 
 
 def objective(recipe: Recipe) -> str:

@@ -190,7 +190,7 @@ def sweep(
 
 def start_evaluation(measuring: Measuring, variant: Variant, precision: float | None) -> Job:
     """Evaluate a variant in the background; before other jobs, if it needs no calibration."""
-    key = ("evaluation", measuring.recipe(variant).key, precision)
+    key = ("evaluation", history.place(), measuring.recipe(variant).key, precision)
     work, brief = partial(evaluate, measuring, variant, precision), measuring.ready(variant)
     title, owner = f"Measuring {variant}", models.owner().name
     return models.jobs().submit(key, title, work, owner, again=True, brief=brief)
@@ -207,7 +207,7 @@ def warm(measuring: Measuring, variant: Variant) -> None:
 def start_sweep(measuring: Measuring, variants: Sequence[Variant], precision: float | None) -> Job:
     """Evaluate variants one after another in the background."""
     named = repr([measuring.recipe(variant).key for variant in variants])
-    key = ("sweep", hashlib.sha256(named.encode()).hexdigest(), precision)
+    key = ("sweep", history.place(), hashlib.sha256(named.encode()).hexdigest(), precision)
     title = f"Sweep over {len(variants)} configurations"
     work = partial(sweep, measuring, variants, precision)
     return models.jobs().submit(key, title, work, models.owner().name, again=True)

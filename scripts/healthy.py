@@ -1,0 +1,20 @@
+"""Exit with 0 if the dashboard on this machine's PORT answers; the container's health check."""
+
+import os
+import sys
+import urllib.request
+
+ADDRESS = "http://127.0.0.1:{}/_stcore/health"
+
+
+def healthy(port: str) -> bool:
+    """Return whether the server answers that it is well."""
+    try:
+        with urllib.request.urlopen(ADDRESS.format(port), timeout=4) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(not healthy(os.environ.get("PORT", "8501")))
