@@ -6,6 +6,7 @@ HOST and PORT say where it listens, BITLENS_HOSTS which names it is reached by.
 import os
 import sys
 
+SPACE = "SPACE_HOST"  # a Hugging Face Space's own name, as it tells it
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 LEFT_SECONDS = 30  # after which a session whose browser left is gone
 UPLOAD_MB = 5
@@ -14,7 +15,8 @@ UPLOAD_MB = 5
 def command(environment: dict[str, str]) -> list[str]:
     """Return what runs the server; ValueError where nobody could reach it."""
     host, port = environment.get("HOST", "127.0.0.1"), environment.get("PORT", "8501")
-    names = environment.get("BITLENS_HOSTS", "").replace(",", " ").split()
+    told = environment.get("BITLENS_HOSTS") or environment.get(SPACE, "")
+    names = told.replace(",", " ").split()
     if host not in LOOPBACK and not names:
         raise ValueError(
             f"HOST={host} is open to others: say by which names they reach it, "
@@ -42,4 +44,6 @@ if __name__ == "__main__":
     except ValueError as error:
         sys.exit(f"bitlens: {error}")
     os.environ["BITLENS_PUBLIC"] = "1"
+    if SPACE in os.environ:  # which is shown in a frame
+        os.environ.setdefault("BITLENS_FRAMES", "https://huggingface.co")
     os.execv(arguments[0], arguments)

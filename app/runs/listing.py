@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from app import public
 from app.runs.pair import FIRST, SECOND
 from app.state import runs as run_state
 from app.state import selection
@@ -142,10 +143,11 @@ def _columns() -> dict[str, Any]:
 def _below(runs: Sequence[Run], shown: Sequence[Run], costs: Costs) -> None:
     count = f"{len(shown)} runs" if len(shown) != 1 else "1 run"
     filtered = f" of {len(runs)}" if len(shown) < len(runs) else ""
+    kept = "until you leave" if public.on() else "on this machine"
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
             escape(
-                f"{count}{filtered}, kept on this machine. Choose a row to look closer, to pin "
+                f"{count}{filtered}, kept {kept}. Choose a row to look closer, to pin "
                 "it or to delete it."
             ),
             width="stretch",

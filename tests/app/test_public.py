@@ -168,6 +168,8 @@ def test_it_is_not_served_to_others_under_no_name(serve) -> None:
     with pytest.raises(ValueError, match="BITLENS_HOSTS"):
         serve.command({"HOST": "0.0.0.0"})
     assert serve.command({})
+    space = serve.command({"HOST": "0.0.0.0", "SPACE_HOST": "a-b.hf.space"})
+    assert "a-b.hf.space" in space
 
 
 def test_idle_looks_are_rare() -> None:
