@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.text import LONGEST, Markdown, clean, escape, for_chart
-from tests.app.hostile_texts import HOSTILE
+from tests.app.outside.hostile_texts import HOSTILE
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlparse
 import pytest
 
 from app.text import JOINER
-from tests.app.hostile_texts import HOSTILE
+from tests.app.outside.hostile_texts import HOSTILE
 from tests.app.test_browser import ARGUMENTS, PATIENCE, free_port, settle, wait_until_up
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -23,7 +23,7 @@ MEANING = ".katex, [data-testid=stIconMaterial], [style*=color], .stMarkdownBadg
 TESTED = ("stMarkdown", "stCaptionContainer", "stAlert", "stWidgetLabel", "stMetric", "stProgress")
 
 
-@pytest.fixture(scope="module", params=["tests/app/hostile_page.py", "streamlit_app.py"])
+@pytest.fixture(scope="module", params=["tests/app/outside/hostile_page.py", "streamlit_app.py"])
 def server(
     request: pytest.FixtureRequest, repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app.text import Markdown, escape
-from tests.app.hostile_texts import HOSTILE
+from tests.app.outside.hostile_texts import HOSTILE
 
 for number, text in enumerate(HOSTILE):
     with st.container(key=f"text-{number}"):
