@@ -8,7 +8,7 @@ import re
 
 PUBLIC = "BITLENS_PUBLIC"
 LISTED = "BITLENS_MODELS"  # names of timm's models, apart from the bundled ones
-JOBS = 4  # of a session, waiting or running
+JOBS = 12  # of a session, waiting or running: four methods, each with its faithfulness, are eight
 SECONDS = 300.0  # that a job may run
 PICTURES, PICTURE_MB, OWN_PICTURE_MB = 4, 5, 10  # of a session; of one's own machine
 UPLOADS = 8  # files that the server holds for a session, before it took them

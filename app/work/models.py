@@ -15,6 +15,7 @@ from uuid import uuid4
 import streamlit as st
 import torch
 
+from app import public
 from app.state.selection import ModelChoice
 from app.work.digests import weights_held
 from app.work.job import Job
@@ -55,7 +56,7 @@ class Owner:
 @st.cache_resource(show_spinner=False)
 def jobs() -> JobQueue:
     """Return this process's queue of long jobs, shared by all sessions."""
-    return JobQueue()
+    return JobQueue(public.JOBS, public.SECONDS) if public.on() else JobQueue()
 
 
 @st.cache_resource(show_spinner=False)

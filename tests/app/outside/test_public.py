@@ -16,7 +16,7 @@ from app.parts import idle, sidebar
 from app.state import selection
 from app.state.selection import ModelChoice
 from app.text import escape
-from app.work import history
+from app.work import history, models
 from assets.errors import InputError
 from quant.history.runs import FILE, Runs
 from tests.app import runs_made as made
@@ -170,6 +170,15 @@ def test_it_is_not_served_to_others_under_no_name(serve) -> None:
     assert serve.command({})
     space = serve.command({"HOST": "0.0.0.0", "SPACE_HOST": "a-b.hf.space"})
     assert "a-b.hf.space" in space
+
+
+def test_jobs_are_few_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    models.jobs.clear()
+    try:
+        queue = models.jobs()
+        assert (queue.per_owner, queue.seconds) == (public.JOBS, public.SECONDS)
+    finally:
+        models.jobs.clear()
 
 
 def test_idle_looks_are_rare() -> None:
