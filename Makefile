@@ -13,6 +13,8 @@ export MALLOC_TRIM_THRESHOLD_ := 2147483648
 
 python = "$(VENV)/bin/python"
 setup = bash scripts/setup.sh
+# It warns of each mark (nosec) that it needs, so what it says is shown only where it found something.
+bandit = $(python) -m bandit -q -r app assets lrp quant scripts streamlit_app.py -c pyproject.toml
 
 .PHONY: help setup run serve test lint format bench clean distclean
 
@@ -36,12 +38,13 @@ test: ## run all tests
 	@$(setup) dev
 	@$(python) -m pytest $(ARGS)
 
-lint: ## check style, types and that text from outside is escaped
+lint: ## check style, types, known weaknesses and that text from outside is escaped
 	@$(setup) dev
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
 	@$(python) -m mypy
 	@$(python) scripts/check_text.py
+	@$(bandit) 2>/dev/null || $(bandit)
 
 format: ## format the code and mend what ruff can mend
 	@$(setup) dev

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from quant.history.database import transaction
 from quant.history.recipe import Recipe
-from quant.history.schema import LOGITS_SUM
+from quant.history.schema import LOGITS_SUM, SEALS
 
 
 class FloatLogits:
@@ -27,7 +27,8 @@ class FloatLogits:
         """Yield each image of start to stop that is kept, with its logits (K,) and seconds."""
         with transaction(self._path) as connection:
             rows = connection.execute(
-                "SELECT place, seconds, logits FROM logits WHERE key = ? AND place >= ?"
+                "SELECT place, seconds, logits FROM logits"  # nosec B608 # a constant, below
+                " WHERE key = ? AND place >= ?"
                 f" AND place < ? AND sum IS {LOGITS_SUM} ORDER BY place",  # damaged: made again
                 (self._key, start, stop),
             ).fetchall()
@@ -45,6 +46,6 @@ class FloatLogits:
                 [(self._key, *self._names, place, each, row.tobytes()) for place, row in rows],
             )
             connection.executemany(
-                f"UPDATE logits SET sum = {LOGITS_SUM} WHERE key = ? AND place = ?",
+                f"{SEALS['logits']} WHERE key = ? AND place = ?",
                 [(self._key, place) for place in places],
             )

@@ -12,6 +12,9 @@ RUN_SUM = (
 )
 ANSWERS_SUM = "checksum(run_id, start, labels, predicted, reference, top5, divergence)"
 LOGITS_SUM = "checksum(CAST(key AS BLOB), place, seconds, logits)"
+# The statements that write these checksums; a WHERE may follow.
+SUMS = {"runs": RUN_SUM, "answers": ANSWERS_SUM, "logits": LOGITS_SUM}
+SEALS = {t: f"UPDATE {t} SET sum = {s}" for t, s in SUMS.items()}  # nosec B608 # constants
 
 # Step i brings a file of version i to version i + 1. Never change one: add another.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -64,10 +67,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
     ),
     (
-        *(f"ALTER TABLE {table} ADD COLUMN sum INTEGER" for table in ("runs", "answers", "logits")),
-        f"UPDATE runs SET sum = {RUN_SUM}",
-        f"UPDATE answers SET sum = {ANSWERS_SUM}",
-        f"UPDATE logits SET sum = {LOGITS_SUM}",
+        *(f"ALTER TABLE {table} ADD COLUMN sum INTEGER" for table in SEALS),
+        *SEALS.values(),
     ),
 )
 VERSION = len(MIGRATIONS)
