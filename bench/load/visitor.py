@@ -105,7 +105,9 @@ class Visitor:
     def _take(self, message: ForwardMsg) -> None:
         kind = message.WhichOneof("type")
         if kind == "new_session":
-            self._hash, self._asked = message.new_session.page_script_hash, set()
+            self._asked = set()
+        elif kind == "navigation":
+            self._hash = message.navigation.page_script_hash
         elif kind == "auto_rerun":
             again = message.auto_rerun
             self._asked.add(again.fragment_id)
