@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -77,7 +78,15 @@ class Heard:
             self.cancel.set()
 
     def run(self, work: Work) -> object:
-        return work(Progress(self, self.cancel.is_set))
+        """Run work step by step, as a job does."""
+        progress = Progress(self, self.cancel.is_set)
+        with closing(work(progress)) as steps:
+            while True:
+                progress.check()
+                try:
+                    next(steps)
+                except StopIteration as stop:
+                    return stop.value
 
 
 def kept(measuring: Measuring) -> list[Run]:
