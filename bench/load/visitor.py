@@ -4,6 +4,7 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +42,7 @@ class Visitor:
     def __init__(self, address: str, page: str) -> None:
         self._host = urllib.parse.urlsplit(address).netloc
         self._page, _, self._query = page.partition("?")
+        self._open = ExitStack()
         self.seen, self._values = Seen(), dict[str, WidgetState]()
         self._hash = ""
         self._fragments: dict[str, str] = {}  # of widgets
@@ -49,11 +51,13 @@ class Visitor:
         self._lock, self._over = threading.Lock(), False
 
     def __enter__(self) -> "Visitor":
-        self._socket = connect(
-            f"ws://{self._host}/_stcore/stream",
-            subprotocols=["streamlit"],  # type: ignore[list-item]
-            origin=f"http://{self._host}",  # type: ignore[arg-type]
-            max_size=None,
+        self._socket = self._open.enter_context(
+            connect(
+                f"ws://{self._host}/_stcore/stream",
+                subprotocols=["streamlit"],  # type: ignore[list-item]
+                origin=f"http://{self._host}",  # type: ignore[arg-type]
+                max_size=None,
+            )
         )
         threading.Thread(target=self._listen, daemon=True).start()
         threading.Thread(target=self._keep_asking, daemon=True).start()
@@ -62,7 +66,7 @@ class Visitor:
 
     def __exit__(self, *error: object) -> None:
         self._over = True
-        self._socket.close()
+        self._open.close()
 
     def wait(self, condition: Callable[[Seen], object], patience: float = PATIENCE) -> None:
         """Wait until a page shows something.
