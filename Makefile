@@ -1,27 +1,31 @@
 # The commands of Bitlens. `make` alone lists them.
 #   PORT=8502     the port of the dashboard          PYTHON=python3.12   the Python that makes .venv
-#   ARGS="..."    more arguments for pytest
+#   ARGS="..."    more arguments for pytest      LOCKED=no           not the tested versions, the newest
 
 VENV := .venv
 PORT ?= 8501
 HOST ?= 127.0.0.1
 ARGS ?=
-export PYTHON VENV
+export PYTHON VENV LOCKED
 # glibc hands big blocks back at once and gets them anew, page by page; that can double the time of relevance.
 export MALLOC_MMAP_THRESHOLD_ := 268435456
 export MALLOC_TRIM_THRESHOLD_ := 2147483648
 
 python = "$(VENV)/bin/python"
 setup = bash scripts/setup.sh
+lowest = $(VENV)-lowest
+# One version of each package for all systems and Pythons, with the hashes of all its files.
+compile = $(python) -m uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest \
+	--generate-hashes --custom-compile-command "make lock"
 # It warns of each mark (nosec) that it needs, so what it says is shown only where it found something.
 bandit = $(python) -m bandit -q -r app assets lrp quant scripts streamlit_app.py -c pyproject.toml
 
-.PHONY: help setup run serve test lint format bench clean distclean
+.PHONY: help setup run serve test test-lowest lint format lock bench clean distclean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-setup: ## make .venv and install requirements.txt
+setup: ## make .venv and install requirements.lock
 	@$(setup) run
 
 run: ## open the dashboard
@@ -38,6 +42,13 @@ test: ## run all tests
 	@$(setup) dev
 	@$(python) -m pytest $(ARGS)
 
+test-lowest: ## run all tests with the oldest versions that requirements.txt allows
+	@$(setup) dev
+	@$(python) -m venv "$(lowest)"
+	@$(python) -m uv pip compile -q --resolution lowest-direct requirements.txt -o "$(lowest)/versions.txt"
+	@"$(lowest)/bin/python" -m pip install -q -r requirements-dev.txt -c "$(lowest)/versions.txt"
+	@"$(lowest)/bin/python" -m pytest $(ARGS)
+
 lint: ## check style, types, known weaknesses and that text from outside is escaped
 	@$(setup) dev
 	@$(python) -m ruff check .
@@ -51,6 +62,13 @@ format: ## format the code and mend what ruff can mend
 	@$(python) -m ruff check --fix-only --quiet .
 	@$(python) -m ruff format .
 
+lock: ## lock versions that fit the requirements, and list their licences (ARGS=--upgrade: the newest)
+	@$(setup) dev
+	@$(compile) $(ARGS) requirements.txt -o requirements.lock
+	@$(compile) $(ARGS) requirements-dev.txt -c requirements.lock -o requirements-dev.lock
+	@$(setup) dev
+	@$(python) scripts/list_licences.py
+
 bench: ## measure speed and accuracy
 	@$(setup) dev
 	@$(python) -m bench
@@ -60,4 +78,4 @@ clean: ## remove caches and logs
 	@find . -path ./.git -prune -o -path "./$(VENV)" -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean ## remove .venv too
-	@rm -rf "$(VENV)"
+	@rm -rf "$(VENV)" "$(lowest)"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Make the virtual environment and install what a target needs; return at once where that is done.
 #   scripts/setup.sh run|dev       PYTHON: the interpreter to use       VENV: where it goes (.venv)
-# The stamp is a copy of the requirements that were installed, so only a change of them installs again.
+#                                  LOCKED=no: take the newest versions instead of the tested ones
+# The stamp is a copy of the files that were installed, so only a change of them installs again.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -18,7 +19,11 @@ fail() {
 }
 
 wanted() { # the text the stamp of level $1 must hold
-  if [ "$1" = dev ]; then cat requirements.txt requirements-dev.txt; else cat requirements.txt; fi
+  local files=(requirements.txt requirements.lock) file
+  [ "$1" = run ] || files+=(requirements-dev.txt requirements-dev.lock)
+  for file in "${files[@]}"; do
+    [ ! -f "$file" ] || cat "$file"
+  done
 }
 
 works() { # $1 runs (a pyenv shim may not) and is new enough
@@ -54,14 +59,29 @@ progress() { # the lines of pip worth a look while several GB arrive
        /^Installing collected/ { print "  unpacking", NF - 3, "packages"; fflush() }'
 }
 
-install() { # $1: a requirements file
-  local reason
-  echo "bitlens: installing $1 into $VENV; the first install takes a few minutes and several GB."
-  "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input -r "$1" 2>&1 |
+pip_install() { # $1: a requirements file; more: options
+  "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input -r "$@" 2>&1 |
     tee "$log" | progress
   [ "${PIPESTATUS[0]}" -eq 0 ] && return
   reason=$(sed -n 's/^ERROR: //p' "$log" | tail -n 1)
-  fail "installing $1 failed (${reason:-see the log}); check network and disk space, then try again (log: $log)."
+  reason=${reason:-see the log}
+  return 1
+}
+
+install_tested() { # the versions of requirements file $1 that were tested, each file checked by its hash
+  local lock=${1%.txt}.lock
+  [ -f "$lock" ] && [ "${LOCKED:-yes}" != no ] || return 0
+  pip_install "$lock" --require-hashes --only-binary :all: && return
+  ! grep -q "DO NOT MATCH THE HASHES" "$log" ||
+    fail "a file is not the one that was tested (log: $log); if you trust it, add LOCKED=no."
+  echo "bitlens: $lock cannot be installed here ($reason); installing what $1 allows instead."
+}
+
+install() { # $1: a requirements file; after its lock, this adds only what that lacks
+  echo "bitlens: installing $1 into $VENV; the first install takes a few minutes and several GB."
+  install_tested "$1"
+  pip_install "$1" ||
+    fail "installing $1 failed ($reason); check network and disk space, then try again (log: $log)."
 }
 
 stamp="$VENV/.installed-$level"

@@ -1,10 +1,12 @@
 """`make` on machines where something is missing, in a clone whose requirements are empty."""
 
+import hashlib
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -145,6 +147,81 @@ def test_failed_install(ready: Path) -> None:
         requirements.write_text(text)
     assert make(ready, "setup").returncode == 0
     assert (ready / ".venv" / ".installed-run").read_text() == text
+
+
+def wheel(folder: Path, version: str) -> str:
+    """Write a wheel of a package `thing` without code; return its hash."""
+    info, path = f"thing-{version}.dist-info", folder / f"thing-{version}-py3-none-any.whl"
+    folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("thing.py", "")
+        file.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: thing\nVersion: {version}\n"
+        )
+        file.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        file.writestr(f"{info}/RECORD", "")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("level", ["run", "dev"])
+@pytest.mark.parametrize(
+    ("locked", "told", "installed"),
+    [
+        ("1.0", "", "1.0"),
+        ("1.0", "LOCKED=no", "1.1"),
+        ("0.9", "", "1.1"),  # a version that cannot be had
+        (None, "", "1.1"),
+    ],
+)
+def test_tested_versions(
+    ready: Path, tmp_path: Path, level: str, locked: str | None, told: str, installed: str
+) -> None:
+    """What the lock says is installed, or else, in a sentence, what the requirements allow."""
+    here = shutil.copytree(ready, tmp_path / "a clone", symlinks=True)
+    hashes = {version: wheel(tmp_path / "wheels", version) for version in ("1.0", "1.1")}
+    name = "requirements" if level == "run" else "requirements-dev"
+    (here / f"{name}.txt").write_text("thing>=0.5\n")
+    if locked:
+        line = f"thing=={locked} --hash=sha256:{hashes.get(locked, 64 * '0')}\n"
+        (here / f"{name}.lock").write_text(line)
+    target = ["setup"] if level == "run" else ["test", "ARGS=--version"]
+    make(here, *target, *filter(None, [told]), PIP_FIND_LINKS=(tmp_path / "wheels").as_uri())
+    libraries = here / ".venv" / "lib"
+    assert [path.name for path in libraries.rglob("thing-*")] == [f"thing-{installed}.dist-info"]
+    assert (here / ".venv" / f".installed-{level}").exists()
+
+
+def test_unavailable_lock_is_said_once(ready: Path, tmp_path: Path) -> None:
+    here = shutil.copytree(ready, tmp_path / "a clone", symlinks=True)
+    (here / "requirements.lock").write_text(f"thing==3 --hash=sha256:{64 * '0'}\n")
+    outcome = make(here, "setup")
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    said = [line for line in outcome.stdout.splitlines() if "cannot be installed here" in line]
+    assert len(said) == 1 and "thing==3" in said[0] and "requirements.txt" in said[0]
+    assert make(here, "setup").stdout == ""
+    (here / "requirements.lock").write_text("")  # another lock is tried anew
+    assert "installing requirements.txt" in make(here, "setup").stdout
+
+
+def test_another_file_than_the_tested_one_is_refused(ready: Path, tmp_path: Path) -> None:
+    here = shutil.copytree(ready, tmp_path / "a clone", symlinks=True)
+    wheel(tmp_path / "wheels", "1.0")
+    (here / "requirements.lock").write_text(f"thing==1.0 --hash=sha256:{64 * '0'}\n")
+    links = (tmp_path / "wheels").as_uri()
+    assert "not the one that was tested" in sentence(make(here, "setup", PIP_FIND_LINKS=links))
+    assert not list((here / ".venv" / "lib").rglob("thing*"))
+    assert make(here, "setup", "LOCKED=no", PIP_FIND_LINKS=links).returncode == 0
+
+
+def test_what_a_lock_lacks_is_added(ready: Path, tmp_path: Path) -> None:
+    here = shutil.copytree(ready, tmp_path / "a clone", symlinks=True)
+    wheel(tmp_path / "wheels", "1.0")
+    (here / "requirements.txt").write_text("thing\n")
+    (here / "requirements.lock").write_text("# of an older requirements.txt\n")
+    make(here, "setup", PIP_FIND_LINKS=(tmp_path / "wheels").as_uri())
+    assert list((here / ".venv" / "lib").rglob("thing-1.0.dist-info"))
 
 
 def test_taken_port(ready: Path) -> None:
