@@ -46,7 +46,7 @@ test-lowest: ## run all tests with the oldest versions that requirements.txt all
 	@$(setup) dev
 	@$(python) -m venv "$(lowest)"
 	@$(python) -m uv pip compile -q --resolution lowest-direct requirements.txt -o "$(lowest)/versions.txt"
-	@"$(lowest)/bin/python" -m pip install -q -r requirements-dev.txt -c "$(lowest)/versions.txt"
+	@$(python) -m uv pip install -q --python "$(lowest)" -r requirements-dev.txt -c "$(lowest)/versions.txt"
 	@"$(lowest)/bin/python" -m pytest $(ARGS)
 
 lint: ## check style, types, known weaknesses and that text from outside is escaped
