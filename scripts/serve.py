@@ -46,4 +46,4 @@ if __name__ == "__main__":
     os.environ["BITLENS_PUBLIC"] = "1"
     if SPACE in os.environ:  # which is shown in a frame
         os.environ.setdefault("BITLENS_FRAMES", "https://huggingface.co")
-    os.execv(arguments[0], arguments)
+    os.execv(arguments[0], arguments)  # nosec B606 # this Python; without a shell on purpose
