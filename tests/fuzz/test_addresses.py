@@ -23,6 +23,7 @@ TEXTS = st.one_of(
     st.sampled_from(("![x](http://x.y/z.png)", "<img src=//x>", ":red[x]", "../../etc/passwd")),
     st.sampled_from(("pair-3", "image-7", "4", "8", "248", "lrp", "size", "1", "lrp-qvit", "3.5")),
 )
+NUMBERS = st.integers(0, 5000).map(str)
 PARAMETERS = [each.parameter for each in address.ENTRIES]
 LINKS = st.dictionaries(st.sampled_from(PARAMETERS) | st.text(max_size=9), TEXTS, max_size=9)
 digits.pair("validation", 0)  # reads the bundled digits, which a pickle holds
@@ -60,7 +61,9 @@ def test_links(link: dict[str, str]) -> None:
     assert said <= len(link)
 
 
-@given(TEXTS | st.tuples(st.sampled_from(("pair", "image", "upload")), TEXTS).map("-".join))
+@given(
+    TEXTS | st.tuples(st.sampled_from(("pair", "image", "upload")), TEXTS | NUMBERS).map("-".join)
+)
 @cases(200)
 def test_images_of_links(identifier: str) -> None:
     browser = SimpleNamespace(session_state={}, query_params={})

@@ -244,7 +244,7 @@ def with_program(archive: bytes, program: bytes) -> bytes:
     return buffer.getvalue()
 
 
-ZIPPED = zipped(SMALL)
+ZIPPED = zipped(STATE)
 PROGRAM = opcodes(program_of(ZIPPED))
 PIECES: st.SearchStrategy[bytes] = st.one_of(
     st.sampled_from(PROGRAM),

@@ -67,7 +67,10 @@ def with_folders(inner: st.SearchStrategy[dict]) -> st.SearchStrategy[dict]:
     return st.tuples(folders, INNER).map(lambda two: {**two[0], **two[1]})
 
 
-TREES = with_folders(st.recursive(INNER, with_folders, max_leaves=6))
+ANY = st.recursive(INNER, with_folders, max_leaves=6)
+CLASS = ANY.map(lambda tree: {b"ok.png": "PNG", **tree})
+CLASSES = st.dictionaries(st.sampled_from(FOLDERS), st.one_of(CLASS, CLASS, ANY), max_size=4)
+TREES = st.tuples(with_folders(INNER), CLASSES).map(lambda two: {**two[0], **two[1]})
 
 
 def plant(root: bytes, tree: dict) -> None:
@@ -154,7 +157,7 @@ def check_pictures(source: FolderSource) -> None:
         assert outcome(partial(source.digest, index), InputError)
 
 
-@given(TREES, st.none() | st.sampled_from(LISTS), st.integers(0, 5))
+@given(TREES | CLASSES, st.sampled_from((None, None, None, *LISTS)), st.integers(0, 9))
 @cases(300)
 def test_folders(tree: dict, listed: bytes | None, more: int) -> None:
     with tempfile.TemporaryDirectory() as top:
