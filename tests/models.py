@@ -56,10 +56,12 @@ FAMILIES: Families = SMALL | {
 _SCALES = re.compile(r"(weight|gamma(_\d)?|logit_scale|latent|freqs)$")
 
 
-def build(family: str, dtype: torch.dtype = torch.float32, seed: int = 3) -> nn.Module:
+def build(
+    family: str, dtype: torch.dtype = torch.float32, seed: int = 3, size: int = SIZE[1]
+) -> nn.Module:
     name, kwargs = FAMILIES[family]
     torch.manual_seed(seed)
-    model = timm.create_model(name, img_size=SIZE[1], num_classes=5, **kwargs)
+    model = timm.create_model(name, img_size=size, num_classes=5, **kwargs)
     for parameter in model.parameters():  # biases and tables start at 0: make them matter
         parameter.data += 0.1 * torch.randn_like(parameter)
     return model.eval().requires_grad_(False).to(dtype)
@@ -73,5 +75,5 @@ def without_constants(model: nn.Module) -> nn.Module:
     return model
 
 
-def random_images(count: int = IMAGES) -> Tensor:
-    return torch.randn(count, *SIZE, generator=torch.Generator().manual_seed(5))
+def random_images(count: int = IMAGES, shape: tuple[int, int, int] = SIZE) -> Tensor:
+    return torch.randn(count, *shape, generator=torch.Generator().manual_seed(5))

@@ -60,6 +60,48 @@ def test_lrp_qvit_conserves_relevance_at_every_block(family):
     torch.testing.assert_close(found, kept.expand_as(found), rtol=bound, atol=0)
 
 
+PADDED = 28  # pixels: 14 by 14 tokens, and 7 by 7 after merging, where windows have 4 by 4
+
+
+@functools.cache
+def padded(rules, constants=True):
+    """Trace a Swin whose windows do not fit its tokens, so that timm fills them up with zeros."""
+    model = build("swin", torch.float64, size=PADDED)
+    images = random_images(IMAGES, (3, PADDED, PADDED)).double()
+    trace = Trace(model if constants else without_constants(model), images, rules)
+    return trace, relevance(trace)
+
+
+def on_padding(found, name, block):
+    """The relevance that queries, keys and values of filled-up tokens get: (B,)."""
+    height, width = found.blocks[name].shape[1:3]
+    size = block.window_size[0]
+    fill = torch.ones(-(-height // size) * size, -(-width // size) * size, dtype=torch.bool)
+    fill[:height, :width] = False
+    windows = fill.unfold(0, size, size).unfold(1, size, size).flatten(2).flatten(0, 1)
+    query, key = found.layers[f"{name}.attn.matmul1"]  # (B * windows, heads, n, d) and (..., d, n)
+    _, value = found.layers[f"{name}.attn.matmul2"]
+    tokens = query.sum((1, 3)) + key.sum((1, 2)) + value.sum((1, 3))
+    return (tokens.unflatten(0, (IMAGES, -1)) * windows).sum((1, 2))
+
+
+def test_lrp_qvit_loses_in_padded_windows_what_the_padding_gets():
+    """A filled-up token is 0 before its bias makes a key and a value of it: no input takes it."""
+    trace, found = padded(LRP_QVIT)
+    lost = torch.zeros(IMAGES, dtype=torch.float64)
+    for name, tokens in reversed(found.blocks.items()):
+        lost += on_padding(found, name, trace.model.get_submodule(name)) / found.start
+        kept = total(tokens) / found.start
+        torch.testing.assert_close(kept + lost, torch.ones_like(kept), rtol=0, atol=1e-3)
+    assert (lost > 5e-3).all() and (lost < 0.02).all()  # more than the bound of other families
+
+
+@pytest.mark.parametrize("rules", [ATTN_LRP, ATTN_LRP_GAMMA], ids=lambda rules: rules.name)
+def test_attn_lrp_conserves_relevance_in_padded_windows_too(rules):
+    found = sums(padded(replace(rules, softmax="constant"), constants=False)[1])
+    torch.testing.assert_close(found, torch.ones_like(found), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("rules", [ATTN_LRP, ATTN_LRP_GAMMA], ids=lambda rules: rules.name)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_attn_lrp_conserves_relevance_where_nothing_is_added_and_attention_is_constant(
