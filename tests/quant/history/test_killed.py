@@ -37,7 +37,7 @@ def evaluate(home: str) -> None:
 def begin() -> Callable[[Path], multiprocessing.Process]:
     """Begin the command; modules are loaded once for all."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.cli.test_killed"])
+    context.set_forkserver_preload(["tests.quant.history.test_killed"])
 
     def begin(home: Path) -> multiprocessing.Process:
         process = context.Process(target=evaluate, args=(str(home),))
