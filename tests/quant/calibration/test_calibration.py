@@ -194,8 +194,8 @@ def test_a_cancelled_calibration_keeps_whole_passes_only(tmp_path, stop_at):
 
     with pytest.raises(Cancelled):
         calibration.solve([3, 5], Progress(tell, stop.is_set))
-    whole = ["a3.safetensors"] if stop_at > count else []
-    assert [p.name for p in tmp_path.iterdir()] == whole
+    kept = {path.name for path in tmp_path.iterdir()}  # passes may run side by side
+    assert kept <= {"a3.safetensors", "a5.safetensors"} and len(kept) <= (stop_at > count)
     expected = logits(fresh(tmp_path / "other"), 4, 5)
     assert torch.equal(logits(calibration, 4, 5), expected)  # it can go on
 
