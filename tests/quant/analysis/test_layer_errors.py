@@ -144,11 +144,16 @@ def test_a_corrected_bias_takes_the_mean_error_off_and_no_more(found, name):
 
 @pytest.mark.parametrize("family", ["vit", "swin"])
 def test_squares_of_the_two_operands_errors_add_up(calibrated, family):
-    """What losses are made by. Rounding of weights makes up for some of the input's error."""
+    """What losses are made by. Rounding of weights makes up for some of the input's error.
+
+    The head reads a row an image: too few for two errors to be apart.
+    """
     calibration = calibrated(family)
     calibration.solve(WIDTHS)
     seen = Replay(calibration.model, calibration.surveyed(), random_images()).seen
     for name, one in seen.items():
+        if name.startswith("head"):
+            continue
         sizes = []
         for width in WIDTHS:
             errors = errors_of(one, passes(calibration), width, corrected=True)
