@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
 from quant.__main__ import main
 from quant.history.runs import Runs
@@ -69,10 +70,14 @@ def answers(home: Path) -> dict[tuple[str, str], list[bytes]]:
     return found
 
 
-def calibrations(home: Path) -> dict[str, bytes]:
-    """What a reader of kept calibrations finds: whole files, under their names."""
-    files = (home / "calibrations").rglob("*.safetensors")
-    return {str(file.relative_to(home)): file.read_bytes() for file in files}
+def calibrations(home: Path) -> dict[str, tuple[dict[str, str], dict[str, bytes]]]:
+    """What a reader of kept calibrations finds: whole files, in whatever order of the header."""
+    found = {}
+    for file in (home / "calibrations").rglob("*.safetensors"):
+        with safe_open(file, "np") as held:
+            tensors = {name: held.get_tensor(name).tobytes() for name in held.offset_keys()}
+            found[str(file.relative_to(home))] = (held.metadata(), tensors)
+    return found
 
 
 def check_whole(home: Path, plain: Path) -> None:
