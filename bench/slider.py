@@ -88,7 +88,8 @@ def _commits(page: "Page", slider: "Locator", name: str) -> None:
         _press(page, slider, 10 + 100 * (count % 2))
         page.mouse.move(*_place(slider, 40 + count), steps=5)
         page.mouse.up()
-        page.wait_for_function("count => seen.commits.length > count", arg=count)
+        while page.evaluate("seen.commits.length") <= count:  # no `eval`: the page allows none
+            page.wait_for_timeout(20)
         page.wait_for_timeout(150)
     _print(f"release to commit, {name}", page.evaluate("seen.commits"))
 

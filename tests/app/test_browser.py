@@ -92,6 +92,15 @@ PASTE = """(box, [bytes, type]) => {
 }"""
 
 
+def until(page: sync_api.Page, condition: str) -> None:
+    """Wait until a condition holds; the page allows no `eval`, by which Playwright waits."""
+    for _ in range(1200):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"never so: {condition}")
+
+
 def runs(page: sync_api.Page) -> list[object]:
     """Gather what the page sends to the server from now on: each message is a run."""
     sent: list[object] = []
@@ -216,7 +225,7 @@ def test_the_clipping_threshold_moves_and_says_what_it_does(
     assert box is not None
     page.mouse.click(box["x"] + box["width"] * 0.4, box["y"] + 60)
     page.get_by_text("Chosen: layers.").wait_for()
-    page.wait_for_function("!location.search.includes('layers.1.blocks.0.mlp.fc1')")
+    page.wait_for_url(lambda address: "layers.1.blocks.0.mlp.fc1" not in address)
     page.get_by_role("radio", name="Lesson").click()
     page.get_by_role("slider", name="Bits").press("ArrowRight")
     page.get_by_text("16 levels stand").wait_for()
@@ -239,7 +248,7 @@ def test_a_walk_through_all_pages(
 
     page.goto(server)
     page.get_by_text("for 2").first.wait_for()
-    page.wait_for_function("[...document.images].filter(i => i.naturalWidth > 0).length >= 3")
+    until(page, "[...document.images].filter(i => i.naturalWidth > 0).length >= 3")
     page.screenshot(path=screenshots / f"first-{theme}.png")
 
     page.get_by_text("Compare with").wait_for()

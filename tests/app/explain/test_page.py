@@ -238,12 +238,15 @@ def test_a_broken_link_still_opens(open_page: Open, nonsense: dict[str, str]) ->
         ("photo.webp", png((700, 500), kind="WEBP")),
     ],
 )
-def test_an_upload_of_any_kind_is_explained(open_page: Open, name: str, data: bytes) -> None:
+def test_an_upload_of_any_kind_is_explained(
+    open_page: Open, run_until: RunUntil, name: str, data: bytes
+) -> None:
     app = open_page(model="digits-swin")
     group(app, selection.SOURCE).set_value("Your own").run()
     app.file_uploader(key=selection.UPLOAD).upload(name, data).run()
     assert not app.exception
     assert errors(app) == []
+    run_until(app, lambda: "image" in app.query_params)
     assert app.query_params["image"].startswith("upload-")
     assert app.radio(key=selection.TARGET.widget).options
 
