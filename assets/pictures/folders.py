@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from assets import errors
 from assets.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -22,6 +23,7 @@ JUNK = {  # what systems leave in folders, in lower case
     "@eadir",
 }
 OTHERS = 20_000  # entries without a picture that are put up with, and two more for each picture
+LONGEST = 4096  # letters of a path, as systems have it
 MOST = 2_000_000  # pictures: ImageNet has 1.3 million
 # Why something is left out, in words for one and for several.
 HIDDEN = "hidden file{s}"
@@ -120,8 +122,9 @@ class Walk:
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """Return a path as text that can be written anywhere: bytes that are no UTF-8 as \\xe9."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    """Return a path as text that can be written anywhere, on one line: bytes that are no UTF-8 as
+    \\xe9, line breaks as \\n."""
+    return errors.shown(os.fsencode(path).decode("utf-8", "backslashreplace"), LONGEST)
 
 
 def is_hidden(name: str) -> bool:

@@ -73,9 +73,9 @@ def check(data: bytes, file: Path) -> None:
         return
     event("read")
     assert all(bool(torch.isfinite(value).all()) for value in model.state_dict().values())
-    held = dict(tensors(read_content(file).held))
+    held = list(tensors(read_content(file).held))
     for key, value in model.state_dict().items():
-        named = [one for name, one in held.items() if name.endswith(key)]
+        named = [one for name, one in held if name.endswith(key)]
         assert any(same(value, one) for one in named), key
 
 

@@ -273,3 +273,14 @@ def test_a_fingerprint_changes_with_all_that_decides_what_is_listed(root: Path) 
     place.write_bytes(held[:-1] + b"x")
     os.utime(place, ns=(facts.st_atime_ns, facts.st_mtime_ns))
     assert changed()
+
+
+def test_names_with_line_breaks_are_told_on_one_line(root: Path) -> None:
+    (root / "ant" / "a\nb.png").write_bytes(b"\xff\xd8\xff")
+    source = opened(root)
+    with pytest.raises(InputError, match=r"a\\nb\.png cannot|a\\nb\.png is no"):
+        source.check(next(i for i, path in enumerate(source.paths) if "\n" in path))
+    draw(root / "b\nee" / "0.png")
+    (root / "classes.txt").write_text("ant\nbee")
+    with pytest.raises(InputError, match=r"classes\.txt does not list b\\nee"):
+        opened(root)
