@@ -89,7 +89,7 @@ def _transform(choice: str, rows: Tensor, weight: Tensor, norm: Affine | None) -
     size = rows.shape[1]
     flips = signs(size).to(rows)
     if choice == "rotated":
-        scale = torch.ones_like(flips) if norm is None else gain(*norm)
+        scale = torch.ones_like(flips) if norm is None else gain(norm[0], weight.norm(dim=0))
         return Rotation(flips / scale, centre(rows / scale) * scale)
     return equalise(rows, weight, flips) if choice == "equalised" else None
 

@@ -213,12 +213,13 @@ def centre(rows: Tensor) -> Tensor:
     return middle if spread > 1e-3 * rows.square().mean() else torch.zeros_like(middle)
 
 
-def gain(weight: Tensor, bias: Tensor) -> Tensor:
-    """Return a LayerNorm's gain (C,), each entry far enough from zero to divide by.
+def gain(weight: Tensor, readers: Tensor) -> Tensor:
+    """Return a LayerNorm's gain (C,) with no entry so small that dividing by it would hurt.
 
-    What is far enough depends on the channel's own bias (C,) alone, so that scaling one channel
-    up leaves the others as they are. A channel that is always zero gets a gain as the others'.
+    Small gains hide channels that are large before them. How small is told by what a channel
+    brings to the output, gain times the norm of the weights (C,) that read it: so scaling one up
+    and the other down changes nothing.
     """
-    least = (FLOOR * bias.abs()).clamp_min(1e-30)
-    kept = torch.where(weight.abs() < least, least.copysign(weight), weight).float()
-    return torch.where((weight == 0) & (bias == 0), torch.ones_like(kept), kept)
+    brought = weight.abs() * readers
+    least = (FLOOR * brought.max().clamp_min(1e-30) / readers.clamp_min(1e-30)).clamp_max(1e30)
+    return torch.where(weight.abs() < least, least.copysign(weight), weight).float()

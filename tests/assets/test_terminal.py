@@ -98,6 +98,7 @@ def test_arguments_have_defaults() -> None:
     assert vars(options) == {
         "model": "digits-vit",
         "checkpoint": None,
+        "download": False,
         "device": "auto",
         "data": None,
     }

@@ -217,7 +217,7 @@ def test_the_history_lists_shows_and_compares(capsys, home):
     assert heading.split()[:3] == ["run", "when", "state"]
     assert [line.split()[0] for line in lines] == ["3", "2", "1"]  # float once for both
     assert all(name in line for name, line in zip(("W2A4", "float", "W4A4"), lines, strict=True))
-    assert history(capsys, "--model", "digits-swin") == {"runs": []}
+    assert history(capsys, "--model", "digits-swin") == {"runs": [], "unreadable": []}
     shown = history(capsys, "show", str(four["run"]))
     assert shown["recipe"]["model_key"] == four["weights"]
     for name in ("top1", "difference", "difference_low", "divergence"):

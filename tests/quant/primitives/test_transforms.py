@@ -155,17 +155,19 @@ def test_equalising_patches_makes_no_direction_stand_out() -> None:
 
 
 def test_a_gain_is_never_too_small_to_divide_by() -> None:
-    weight = torch.tensor([2.0, 0.0, -1.5, 1e-9, -1e-9, 1e-9, 0.0])
-    bias = torch.tensor([1.0, 4.0, 0.0, 2.0, -2.0, 0.0, 0.0])
-    found = gain(weight, bias)
-    expected = [2.0, 4e-3, -1.5, 2e-3, -2e-3, 1e-9, 1.0]
-    torch.testing.assert_close(found, torch.tensor(expected))
+    weight = torch.tensor([2.0, 0.0, -1.5, 1e-9, -1e-9])
+    found = gain(weight, torch.ones(5))
+    torch.testing.assert_close(found, torch.tensor([2.0, 2e-3, -1.5, 2e-3, -2e-3]))
+    for readers in (torch.ones(5), torch.zeros(5)):
+        assert torch.isfinite(1 / gain(torch.zeros(5), readers)).all()
+        assert torch.isfinite(gain(weight, readers)).all()
 
 
-def test_the_gain_of_one_channel_does_not_depend_on_the_others() -> None:
-    weight, bias = torch.randn(2, 5)
-    scale = torch.tensor([1.0, 1e6, 1.0, 1e-6, 1.0])
-    torch.testing.assert_close(gain(weight * scale, bias * scale), gain(weight, bias) * scale)
+def test_a_gain_that_its_readers_make_up_for_is_as_it_was() -> None:
+    weight, readers = torch.randn(6), torch.rand(6) + 0.1
+    weight[4], scale = 1e-6, torch.tensor([1.0, 1e6, 1.0, 1e-6, 1e4, 1.0])
+    found = gain(weight * scale, readers / scale)
+    torch.testing.assert_close(found, gain(weight, readers) * scale)
 
 
 def test_what_is_balanced_does_not_depend_on_how_channels_were_shared_out() -> None:
