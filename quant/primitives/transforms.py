@@ -220,6 +220,8 @@ def gain(weight: Tensor, readers: Tensor) -> Tensor:
     brings to the output, gain times the norm of the weights (C,) that read it: so scaling one up
     and the other down changes nothing.
     """
-    brought = weight.abs() * readers
-    least = (FLOOR * brought.max().clamp_min(1e-30) / readers.clamp_min(1e-30)).clamp_max(1e30)
+    most = (weight.abs() * readers).max()
+    if not most > 0:
+        return torch.ones_like(weight)
+    least = FLOOR * most / readers.clamp_min(FLOOR**5 * float(readers.max()))
     return torch.where(weight.abs() < least, least.copysign(weight), weight).float()
