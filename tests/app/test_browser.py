@@ -8,8 +8,10 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.parse import urlparse
 
@@ -38,26 +40,43 @@ def wait_until_up(address: str) -> None:
     raise AssertionError(f"no server at {address}")
 
 
-@pytest.fixture(scope="module")
-def server(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@contextmanager
+def serving(repository: Path, folder: Path, *streamlit: str, **environment: str) -> Iterator[int]:
+    """Run a Streamlit server, `-m streamlit run SCRIPT` or what stands for it; yield its port."""
     port = free_port()
-    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"]
-    command += ["--server.headless", "true", "--server.port", str(port)]
-    log = tmp_path_factory.mktemp("server") / "log.txt"
-    with log.open("w") as output:
+    command = [sys.executable, *streamlit, "--server.headless", "true", "--server.port", str(port)]
+    with (folder / "log.txt").open("w") as log:
         process = subprocess.Popen(
             command,
             cwd=repository,
-            stdout=output,
+            stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         )
         try:
             wait_until_up(f"http://127.0.0.1:{port}")
-            yield f"http://127.0.0.1:{port}"
+            yield port
         finally:
             process.terminate()
             process.wait(30)
+
+
+@contextmanager
+def browsing(chromium: str, **settings: Any) -> Iterator[sync_api.Page]:
+    """Open an empty page in Chromium."""
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        page = browser.new_page(**settings)
+        page.set_default_timeout(PATIENCE * 1000)
+        yield page
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("server")
+    with serving(repository, folder, "-m", "streamlit", "run", "streamlit_app.py") as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +88,9 @@ def screenshots(repository: Path) -> Path:
 
 @pytest.fixture(params=["light", "dark"])
 def page(request: pytest.FixtureRequest, chromium: str) -> Iterator[sync_api.Page]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme=request.param)
-        page.set_default_timeout(PATIENCE * 1000)
+    size = {"width": 1440, "height": 900}
+    with browsing(chromium, viewport=size, color_scheme=request.param) as page:
         yield page
-        browser.close()
 
 
 def settle(page: sync_api.Page) -> None:

@@ -1,16 +1,13 @@
 """The live budget in a real browser: what it draws by itself, and what it tells Python."""
 
 import ast
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.app.test_browser import ARGUMENTS, PATIENCE, free_port, runs, settle, wait_until_up
+from tests.app.test_browser import browsing, runs, serving, settle
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 pytestmark = pytest.mark.browser
@@ -20,36 +17,16 @@ QKV, MATMUL, FC1 = "blocks.0.attn.qkv", "blocks.0.attn.matmul1", "blocks.1.mlp.f
 
 @pytest.fixture(scope="module")
 def server(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    address = f"http://127.0.0.1:{(port := free_port())}"
-    command = [
-        sys.executable,
-        "-m",
-        "streamlit",
-        "run",
-        "tests/app/components/budget_slider_page.py",
-    ]
-    command += ["--server.headless", "true", "--server.port", str(port)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository)}
-    with (tmp_path_factory.mktemp("server") / "log.txt").open("w") as log:
-        process = subprocess.Popen(
-            command, cwd=repository, stdout=log, stderr=subprocess.STDOUT, env=environment
-        )
-        try:
-            wait_until_up(address)
-            yield address
-        finally:
-            process.terminate()
-            process.wait(30)
+    folder, script = tmp_path_factory.mktemp("server"), "tests/app/components/budget_slider_page.py"
+    command = ("-m", "streamlit", "run", script)
+    with serving(repository, folder, *command, PYTHONPATH=str(repository)) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture
 def page(chromium: str) -> Iterator[sync_api.Page]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1100, "height": 900})
-        page.set_default_timeout(PATIENCE * 1000)
+    with browsing(chromium, viewport={"width": 1100, "height": 900}) as page:
         yield page
-        browser.close()
 
 
 def slider_of(page: sync_api.Page) -> sync_api.Locator:

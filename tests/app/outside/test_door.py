@@ -1,10 +1,7 @@
 """Who is let in by a real server, and what its answers tell a browser."""
 
 import http.client
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from email.message import Message
@@ -15,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from app import door
-from tests.app.test_browser import free_port, wait_until_up
+from tests.app.test_browser import serving
 
 LOOKS = """
 import streamlit.net_util as net, os, sys
@@ -31,24 +28,11 @@ def served(
     repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[int, Path]]:
     """The port of a server, and a file that is there once it looked its own address up."""
-    port, folder = free_port(), tmp_path_factory.mktemp("server")
+    folder = tmp_path_factory.mktemp("server")
     looked = folder / "looked"
-    command = [sys.executable, "-c", LOOKS, "run", "streamlit_app.py", "--server.headless", "true"]
-    command += ["--server.port", str(port)]
-    with (folder / "log.txt").open("w") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=repository,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "LOOKED": str(looked)},
-        )
-        try:
-            wait_until_up(f"http://127.0.0.1:{port}")
-            yield port, looked
-        finally:
-            process.terminate()
-            process.wait(30)
+    command = ("-c", LOOKS, "run", "streamlit_app.py")
+    with serving(repository, folder, *command, LOOKED=str(looked)) as port:
+        yield port, looked
 
 
 def asked(port: int, path: str = "/", method: str = "GET", **headers: str) -> tuple[int, Message]:

@@ -1,8 +1,5 @@
 """Hostile texts in a real browser: it draws their letters and asks no other host for anything."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlparse
@@ -11,7 +8,7 @@ import pytest
 
 from app.text import JOINER
 from tests.app.outside.hostile_texts import HOSTILE
-from tests.app.test_browser import ARGUMENTS, PATIENCE, free_port, settle, wait_until_up
+from tests.app.test_browser import browsing, serving, settle
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 pytestmark = pytest.mark.browser
@@ -27,30 +24,15 @@ TESTED = ("stMarkdown", "stCaptionContainer", "stAlert", "stWidgetLabel", "stMet
 def server(
     request: pytest.FixtureRequest, repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, str]]:
-    address = f"http://127.0.0.1:{(port := free_port())}"
-    command = [sys.executable, "-m", "streamlit", "run", request.param]
-    command += ["--server.headless", "true", "--server.port", str(port)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(repository)}
-    with (tmp_path_factory.mktemp("server") / "log.txt").open("w") as log:
-        process = subprocess.Popen(
-            command, cwd=repository, stdout=log, stderr=subprocess.STDOUT, env=environment
-        )
-        try:
-            wait_until_up(address)
-            yield address, request.param
-        finally:
-            process.terminate()
-            process.wait(30)
+    folder, command = tmp_path_factory.mktemp("server"), ("-m", "streamlit", "run", request.param)
+    with serving(repository, folder, *command, PYTHONPATH=str(repository)) as port:
+        yield f"http://127.0.0.1:{port}", request.param
 
 
 @pytest.fixture
 def page(chromium: str) -> Iterator[sync_api.Page]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1200, "height": 900})
-        page.set_default_timeout(PATIENCE * 1000)
+    with browsing(chromium, viewport={"width": 1200, "height": 900}) as page:
         yield page
-        browser.close()
 
 
 def test_hostile_texts_are_letters(page: sync_api.Page, server: tuple[str, str]) -> None:
