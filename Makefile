@@ -20,13 +20,16 @@ compile = $(python) -m uv pip compile -q --universal --python-version 3.11 --for
 # It warns of each mark (nosec) that it needs, so what it says is shown only where it found something.
 bandit = $(python) -m bandit -q -r app assets lrp quant scripts streamlit_app.py -c pyproject.toml
 
-.PHONY: help setup run serve test test-lowest lint format lock bench clean distclean
+.PHONY: help setup export-tools run serve test test-lowest lint format lock bench clean distclean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: ## make .venv and install requirements.lock
 	@$(setup) run
+
+export-tools: ## install what writes and checks models for other programs
+	@$(setup) export
 
 run: ## open the dashboard
 	@$(setup) run
@@ -65,7 +68,8 @@ format: ## format the code and mend what ruff can mend
 lock: ## lock versions that fit the requirements, and list their licences (ARGS=--upgrade: the newest)
 	@$(setup) dev
 	@$(compile) $(ARGS) requirements.txt -o requirements.lock
-	@$(compile) $(ARGS) requirements-dev.txt -c requirements.lock -o requirements-dev.lock
+	@$(compile) $(ARGS) requirements-export.txt -c requirements.lock -o requirements-export.lock
+	@$(compile) $(ARGS) requirements-dev.txt -c requirements-export.lock -o requirements-dev.lock
 	@$(setup) dev
 	@$(python) scripts/list_licences.py
 

@@ -10,22 +10,25 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "licences.md"
 COPYLEFT = re.compile(r"GPL|MPL|EPL|CDDL|EUPL|CeCILL")
+APART = {"docutils"}  # names licences of files that it does not install
+LEVELS = {"running": "", "exporting": "-export", "development": "-dev"}
 LONGEST = 80  # letters; what is longer is the licence's text
 HEAD = """\
 # Licences
 
 Bitlens itself is under [Apache-2.0](../LICENSE). It contains none of the packages below: `make run`
-installs those of [requirements.lock](../requirements.lock), and `make test` also those for
-development. The licences are what the packages state themselves; the full texts, also of libraries
-inside them, come with each package. Packages for other systems than Linux on x86-64 are not listed.
-`make lock` writes this page.
+installs those of [requirements.lock](../requirements.lock), `make export-tools` those for
+exporting, and `make test` also those for development. The licences are what the packages state
+themselves; the full texts, also of libraries inside them, come with each package. Packages for
+other systems than Linux on x86-64 are not listed. `make lock` writes this page.
 
 **Copyleft**, used unchanged:
 
 {copyleft}
 
 The builds of NumPy, SciPy and scikit-learn hold GCC's run-time libraries (GPL-3.0 with the GCC
-Runtime Library Exception, which leaves what uses them free).
+Runtime Library Exception, which leaves what uses them free). The GPL that docutils names is that of
+an editor mode, which its package does not hold.
 
 **Proprietary:** NVIDIA's CUDA libraries, on which PyTorch's builds for Linux depend, may be used
 and passed on under NVIDIA's terms only. PyTorch's builds for CPUs do without them.
@@ -53,17 +56,17 @@ def licence(of: PackageMetadata) -> str:
 
 def page(root: Path = ROOT) -> str:
     """Return the page, of the packages that are installed here."""
-    running = locked(root / "requirements.lock")
+    held = {use: locked(root / f"requirements{end}.lock") for use, end in LEVELS.items()}
     rows, copyleft = [], []
-    for name in locked(root / "requirements-dev.lock"):
+    for name in held["development"]:
         try:
             found = metadata(name)
         except PackageNotFoundError:
             continue  # of another system
         terms = licence(found)
-        use = "running" if name in running else "development"
+        use = next(use for use, names in held.items() if name in names)
         rows.append(f"| {name} | {found['Version']} | {terms} | {use} |")
-        if COPYLEFT.search(terms):
+        if COPYLEFT.search(terms) and name not in APART:
             copyleft.append(f"- {name}: {terms}")
     return HEAD.format(copyleft="\n".join(copyleft)) + "\n".join(rows) + "\n"
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Make the virtual environment and install what a target needs; return at once where that is done.
-#   scripts/setup.sh run|dev       PYTHON: the interpreter to use       VENV: where it goes (.venv)
-#                                  LOCKED=no: take the newest versions instead of the tested ones
+#   scripts/setup.sh run|export|dev    each holds the one before it; dev is for tests
+#   PYTHON: the interpreter to use     VENV: where it goes (.venv)
+#   LOCKED=no: take the newest versions instead of the tested ones
 # The stamp is a copy of the files that were installed, so only a change of them installs again.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -20,7 +21,8 @@ fail() {
 
 wanted() { # the text the stamp of level $1 must hold
   local files=(requirements.txt requirements.lock) file
-  [ "$1" = run ] || files+=(requirements-dev.txt requirements-dev.lock)
+  [ "$1" = run ] || files+=(requirements-export.txt requirements-export.lock)
+  [ "$1" != dev ] || files+=(requirements-dev.txt requirements-dev.lock)
   for file in "${files[@]}"; do
     [ ! -f "$file" ] || cat "$file"
   done
@@ -89,6 +91,8 @@ if wanted "$level" | cmp -s - "$stamp" && works "$VENV/bin/python"; then exit 0;
 
 works "$VENV/bin/python" && "$VENV/bin/python" -c 'import pip' 2>/dev/null || make_venv
 rm -f "$VENV"/.installed-*
-if [ "$level" = dev ]; then install requirements-dev.txt; else install requirements.txt; fi
+case $level in run) suffix="" ;; *) suffix=-$level ;; esac
+install "requirements$suffix.txt"
 wanted run >"$VENV/.installed-run"
-[ "$level" = run ] || wanted dev >"$VENV/.installed-dev"
+[ "$level" = run ] || wanted export >"$VENV/.installed-export"
+[ "$level" != dev ] || wanted dev >"$VENV/.installed-dev"

@@ -50,7 +50,8 @@ def copy_to(repository: Path, clone: Path) -> Path:
     shutil.copy(repository / "Makefile", clone)
     shutil.copytree(repository / "scripts", clone / "scripts")
     (clone / "requirements.txt").write_text("# nothing\n")
-    (clone / "requirements-dev.txt").write_text("-r requirements.txt\n")
+    (clone / "requirements-export.txt").write_text("-r requirements.txt\n")
+    (clone / "requirements-dev.txt").write_text("-r requirements-export.txt\n")
     return clone
 
 
@@ -165,7 +166,7 @@ def wheel(folder: Path, version: str) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("level", ["run", "dev"])
+@pytest.mark.parametrize("level", ["run", "export", "dev"])
 @pytest.mark.parametrize(
     ("locked", "told", "installed"),
     [
@@ -181,13 +182,15 @@ def test_tested_versions(
     """What the lock says is installed, or else, in a sentence, what the requirements allow."""
     here = shutil.copytree(ready, tmp_path / "a clone", symlinks=True)
     hashes = {version: wheel(tmp_path / "wheels", version) for version in ("1.0", "1.1")}
-    name = "requirements" if level == "run" else "requirements-dev"
+    name = "requirements" if level == "run" else f"requirements-{level}"
     (here / f"{name}.txt").write_text("thing>=0.5\n")
     if locked:
         line = f"thing=={locked} --hash=sha256:{hashes.get(locked, 64 * '0')}\n"
         (here / f"{name}.lock").write_text(line)
-    target = ["setup"] if level == "run" else ["test", "ARGS=--version"]
-    make(here, *target, *filter(None, [told]), PIP_FIND_LINKS=(tmp_path / "wheels").as_uri())
+    targets = {"run": ["setup"], "export": ["export-tools"], "dev": ["test", "ARGS=--version"]}
+    make(
+        here, *targets[level], *filter(None, [told]), PIP_FIND_LINKS=(tmp_path / "wheels").as_uri()
+    )
     libraries = here / ".venv" / "lib"
     assert [path.name for path in libraries.rglob("thing-*")] == [f"thing-{installed}.dist-info"]
     assert (here / ".venv" / f".installed-{level}").exists()
