@@ -16,9 +16,9 @@ from quant.allocation.infeasible import require_feasible
 from quant.allocation.objectives import LRP, OBJECTIVES, Losses
 from quant.allocation.path import Solution, budget_plan
 from quant.calibration.presets import preset
-from quant.commands.evaluations import calibrating
-from quant.commands.losses import Basis
-from quant.commands.options import (
+from quant.commands.shared.evaluations import calibrating
+from quant.commands.shared.losses import Basis
+from quant.commands.shared.options import (
     SCORING,
     WIDTHS,
     Subject,
@@ -28,7 +28,7 @@ from quant.commands.options import (
     draw,
     subject,
 )
-from quant.commands.text import beside, by_layer, certificate
+from quant.commands.shared.text import beside, by_layer, certificate
 from quant.primitives.qparams import MAX_BITS
 
 SAYS = "spend a bit budget over the layers"

@@ -12,14 +12,14 @@ from assets.terminal import markdown, print_stages
 from lrp.engine.progress import Progress
 from quant.allocation.objectives import UNIFORM
 from quant.calibration.presets import PRESETS, Preset, preset
-from quant.commands.evaluations import (
+from quant.commands.shared.evaluations import (
     given,
     history,
     order_suggestion,
     print_steps,
     variant,
 )
-from quant.commands.options import Subject, add_shared, add_subject, draw, subject
+from quant.commands.shared.options import Subject, add_shared, add_subject, draw, subject
 from quant.evaluation.answers import Answers
 from quant.experiments.calibrating import All, Calibrating
 from quant.experiments.measuring import Measuring, Shared

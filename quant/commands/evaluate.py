@@ -2,29 +2,32 @@
 
 import argparse
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 from assets.sets.telling import told
 from assets.terminal import print_stages
-from lrp.engine.layers import Layer
 from lrp.engine.progress import Progress
-from quant.allocation.allocation_file import from_json, images_of, read_json
-from quant.commands.evaluations import (
+from quant.commands.shared.evaluations import (
     measuring,
     order_suggestion,
     precision,
     print_steps,
     variant,
 )
-from quant.commands.options import MEASURING, add_shared, add_subject, draw, subject
-from quant.commands.text import accuracy, to_float
+from quant.commands.shared.options import (
+    MEASURING,
+    add_configuration,
+    add_shared,
+    add_subject,
+    configuration,
+    draw,
+    subject,
+)
+from quant.commands.shared.text import accuracy, to_float
 from quant.evaluation.answers import Evaluation
 from quant.experiments.measuring import FLOAT
 from quant.history.recipe import Recipe
-from quant.primitives.bits import Allocation, LayerBits, uniform
 
 SAYS = "accuracy of a quantized model beside the float one"
 
@@ -32,17 +35,15 @@ SAYS = "accuracy of a quantized model beside the float one"
 def add(parser: argparse.ArgumentParser) -> None:
     """Add a configuration, and how well its accuracy has to be known."""
     add_subject(parser, "the result")
-    add_shared(parser, "ends", "limit")
-    parser.add_argument("--weight-bits", type=int, help="bits of every layer's weights, 2 to 8")
-    parser.add_argument("--activation-bits", type=int, help="bits of every layer's inputs, 2 to 8")
-    parser.add_argument("--allocation", metavar="FILE", help="bits by layer, from `quant allocate`")
+    add_shared(parser, "limit")
+    add_configuration(parser)
     add_shared(parser, "preset", *MEASURING)
 
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """Measure one configuration and the float model on the same images."""
     model = subject(options)
-    name, allocation, used = _configuration(options, model.layers)
+    name, allocation, used = configuration(options, model.layers)
     images = replace(draw(options, model.loaded), taken=used)
     folders = told(images)
     measured = measuring(options, model, images)
@@ -63,21 +64,6 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     payload |= {"path": last.path, "notes": list(model.loaded.notes), "folders": folders}
     payload["plainer"] = dict(measured.calibrating.calibration.surveyed().plainer)
     return payload, _text(payload, known, last.evaluation)
-
-
-def _configuration(
-    options: argparse.Namespace, layers: Sequence[Layer]
-) -> tuple[str, Allocation, dict[str, list[int]]]:
-    """Return a name, the bits, and the images they were chosen on."""
-    widths = (options.weight_bits, options.activation_bits)
-    if options.allocation is not None:
-        if (*widths, options.ends) != (None, None, None):
-            raise ValueError("give --allocation, or the bits of all layers, not both")
-        payload = read_json(options.allocation)
-        return Path(options.allocation).stem, from_json(payload, layers), images_of(payload)
-    if None in widths:
-        raise ValueError("give --weight-bits and --activation-bits, or --allocation")
-    return str(LayerBits(*widths)), uniform(layers, *widths, options.ends), {}
 
 
 def _report(recipe: Recipe, name: str, plain: Evaluation, quantized: Evaluation) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from assets.home import home
 from assets.outputs import Output
 from assets.terminal import add_json, aligned
 from quant.allocation.allocation_file import SCHEMA
-from quant.commands.text import accuracy, by_layer, points, to_float
+from quant.commands.shared.text import accuracy, by_layer, points, to_float
 from quant.evaluation.comparison import Change, ClassAccuracy, by_class, changed, paired
 from quant.history.recipe import Recipe
 from quant.history.runs import FILE, Run, Runs, unread

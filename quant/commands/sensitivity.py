@@ -9,9 +9,9 @@ import numpy as np
 from assets.sets.telling import told
 from assets.terminal import aligned
 from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity, rank_correlations
-from quant.commands.evaluations import calibrating
-from quant.commands.losses import scoring_images, sensitivity
-from quant.commands.options import SENSITIVITY, add_shared, add_subject, draw, subject
+from quant.commands.shared.evaluations import calibrating
+from quant.commands.shared.losses import scoring_images, sensitivity
+from quant.commands.shared.options import SENSITIVITY, add_shared, add_subject, draw, subject
 from quant.experiments.calibrating import Calibrating
 
 SAYS = "how much quantizing each layer alone moves the answer"

@@ -21,9 +21,9 @@ from quant.allocation.objectives import (
     reversed_losses,
 )
 from quant.calibration.presets import preset
-from quant.commands.evaluations import measuring, order_suggestion, precision, print_steps
-from quant.commands.losses import Basis
-from quant.commands.options import (
+from quant.commands.shared.evaluations import measuring, order_suggestion, precision, print_steps
+from quant.commands.shared.losses import Basis
+from quant.commands.shared.options import (
     MEASURING,
     SCORING,
     WIDTHS,

@@ -9,7 +9,7 @@ import numpy as np
 from assets.terminal import markdown
 from lrp.engine.ranks import rank_correlation
 from quant.allocation.cost import Cost, CostModel
-from quant.commands.options import Subject
+from quant.commands.shared.options import Subject
 from quant.evaluation.clustered import Answered, Estimate, accuracy
 from quant.evaluation.prediction import CrossValidation, cross_validate, point
 from quant.experiments.objective_sweep import Row, Trial, summarise

@@ -9,7 +9,7 @@ from PIL import Image
 
 from assets.sets.image_set import ImageSet
 from quant.__main__ import main
-from quant.commands.losses import Basis
+from quant.commands.shared.losses import Basis
 
 
 class Seen(Exception):

@@ -14,7 +14,7 @@ from assets.terminal import run
 from quant.__main__ import main
 from quant.allocation.objectives import by_sensitivity
 from quant.analysis.sensitivity import Sensitivity
-from quant.commands.options import draw
+from quant.commands.shared.options import draw
 from quant.history.runs import Runs
 from quant.model.quantized_model import QuantizedModel
 

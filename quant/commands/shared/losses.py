@@ -10,7 +10,7 @@ from lrp.propagation.rules import preset
 from lrp.propagation.scores import Scoring
 from quant.allocation.objectives import LRP, SENSITIVITY, Losses, losses_of
 from quant.analysis.sensitivity import Sensitivity
-from quant.commands.options import Subject
+from quant.commands.shared.options import Subject
 from quant.experiments.calibrating import Calibrating
 
 

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -18,11 +19,12 @@ from lrp.engine.device import resolve_device
 from lrp.engine.layers import Layer, list_layers
 from lrp.propagation import rules
 from lrp.propagation.scores import STATISTICS
+from quant.allocation.allocation_file import from_json, images_of, read_json
 from quant.allocation.budget import Choices, offer
 from quant.allocation.cost import CostModel
 from quant.analysis.sensitivity import HOW
 from quant.calibration.presets import DEFAULT, PRESETS
-from quant.primitives.bits import MENU, LayerBits
+from quant.primitives.bits import MENU, Allocation, LayerBits, uniform
 
 # Their help, and what else `add_argument` takes.
 SHARED: dict[str, tuple[str, dict[str, Any]]] = {
@@ -92,6 +94,29 @@ def subject(options: argparse.Namespace) -> Subject:
     device = resolve_device(options.device)
     loaded = load(options, device)
     return Subject(loaded, list_layers(loaded.model, loaded.input_size), device)
+
+
+def add_configuration(parser: argparse.ArgumentParser) -> None:
+    """Add the bits of every layer, for `configuration`."""
+    parser.add_argument("--weight-bits", type=int, help="bits of every layer's weights, 2 to 8")
+    parser.add_argument("--activation-bits", type=int, help="bits of every layer's inputs, 2 to 8")
+    parser.add_argument("--allocation", metavar="FILE", help="bits by layer, from `quant allocate`")
+    add_shared(parser, "ends")
+
+
+def configuration(
+    options: argparse.Namespace, layers: Sequence[Layer]
+) -> tuple[str, Allocation, dict[str, list[int]]]:
+    """Return a name, the bits, and the images they were chosen on."""
+    widths = (options.weight_bits, options.activation_bits)
+    if options.allocation is not None:
+        if (*widths, options.ends) != (None, None, None):
+            raise ValueError("give --allocation, or the bits of all layers, not both")
+        payload = read_json(options.allocation)
+        return Path(options.allocation).stem, from_json(payload, layers), images_of(payload)
+    if None in widths:
+        raise ValueError("give --weight-bits and --activation-bits, or --allocation")
+    return str(LayerBits(*widths)), uniform(layers, *widths, options.ends), {}
 
 
 def choices(options: argparse.Namespace, layers: Sequence[Layer], tied: bool) -> Choices:

@@ -12,8 +12,8 @@ from assets.sets.image_set import ImageSet
 from assets.sets.selection import Draw
 from assets.terminal import note, print_progress
 from quant.calibration.presets import preset
-from quant.commands.options import Subject
-from quant.commands.text import accuracy, to_float
+from quant.commands.shared.options import Subject
+from quant.commands.shared.text import accuracy, to_float
 from quant.evaluation.answers import Answers
 from quant.evaluation.label_order import better_order
 from quant.evaluation.stream import Step
