@@ -1,7 +1,7 @@
 """Command line: `python -m quant sensitivity`, `allocate`, `evaluate`, `sweep` and others."""
 
 from assets.terminal import choose, start
-from quant.commands import allocate, compare, doctor, evaluate, runs, sensitivity, sweep
+from quant.commands import allocate, compare, doctor, evaluate, report, runs, sensitivity, sweep
 
 COMMANDS = {
     "evaluate": evaluate,
@@ -10,6 +10,7 @@ COMMANDS = {
     "allocate": allocate,
     "sweep": sweep,
     "runs": runs,
+    "report": report,
     "doctor": doctor,
 }
 

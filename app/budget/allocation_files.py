@@ -8,12 +8,12 @@ import pandas as pd
 import streamlit as st
 
 from app.budget.slider import Shown
-from app.look.charts import KINDS
 from app.state import budget, selection
 from app.text import escape
 from app.work import models
 from assets.sets.image_set import ImageSet
 from quant.allocation.allocation_file import decode, from_json, images_of, to_json
+from quant.report.layers import KINDS
 
 
 def show(shown: Shown) -> None:

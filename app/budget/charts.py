@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from app.components.budget_table import BudgetTable
 from app.look import units
 from app.look.altair_charts import blocks_of
-from app.look.charts import DARK_BITS, LIGHT_BITS, MARGIN, ink
+from app.look.charts import MARGIN, ink
 from app.state.budget import UNITS
 from app.text import for_chart
 from app.work.spending import Axis
@@ -18,27 +18,8 @@ from quant.allocation.cost import Cost
 from quant.allocation.path import BudgetPlan
 from quant.history.runs import Run
 from quant.primitives.bits import MENU
+from quant.report.drawing.colours import DARK_BITS, LIGHT_BITS, MARKERS, OTHER
 
-
-@dataclass(frozen=True)
-class Marker:
-    """How one kind of configuration is drawn: a symbol, and a colour by theme."""
-
-    symbol: str
-    light: str
-    dark: str
-
-
-MARKERS = {
-    "float": Marker("diamond", "#5c6673", "#9aa5b1"),
-    "uniform": Marker("square", "#b87a00", "#e69f00"),
-    "sensitivity": Marker("circle", "#0072b2", "#56b4e9"),
-    "lrp-x-sensitivity": Marker("triangle-up", "#009e73", "#2bbf93"),
-    "lrp": Marker("triangle-down", "#d55e00", "#e8743b"),
-    "random": Marker("x", "#b8609a", "#cc79a7"),
-    "reversed": Marker("cross", "#3596d4", "#f0e442"),
-}
-OTHER = Marker("star", "#1b2430", "#e6ebf2")
 AXES = {"Model size": "size", "BitOps": "BitOps"}
 
 

@@ -1,23 +1,22 @@
 """From a budget to what the slider shows: the path of budgets, priced and put into words. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
 import pandas as pd
 
 from app.components.budget_table import Band, BudgetTable, Figures, Plain
-from app.look import units
 from app.state.budget import AVERAGE, BITOPS, SIZE
 from app.work.spending import Axis
-from lrp.engine.layers import Layer
 from lrp.engine.names import number_of
 from quant.allocation.cost import CostModel
 from quant.allocation.objectives import Losses
 from quant.allocation.path import BudgetPlan
 from quant.evaluation.prediction import Prediction
 from quant.primitives.bits import MENU
+from quant.report.purchases import Purchase, bought
 
 
 def table_of(
@@ -85,75 +84,6 @@ def _bands(prediction: Prediction, losses: np.ndarray, float_top1: float) -> lis
     sums = np.array([sum(row) for row in losses.tolist()])
     bands = prediction.bands(sums, float_top1).tolist()
     return [(low, middle, min(1.0, high)) for low, middle, high in bands]
-
-
-@dataclass(frozen=True)
-class Purchase:
-    """Bits that one layer gained at a row of the plan, what they cost and what they gave.
-
-    Attributes:
-        what: "weights" or "activations".
-        size: bytes;  bitops: of one image, with the layer's other width as it then is.
-        gain: expected loss less than before.
-    """
-
-    row: int
-    layer: str
-    what: str
-    before: int
-    after: int
-    size: float
-    bitops: float
-    gain: float
-
-    def __str__(self) -> str:
-        cost = [f"+{units.size(self.size)}"] if self.size else []
-        cost.append(f"+{units.large(self.bitops)} BitOps")
-        return f"{self.layer} {self.what} {self.before} → {self.after} bits ({', '.join(cost)})"
-
-
-def bought(
-    layers: Sequence[Layer], plan: BudgetPlan, losses: Losses | None = None
-) -> list[Purchase]:
-    """List what was bought along the path, row by row, in the order of the layers.
-
-    Args:
-        losses: those the plan was made with, for the gains; 0 without.
-    """
-    changed = np.diff(plan.weight, axis=0) | np.diff(plan.activation, axis=0)
-    return [
-        purchase
-        for row, index in np.argwhere(changed).tolist()
-        for purchase in _purchases(layers[index], index, row + 1, plan, losses)
-    ]
-
-
-def _purchases(
-    layer: Layer, index: int, row: int, plan: BudgetPlan, losses: Losses | None
-) -> list[Purchase]:
-    """List one layer's gains at one row: of its weights first, then of its activations."""
-    (w0, w1), (a0, a1) = (
-        bits[row - 1 : row + 1, index].tolist() for bits in (plan.weight, plan.activation)
-    )
-    what = "second operand" if layer.kind == "matmul" else "weights"
-    # Of each side: the bytes and the BitOps that one bit more of it costs.
-    sides = (
-        (what, "weight", w0, w1, layer.parameters / 8, layer.macs * a0),
-        ("activations", "activation", a0, a1, 0.0, layer.macs * w1),
-    )
-    return [
-        Purchase(row, layer.name, what, old, new, (new - old) * size, (new - old) * work,
-                 _gain(losses, side, index, old, new))
-        for what, side, old, new, size, work in sides
-        if old != new
-    ]  # fmt: skip
-
-
-def _gain(losses: Losses | None, side: str, index: int, before: int, after: int) -> float:
-    if losses is None:
-        return 0.0
-    row, column = getattr(losses, side)[index], losses.widths.index
-    return float(row[column(before)] - row[column(after)])
 
 
 def latest_bought(purchases: Sequence[Purchase], rows: int) -> list[str]:

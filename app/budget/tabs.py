@@ -10,6 +10,7 @@ from app.parts.choice import one_of
 from app.state import budget
 from app.text import escape
 from app.work import models
+from quant.report.purchases import bought
 
 TRADE_OFF = "Accuracy against cost"
 BOUGHT = "How it was bought"
@@ -38,7 +39,7 @@ def _bought(shown: Shown) -> None:
     layers = models.layers_of(shown.selected.loaded)
     figure = charts.path(shown.axis, shown.plan, layers, side, shown.row, dark())
     st.plotly_chart(figure, config=CHART_CONFIG, alt="bits of every layer along the budget")
-    purchases = table.bought(layers, shown.plan, shown.spending.losses)
+    purchases = bought(layers, shown.plan, shown.spending.losses)
     reached = [p for p in purchases if p.row <= shown.row]
     unit = "nats" if shown.spending.losses.objective == "sensitivity" else "of the objective"
     st.caption(

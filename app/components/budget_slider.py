@@ -7,8 +7,8 @@ from pathlib import Path
 import streamlit as st
 
 from app.components.budget_table import Actions, BudgetTable
-from app.look.charts import DARK_BITS, LIGHT_BITS
 from quant.primitives.bits import MENU
+from quant.report.drawing.colours import DARK_BITS, LIGHT_BITS
 
 
 def _text(name: str) -> str:

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from app.look import units
-from app.look.charts import KINDS
 from quant.primitives.bits import MENU
+from quant.report.layers import KINDS
 
 Band = tuple[float, float, float]  # a predicted accuracy: low, middle, high, of 1
 FLOAT_BITS = "32"

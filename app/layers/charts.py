@@ -21,11 +21,12 @@ from app.look.altair_charts import (
     pickable,
     specification,
 )
-from app.look.charts import DARK_BITS, LIGHT_BITS, MARGIN, colours, ink, line
+from app.look.charts import MARGIN, colours, ink, line
 from lrp.engine.layers import Layer
 from quant.analysis.anatomy import Histogram
 from quant.analysis.clipping import LIMITS, Clipping
 from quant.analysis.layer_errors import SqnrByWidth
+from quant.report.drawing.colours import DARK_BITS, LIGHT_BITS
 
 TOP, BOTTOM = 50.0, 5.0  # dB, where the strip's colours end
 

@@ -15,9 +15,10 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from app.look.charts import DARK_KINDS, KINDS, LIGHT_KINDS, ink
+from app.look.charts import DARK_KINDS, LIGHT_KINDS, ink
 from lrp.engine.layers import Layer
 from lrp.engine.names import number_of
+from quant.report.layers import KINDS
 
 PICK = "pick"  # the name of the selection of a layer by click
 CHARTS_KEPT = 8  # specifications of each kind: some models, light and dark

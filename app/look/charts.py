@@ -11,15 +11,10 @@ import plotly.graph_objects as go
 from app.look import units
 from app.text import for_chart
 from lrp.engine.layers import Layer
+from quant.report.drawing.colours import DARK, INK, LIGHT
+from quant.report.layers import KINDS
 
-KINDS = {"linear": "linear layer", "matmul": "attention product", "conv2d": "convolution"}
-# Cividis, cut where it would melt into the page: ordered for every kind of colour vision.
-LIGHT_BITS = ["#00224e", "#26416e", "#4f576c", "#737475", "#989067", "#bfab54", "#dcc437"]
-DARK_BITS = ["#3f5a8c", "#5a6684", "#757779", "#928c73", "#b4a369", "#d6bc55", "#fee838"]
 LIGHT_KINDS, DARK_KINDS = ["#0072b2", "#d55e00", "#009e73"], ["#56b4e9", "#e8743b", "#2bbf93"]
-# Okabe and Ito's colours as in the theme; dashes and symbols differ too, for every eye.
-LIGHT = ("#0072b2", "#d55e00", "#009e73", "#b8609a", "#b87a00", "#3596d4", "#5c6673")
-DARK = ("#56b4e9", "#e8743b", "#2bbf93", "#cc79a7", "#e69f00", "#f0e442", "#9aa5b1")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross")
 CHART_CONFIG = {"displaylogo": False, "showSendToCloud": False}
@@ -56,4 +51,4 @@ def line(
 
 def ink(dark: bool) -> str:
     """Return the colour of lines and text."""
-    return "#e6ebf2" if dark else "#1b2430"
+    return INK[dark]

@@ -16,11 +16,12 @@ from app.look.altair_charts import (
     side_by_side,
     specification,
 )
-from app.look.charts import DARK_BITS, LIGHT_BITS, colours, ink
+from app.look.charts import colours, ink
 from app.runs.pair import BOTH, FIRST, NEITHER, ONLY_ONE, ONLY_OTHER, SECOND, RunComparison
 from lrp.engine.layers import Layer
 from quant.evaluation.comparison import ClassAccuracy
 from quant.primitives.bits import MENU, Allocation, LayerBits
+from quant.report.drawing.colours import DARK_BITS, LIGHT_BITS
 
 WEIGHTS, ACTIVATIONS = "Weights", "Activations"
 TALL = 9.5  # where the axis of bits ends on either side

@@ -2,9 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -17,10 +15,10 @@ from app.state import selection
 from app.state.selection import ModelChoice
 from app.text import Markdown, escape, told
 from app.work import history, models
-from quant.allocation.allocation_file import SCHEMA
 from quant.allocation.cost import Cost
 from quant.history.recipe import Recipe
 from quant.history.runs import RUNNING, Run
+from quant.report.repeat import run_to_json
 
 BUDGET_PAGE = "app/views/budget.py"
 
@@ -105,28 +103,6 @@ def _download(run: Run, spent: Cost | None) -> None:
         icon=":material/download:",
         help="The bits by layer, the accuracy, and all that is needed to repeat the run.",
     )
-
-
-def run_to_json(run: Run, spent: Cost | None) -> dict[str, Any]:
-    """Describe a run; `allocation_file.from_json` reads the bits of one that has any."""
-    recipe, evaluation = run.recipe, run.evaluation
-    description = {
-        "model": recipe.model,
-        "run": run.id,
-        "created": run.created.isoformat(timespec="seconds"),
-        "state": run.state,
-        "note": run.note,
-        "evaluation": None if evaluation is None else asdict(evaluation),
-        "recipe": {k: v for k, v in json.loads(recipe.to_json()).items() if k != "allocation"},
-    }
-    if spent is not None:
-        costs = asdict(spent)
-        description |= {name: costs[name] for name in ("size_bytes", "bitops", "average_bits")}
-    if recipe.allocation is None:
-        return description
-    layers = {layer: asdict(bits) for layer, bits in recipe.allocation.items()}
-    how = {"preset": recipe.preset, "objective": recipe.objective}
-    return {"schema": SCHEMA, **description, **how, "layers": layers}
 
 
 def _delete(run: Run) -> None:

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from app.look import units
 from app.text import Markdown
 from app.work.history import name
@@ -49,10 +47,7 @@ class Contender:
     def answers(self) -> Answers:
         """Its answers to the run's images."""
         own = self.run.answers
-        if not self.plain:
-            return own
-        right, nothing = own.reference == own.labels, np.zeros_like(own.divergence)
-        return Answers(own.labels, own.reference, own.reference, right, nothing)
+        return own.of_reference if self.plain else own
 
 
 @dataclass(frozen=True, eq=False)

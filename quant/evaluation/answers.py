@@ -157,6 +157,13 @@ class Answers:
         """(n,) bool, answered rightly."""
         return self.predicted == self.labels
 
+    @property
+    def of_reference(self) -> "Answers":
+        """What the reference answered to the same images; its five best are not known."""
+        right = self.reference == self.labels
+        nothing = np.zeros_like(self.divergence)
+        return Answers(self.labels, self.reference, self.reference, right, nothing)
+
     def counts(self, before: float = 0.0) -> Counts:
         """Add the answers up, one image after another.
 

@@ -10,7 +10,6 @@ import pytest
 from app.budget import charts
 from app.budget.charts import MARKERS, OTHER, MeasuredPoint
 from app.components.budget_table import BudgetTable, Figures, Plain
-from app.look.charts import DARK_BITS, LIGHT_BITS
 from app.state.budget import AVERAGE, BITOPS
 from app.work.spending import Axis
 from lrp.engine.layers import Layer
@@ -18,6 +17,7 @@ from quant.allocation.budget import Limits
 from quant.allocation.cost import Cost
 from quant.allocation.path import BudgetPlan
 from quant.history.runs import FILE, Run, Runs
+from quant.report.drawing.colours import DARK_BITS, LIGHT_BITS
 from tests.app import runs_made as made
 
 NAMES = ("patch_embed.proj", "blocks.0.attn.qkv", "blocks.0.mlp.fc1", "blocks.1.mlp.fc1", "head")

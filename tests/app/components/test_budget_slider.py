@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from app.components import budget_slider
 from app.components.budget_slider import painted, row_sent, turn_sent
 from app.components.budget_table import Actions, BudgetTable, Figures, Plain
-from app.look.charts import DARK_BITS, LIGHT_BITS
+from quant.report.drawing.colours import DARK_BITS, LIGHT_BITS
 
 PAGE = Path(__file__).parent / "budget_slider_page.py"
 PATIENCE = 90  # seconds until a run that hangs gives up

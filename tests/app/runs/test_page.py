@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.runs.detail import run_to_json
 from app.state import runs as run_state
 from app.state import selection
 from app.work import history
@@ -21,6 +20,7 @@ from quant.evaluation.stream import stream
 from quant.history.record import record
 from quant.history.runs import FILE, Run, Runs
 from quant.model.quantized_model import QuantizedModel
+from quant.report.repeat import run_to_json
 from tests.app import runs_made as made
 
 Open = Callable[..., AppTest]

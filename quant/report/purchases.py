@@ -1,0 +1,124 @@
+"""How a budget is spent step by step: which layer gains which bits, at what price, for what."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lrp.engine.layers import Layer
+from quant.allocation.budget import Limits, offer
+from quant.allocation.objectives import Losses
+from quant.allocation.path import BudgetPlan, budget_plan
+from quant.primitives.bits import Allocation
+from quant.report.drawing import units
+
+ROWS = 61  # budgets on the way to an allocation
+
+
+@dataclass(frozen=True)
+class Purchase:
+    """Bits that one layer gained at a row of the plan, what they cost and what they gave.
+
+    Attributes:
+        what: "weights", "second operand" or "activations".
+        size: bytes;  bitops: of one image, with the layer's other width as it then is.
+        gain: expected loss less than before.
+    """
+
+    row: int
+    layer: str
+    what: str
+    before: int
+    after: int
+    size: float
+    bitops: float
+    gain: float
+
+    def __str__(self) -> str:
+        cost = [f"+{units.size(self.size)}"] if self.size else []
+        cost.append(f"+{units.large(self.bitops)} BitOps")
+        return f"{self.layer} {self.what} {self.before} → {self.after} bits ({', '.join(cost)})"
+
+
+def bought(
+    layers: Sequence[Layer], plan: BudgetPlan, losses: Losses | None = None
+) -> list[Purchase]:
+    """List what was bought along the path, row by row, in the order of the layers.
+
+    Args:
+        losses: those the plan was made with, for the gains; 0 without.
+    """
+    changed = np.diff(plan.weight, axis=0) | np.diff(plan.activation, axis=0)
+    return [
+        purchase
+        for row, index in np.argwhere(changed).tolist()
+        for purchase in _purchases(layers[index], index, row + 1, plan, losses)
+    ]
+
+
+def _purchases(
+    layer: Layer, index: int, row: int, plan: BudgetPlan, losses: Losses | None
+) -> list[Purchase]:
+    """List one layer's gains at one row: of its weights first, then of its activations."""
+    (w0, w1), (a0, a1) = (
+        bits[row - 1 : row + 1, index].tolist() for bits in (plan.weight, plan.activation)
+    )
+    what = "second operand" if layer.kind == "matmul" else "weights"
+    # Of each side: the bytes and the BitOps that one bit more of it costs.
+    sides = (
+        (what, "weight", w0, w1, layer.parameters / 8, layer.macs * a0),
+        ("activations", "activation", a0, a1, 0.0, layer.macs * w1),
+    )
+    return [
+        Purchase(row, layer.name, what, old, new, (new - old) * size, (new - old) * work,
+                 _gain(losses, side, index, old, new))
+        for what, side, old, new, size, work in sides
+        if old != new
+    ]  # fmt: skip
+
+
+def _gain(losses: Losses | None, side: str, index: int, before: int, after: int) -> float:
+    if losses is None:
+        return 0.0
+    row, column = getattr(losses, side)[index], losses.widths.index
+    return float(row[column(before)] - row[column(after)])
+
+
+def way_to(layers: Sequence[Layer], allocation: Allocation, losses: Losses) -> BudgetPlan:
+    """Return the path of growing budgets from the lowest widths to an allocation, its last row.
+
+    No layer ever has more bits than the allocation gives it; within that, each budget is spent so
+    that the least is lost.
+
+    Raises:
+        ValueError: there are no losses at some of its widths, or they are of other layers.
+    """
+    losses.of(allocation)
+    widths = [width for width in losses.widths if width <= _most(allocation)]
+    offered = offer(layers, widths, tied=False)
+    bits = [allocation[layer.name] for layer in layers]
+    caps = np.array([(b.weight, b.activation) for b in bits])
+    choices = replace(
+        offered,
+        weight=np.minimum(offered.weight, caps[:, :1]),
+        activation=np.minimum(offered.activation, caps[:, 1:]),
+    )
+    size, work = choices.parameters @ caps[:, 0], choices.macs @ caps.prod(1)
+    least = choices.least
+    shares = np.linspace(0, 1, ROWS)
+    limits = [
+        Limits(
+            least.weight_bits + share * (size - least.weight_bits),
+            least.bitops + share * (work - least.bitops),
+        )
+        for share in shares.tolist()
+    ]
+    plan = budget_plan(choices, losses, limits)
+    # A layer whose losses rise with its bits may be left below its own: the last row is exact.
+    weight, activation = plan.weight.copy(), plan.activation.copy()
+    weight[-1], activation[-1] = caps.T
+    return replace(plan, weight=weight, activation=activation)
+
+
+def _most(allocation: Allocation) -> int:
+    return max(max(bits.weight, bits.activation) for bits in allocation.values())
