@@ -16,6 +16,7 @@ from quant.allocation.objectives import Losses
 from quant.allocation.path import BudgetPlan, budget_plan
 from quant.evaluation.prediction import Prediction
 from quant.primitives.bits import MENU, LayerBits, uniform
+from quant.report.purchases import bought
 
 LAYERS = (
     Layer("patch_embed.proj", "conv2d", "proj", "", 768, 49_152),
@@ -210,7 +211,7 @@ def test_predictions_follow_the_curve() -> None:
 @pytest.mark.parametrize("unit", UNITS)
 def test_purchases_add_up_to_the_way_from_first_to_last(unit: str) -> None:
     _, axis, plan = planned(unit)
-    found = plans.bought(LAYERS, plan, LOSSES)
+    found = bought(LAYERS, plan, LOSSES)
     bits = {
         (name, side): getattr(pair, field)
         for name, pair in plan.allocation(0).items()
@@ -249,7 +250,7 @@ def made_plan(*rows: list[tuple[int, int]]) -> BudgetPlan:
 
 def test_a_step_is_said_in_words() -> None:
     plan = made_plan([(2, 2), (2, 2)], [(2, 2), (2, 2)], [(4, 3), (2, 2)], [(4, 3), (2, 2)])
-    found = plans.bought(LAYERS[1:3], plan)
+    found = bought(LAYERS[1:3], plan)
     # 3,072 weights by two bits; 52,224 operations by (4 - 2) x 2, then by 4 x (3 - 2)
     assert [(p.row, p.size, p.bitops, p.gain) for p in found] == [
         (2, 768.0, 208_896.0, 0.0),
@@ -269,14 +270,14 @@ def test_a_step_is_said_in_words() -> None:
 
 def test_of_many_purchases_at_once_three_are_said() -> None:
     plan = made_plan([(2, 2), (2, 2)], [(3, 3), (3, 3)])
-    assert plans.latest_bought(plans.bought(LAYERS[1:3], plan), 2)[1].endswith(
+    assert plans.latest_bought(bought(LAYERS[1:3], plan), 2)[1].endswith(
         "blocks.0.attn.matmul1 second operand 2 → 3 bits (+18.5 k BitOps) and 1 more"
     )
 
 
 def test_purchases_become_a_table_with_their_budget() -> None:
     _, axis, plan = planned(SIZE)
-    found = plans.bought(LAYERS, plan, LOSSES)
+    found = bought(LAYERS, plan, LOSSES)
     rows = plans.purchases_table(axis, found)
     assert len(rows) == len(found)
     assert rows["budget"].tolist() == [axis.values[p.row] for p in found]

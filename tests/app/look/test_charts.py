@@ -2,11 +2,10 @@
 
 import json
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from app.look import altair_charts, charts
+from app.look import altair_charts
 from lrp.engine.layers import Layer
 from lrp.engine.names import number_of
 
@@ -44,14 +43,6 @@ def test_bars_stand_side_by_side_without_touching() -> None:
     table = altair_charts.layer_table(LAYERS, None)
     assert (table["left"].to_numpy()[1:] > table["right"].to_numpy()[:-1]).all()
     assert (table["right"] > table["left"]).all()
-
-
-@pytest.mark.parametrize("dark", [False, True])
-def test_more_bits_are_lighter_for_every_eye(dark: bool) -> None:
-    colours = charts.DARK_BITS if dark else charts.LIGHT_BITS
-    assert len(colours) == 7  # 2 to 8 bits
-    rgb = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours])
-    assert (np.diff(rgb @ [0.2126, 0.7152, 0.0722]) > 0).all()
 
 
 def test_axis_labels_stand_at_the_middle_of_their_block() -> None:
