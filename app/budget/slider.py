@@ -1,5 +1,6 @@
 """The budget: a slider over the whole path of budgets, drawn in the browser. Reruns alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -10,13 +11,16 @@ from app.components.budget_slider import budget_slider
 from app.components.budget_table import Actions, BudgetTable
 from app.components.plain_budget import plain_budget_slider
 from app.look.appearance import dark
+from app.parts import report
 from app.state import address, budget, selection
 from app.state.selection import Selected
+from app.text import escape
 from app.work import models, spending
 from app.work.spending import Axis, Spending
 from lrp.propagation.scores import ContributionScores, Scoring
 from quant.allocation.path import BudgetPlan
 from quant.experiments.measuring import Measuring, Variant
+from quant.history.runs import Run
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +29,7 @@ class Shown:
 
     Attributes:
         measuring: None where there is nothing to measure on, or with.
+        runs: that are finished, of this model and quantizer on these images.
     """
 
     selected: Selected
@@ -34,6 +39,7 @@ class Shown:
     table: BudgetTable
     measuring: Measuring | None
     scoring: Scoring
+    runs: Sequence[Run] = ()
 
     @property
     def scores(self) -> ContributionScores | None:
@@ -45,6 +51,12 @@ class Shown:
         """The row of the chosen budget: the nearest that the locks leave."""
         value, values = budget.value(self.axis.unit), self.axis.values
         return self.axis.row(values[len(values) // 3] if value is None else value)
+
+    @property
+    def run(self) -> Run | None:
+        """The run that measured the chosen budget's bits; None where none did."""
+        bits = self.plan.allocation(self.row)
+        return next((run for run in self.runs if run.recipe.allocation == bits), None)
 
     def variant(self, row: int) -> Variant:
         """Return what measuring a row means."""
@@ -85,6 +97,12 @@ def show(shown: Shown) -> None:
         st.rerun()  # other locks, another plan
     if shown.measuring is not None:
         live.show(shown.measuring)
+    run = shown.run
+    if run is not None:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(escape(f"This budget was measured: run {run.id}."), width="content")
+            report.button(shown.selected, run)
+        report.show(run)
 
 
 def plan_budgets(
@@ -102,4 +120,4 @@ def plan_budgets(
         spending.prediction_of(runs, spent_by.expected),
         spending.float_top1(runs),
     )
-    return Shown(selected, spent_by, axis, plan, table, measuring, scoring)
+    return Shown(selected, spent_by, axis, plan, table, measuring, scoring, runs)

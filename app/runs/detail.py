@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.look import units
-from app.parts import sidebar
+from app.parts import report, sidebar
 from app.parts.numbers import figure
 from app.runs.listing import cost_of, pinned
 from app.state import runs as run_state
@@ -26,6 +26,7 @@ BUDGET_PAGE = "app/views/budget.py"
 def show(run: Run, runs: Sequence[Run]) -> None:
     """Show one run and its buttons."""
     spent = cost_of(run.recipe.model_key, run.recipe.allocation)
+    beside = [one for one in pinned(runs) if one.id != run.id and _alike(one, run)]
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             title = f"{run.recipe.model}, {history.name(run.recipe)}"
@@ -33,10 +34,18 @@ def show(run: Run, runs: Sequence[Run]) -> None:
             _pin(run, pinned(runs))
             _use(run.recipe)
             _download(run, spent)
+            report.button(selection.CURRENT.get(), run, beside)
             _delete(run)
         _metrics(run, spent)
         st.caption(escape(units.unbroken(facts(run))))
+        report.show(run, beside)
         _note(run)
+
+
+def _alike(one: Run, other: Run) -> bool:
+    """Return whether both are of one model on the same images, with answers."""
+    keys = [(run.recipe.model_key, run.recipe.images_key) for run in (one, other)]
+    return keys[0] == keys[1] and bool(one.counts.images)
 
 
 def _pin(run: Run, pins: Sequence[Run]) -> None:

@@ -26,6 +26,9 @@ CHANGED: Entry[tuple[Hashable, int] | None] = Entry("_changed_image", None)
 # A run's recipe, for the Budget page to take its allocation from.
 HANDED: Entry[Recipe | None] = Entry("_handed_over", None)
 
+# The runs of the report that was asked for last, and the key of its job.
+REPORT: Entry[tuple[tuple[int, ...], Hashable] | None] = Entry("_report", None)
+
 
 def image(of: Hashable) -> int | None:
     """Return the place of the image chosen in a comparison; another comparison has another one."""
