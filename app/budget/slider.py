@@ -101,7 +101,7 @@ def show(shown: Shown) -> None:
     if run is not None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(escape(f"This budget was measured: run {run.id}."), width="content")
-            report.button(shown.selected, run)
+            report.offer(shown.selected, run)
         report.show(run)
 
 

@@ -13,7 +13,7 @@ from app.work import reports
 from quant.history.runs import Run
 
 
-def button(selected: Selected | None, run: Run, beside: Sequence[Run] = ()) -> None:
+def offer(selected: Selected | None, run: Run, beside: Sequence[Run] = ()) -> None:
     """Offer to write a report of a run, with others beside it."""
     why_not = _why_not(selected, run)
     st.button(

@@ -34,7 +34,7 @@ def show(run: Run, runs: Sequence[Run]) -> None:
             _pin(run, pinned(runs))
             _use(run.recipe)
             _download(run, spent)
-            report.button(selection.CURRENT.get(), run, beside)
+            report.offer(selection.CURRENT.get(), run, beside)
             _delete(run)
         _metrics(run, spent)
         st.caption(escape(units.unbroken(facts(run))))
