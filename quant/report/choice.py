@@ -11,10 +11,7 @@ from quant.report.subject import Subject, kind_of
 
 DEAREST = 10
 WIDE, HIGH = 960.0, 330.0
-UNKNOWN = (
-    "How it was bought cannot be drawn: what each layer's bits are worth is not known here. "
-    "`python -m quant sensitivity` finds it for this model and quantizer."
-)
+UNKNOWN = "How it was bought cannot be drawn: what each layer's bits are worth is not known here. "
 
 
 def section(subject: Subject) -> Html:
@@ -47,7 +44,8 @@ def chosen(subject: Subject) -> str:
 def _waterfall(subject: Subject) -> Html:
     losses, costs = subject.losses, subject.costs
     if losses is None or costs is None:
-        return tag("p", UNKNOWN, class_="note")
+        finds = tag("code", "python -m quant sensitivity")
+        return tag("p", UNKNOWN, finds, " finds it for a model and quantizer.", class_="note")
     try:
         plan = way_to(costs.layers, subject.allocation, losses)
     except ValueError as error:

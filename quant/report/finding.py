@@ -15,15 +15,15 @@ def lead(subject: Subject, run: Run) -> str:
     """Return in one sentence what a run found."""
     e, spent = evaluation_of(run), subject.cost(run.recipe.allocation)
     plain = subject.cost(None)
-    what, size = f"{name_of(run.recipe)[:1].upper()}{name_of(run.recipe)[1:]}", ""
-    if spent is not None and plain is not None and run.recipe.allocation is not None:
-        what = f"{spent.average_bits:.1f}-bit"
-        size = f"{units.size(spent.size_bytes)} instead of {units.size(plain.size_bytes)}, "
-    apart = "" if run.recipe.allocation is None else f", {to_float(e)}"
-    return (
-        f"{what}: {size}{units.share(e.top1)} ({units.interval(e.top1_low, e.top1_high)})"
-        f"{apart}, on {_images(run)}."
-    )
+    quantized, size = run.recipe.allocation is not None, ""
+    if spent is not None and plain is not None and quantized:
+        size = (
+            f"{spent.average_bits:.1f}-bit: {units.size(spent.size_bytes)} instead of "
+            f"{units.size(plain.size_bytes)}, "
+        )
+    apart = f", {to_float(e)}" if quantized else ""
+    accuracy = f"{units.share(e.top1)} ({units.interval(e.top1_low, e.top1_high)})"
+    return f"{size}{accuracy}{apart}, on {_images(run)}."
 
 
 def to_float(e: Evaluation) -> str:

@@ -86,8 +86,8 @@ def explain(subject: Subject, progress: Progress) -> tuple[list[Explained], list
             except ValueError as error:  # a file is damaged, or gone
                 missing.append(f"An image is left out: {error}.")
         progress(len(places), len(places), "heatmap")
-    except UnsupportedOperation as error:
-        return [], [f"Heatmaps of this model cannot be drawn: {error}."]
+    except ValueError as error:  # an operation without a rule, or an image that calibrates is gone
+        return [], [f"Heatmaps cannot be drawn: {error}."]
     return found, missing
 
 

@@ -97,13 +97,23 @@ def _chart(subject: Subject, points: Sequence[Point], axis: str) -> Html:
     named = {run.id for run in subject.named}
     for point in sorted(points, key=lambda point: point.run.id in named):
         marks += _mark(point, across(cost(point)), up, point.run.id in named)
-    for place, run in enumerate(subject.named):  # above all marks, beside each other's
-        for point in points:
-            if point.run is run:
-                x, y = across(cost(point)), up(point.top1) + (-8, 18)[place % 2]
-                marks.append(svg.label(x + 9, y, f"run {run.id}", "tag", "start"))
+    shown = [point for point in points if point.run.id in named]
+    marks += _tags([(p.run.id, across(cost(p)), up(p.top1)) for p in shown])
     marks.append(svg.label(across.stop, up(plain) - 5, f"float {plain:.1f} %", "tag", "end"))
     return svg.picture(WIDE, HIGH, marks, f"Accuracy against {titles[0]}")
+
+
+def _tags(named: Sequence[tuple[int, float, float]]) -> list[Html]:
+    """Write runs' numbers beside their places, each where there is room."""
+    taken: list[tuple[float, float]] = []
+    marks = []
+    for number, x, y in named:
+        tries = [(x + side, y + dy) for dy in (-8, 18, -24, 34, -40, 50) for side in (8, -50)]
+        free = (t for t in tries if all(abs(t[0] - a) > 48 or abs(t[1] - b) > 12 for a, b in taken))
+        left, bottom = next(free, tries[0])
+        taken.append((left, bottom))
+        marks.append(svg.label(left, bottom, f"run {number}", "tag", "start"))
+    return marks
 
 
 def _mark(point: Point, x: float, up: svg.Scale, named: bool) -> list[Html]:

@@ -50,7 +50,7 @@ def test_it_is_compared_with_the_uniform_run_of_the_nearest_bitops(subject: Subj
 def test_a_float_run_beside_it_is_told_without_a_difference(subject: Subject) -> None:
     plain = next(run for run in subject.every if run.recipe.allocation is None)
     said = finding.lead(subject, plain)
-    assert said.startswith("Float: 98.3 %")
+    assert said.startswith("98.3 % (")
     assert "points" not in said
 
 
@@ -94,7 +94,7 @@ def test_the_table_of_layers_is_the_allocation(subject: Subject) -> None:
 
 
 def test_without_sensitivities_it_says_how_to_find_them(bare: Subject) -> None:
-    assert "python -m quant sensitivity" in choice.section(bare)
+    assert "<code>python -m quant sensitivity</code>" in choice.section(bare)
 
 
 def test_the_dearest_bits_are_those_that_cost_most(subject: Subject) -> None:
