@@ -90,7 +90,10 @@ def _against_uniform(subject: Subject) -> Html | None:
     spent = None if even is None else subject.cost(even.recipe.allocation)
     if even is None or spent is None:
         return None
-    gap, low, high = paired(subject.run.answers, even.answers)
+    try:
+        gap, low, high = paired(subject.run.answers, even.answers)
+    except ValueError:  # it was not named: that its answers are damaged is no matter here
+        return None
     sure = "" if low > 0 or high < 0 else ", which may be chance"
     return tag(
         "p",

@@ -17,6 +17,7 @@ from lrp.engine.layers import list_layers
 from quant.evaluation.image_set import Pictures
 from quant.evaluation.logits import float_logits
 from quant.evaluation.stream import stream
+from tests.quant.report.parsed import Page
 
 pytestmark = pytest.mark.real_data
 MODEL = "deit_tiny_patch16_224"
@@ -102,7 +103,7 @@ def test_its_maps_are_faithful(command, folder):
     assert "localisation" not in best
 
 
-def test_it_is_allocated_and_evaluated(command, folder, tmp_path):
+def test_it_is_allocated_and_evaluated(repository, command, folder, tmp_path):
     calibrated = ("--data", folder, "--calibration-images", 8)
     # three widths, spent by relevance: sensitivities need calibrations at all seven, minutes here
     spent = ("--average-bits", 6, "--objective", "lrp", "--menu", 4, 6, 8)
@@ -122,3 +123,19 @@ def test_it_is_allocated_and_evaluated(command, folder, tmp_path):
     assert four["quantized"]["agreement"] < eight["quantized"]["agreement"]
     assert mixed["images"] == eight["images"] == 120
     assert four["size_bytes"] < mixed["size_bytes"] < eight["size_bytes"]
+    check_report(repository, tmp_path / "report.html", mixed, four)
+
+
+def check_report(repository, out, *measured):
+    """The report of runs is a small file that fetches nothing and shows eight images."""
+    runs = [str(payload["run"]) for payload in measured]
+    line = [sys.executable, "-m", "quant", "report", *runs, "--out", str(out)]
+    done = subprocess.run(line, cwd=repository, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    page = Page(out.read_text(encoding="utf-8"))
+    assert page.fetched == page.faults == []
+    assert out.stat().st_size < 5_000_000
+    assert len([img for img in page.named("img") if img["width"] == "224"]) == 3 * 8
+    shown = {row["run"]: row["top-1"] for row in page.table("configuration")}
+    for payload in measured:
+        assert shown[str(payload["run"])] == f"{100 * payload['quantized']['top1']:.1f} %"

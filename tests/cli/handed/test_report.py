@@ -13,6 +13,7 @@ from quant.__main__ import main
 from quant.commands import evaluate
 from quant.history.runs import FILE, Runs
 from tests.app import runs_made as made
+from tests.cli.test_folders import write_digits
 from tests.quant.report.parsed import Page
 
 REPORT = ["report", "1", "--out"]
@@ -99,6 +100,30 @@ def test_the_report_can_go_to_standard_output(
     out = capsys.readouterr().out
     assert out.startswith("<!DOCTYPE html>")
     assert out.endswith("</html>\n")
+
+
+def test_names_of_files_and_folders_stay_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BITLENS_HOME", str(tmp_path / "home"))
+    root, out = tmp_path / "<img src=x onerror=alert(1)>", tmp_path / "report.html"
+    write_digits(root, {n: f"{n}" for n in range(10)})
+    hostile = ["<script>alert(1)</script>".replace("/", "\u2044"), "\"onload='x", "\udcff\u202e"]
+    pictures = sorted(root.glob("*/*.png"))
+    for number, picture in enumerate(pictures):
+        picture.rename(picture.with_name(f"{number}{hostile[number % 3]}.png"))
+    bits = ["--weight-bits", "2", "--activation-bits", "3", "--calibration-images", "4"]
+    assert main(["evaluate", "--model", "digits-swin", *bits, "--data", str(root)]) == 0
+    assert main([*REPORT, str(out)]) == 0
+    html = out.read_text(encoding="utf-8")
+    page = Page(html)
+    assert page.faults == page.fetched == []
+    assert page.named("script") == []
+    assert len(page.named("img")) == 8 * 3 + 1
+    assert {"onerror", "onload"} & {name for _, found in page.tags for name in found} == set()
+    shown = page.table("strongest tenth shared")
+    assert all(row["image"].endswith(".png") for row in shown)
+    assert any("<script>" in row["image"] or "onload" in row["image"] for row in shown)
 
 
 def test_where_images_are_gone_the_report_says_so_and_is_made(

@@ -14,7 +14,7 @@ from lrp.engine.layers import list_layers
 from quant.allocation.allocation_file import from_json
 from quant.evaluation.answers import Answers
 from quant.evaluation.intervals import paired_interval, wilson
-from quant.history.runs import Run
+from quant.history.runs import Run, UnreadableError
 from quant.primitives.bits import LayerBits
 from quant.report import choice, classes, finding, heatmaps, layers, repeat, trade_off
 from quant.report.subject import Subject
@@ -45,6 +45,17 @@ def test_it_is_compared_with_the_uniform_run_of_the_nearest_bitops(subject: Subj
     apart = {n: abs(costs[n].bitops - own.bitops) for n in (2, 3)}  # type: ignore[union-attr]
     assert even.id == min(apart, key=apart.__getitem__)
     assert finding.uniform_of(replace(subject, run=even, beside=(), others=())) is None
+
+
+def test_another_run_that_is_damaged_does_no_harm(subject: Subject) -> None:
+    def damaged() -> Answers:
+        raise UnreadableError("its answers are damaged")
+
+    others = tuple(replace(run, read=damaged) for run in subject.others)
+    beside = tuple(replace(run, read=damaged) for run in subject.beside)
+    said = finding.section(replace(subject, others=others, beside=beside))
+    assert "The nearest uniform bits" in finding.section(subject)
+    assert "The nearest uniform bits" not in said
 
 
 def test_a_float_run_beside_it_is_told_without_a_difference(subject: Subject) -> None:
