@@ -1,7 +1,17 @@
 """Command line: `python -m quant sensitivity`, `allocate`, `evaluate`, `sweep` and others."""
 
 from assets.terminal import choose, start
-from quant.commands import allocate, compare, doctor, evaluate, report, runs, sensitivity, sweep
+from quant.commands import (
+    allocate,
+    compare,
+    doctor,
+    evaluate,
+    export,
+    report,
+    runs,
+    sensitivity,
+    sweep,
+)
 
 COMMANDS = {
     "evaluate": evaluate,
@@ -9,6 +19,7 @@ COMMANDS = {
     "sensitivity": sensitivity,
     "allocate": allocate,
     "sweep": sweep,
+    "export": export,
     "runs": runs,
     "report": report,
     "doctor": doctor,

@@ -38,7 +38,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"layers"},
         {"calibration"},
         {"model", "history"},
-        {"analysis"},
+        {"analysis", "export"},
         {"allocation"},
         {"experiments"},
         {"report"},

@@ -1,0 +1,120 @@
+"""`python -m quant export`: write a quantized model for another program, checked there."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from assets.models.load import LoadedModel
+from assets.outputs import Output
+from assets.sets.image_set import ImageSet
+from assets.sets.selection import batches
+from assets.sets.telling import told
+from assets.terminal import print_stages
+from lrp.engine.progress import Progress
+from quant.commands.shared.evaluations import calibrating
+from quant.commands.shared.options import (
+    Subject,
+    add_configuration,
+    add_shared,
+    add_subject,
+    configuration,
+    draw,
+    subject,
+)
+from quant.export.formats import FORMATS
+from quant.export.request import Request
+from quant.primitives.bits import Allocation
+
+SAYS = "write a quantized model for another program, checked there"
+CHECKED = 64  # images
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add a configuration, a format, and where the file goes."""
+    add_subject(parser, "how the file compares")
+    parser.add_argument("--to", required=True, choices=list(FORMATS), help="format of the file")
+    parser.add_argument("--out", required=True, metavar="FILE", type=Output, help="the file")
+    add_configuration(parser)
+    add_shared(parser, "preset")
+    parser.add_argument("--opset", type=int, help="of ONNX (default: the first with these bits)")
+    parser.add_argument(
+        "--check-images", type=int, default=CHECKED, metavar="N", help=f"default: {CHECKED}"
+    )
+
+
+def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Export a model, check it, and write it."""
+    if options.out.is_stdout:
+        raise ValueError("--out - is no place for a model: name a file")
+    model = subject(options)
+    name, allocation, used = configuration(options, model.layers)
+    options.limit = options.check_images
+    images = replace(draw(options, model.loaded), taken=used)
+    folders = told(images)
+    request = _request(options, model, allocation, images.calibrating, images.measured)
+    exported = FORMATS[options.to].export(request)
+    options.out.write(exported.content)
+    payload = {
+        **model.loaded.facts,
+        "configuration": name,
+        "preset": options.preset,
+        "format": options.to,
+        "file": str(options.out),
+        **exported.report,
+        "folders": folders,
+    }
+    return payload, _text(payload)
+
+
+def _request(
+    options: argparse.Namespace,
+    model: Subject,
+    allocation: Allocation,
+    calibrates: ImageSet,
+    checks: ImageSet,
+) -> Request:
+    def images() -> Iterator[Tensor]:
+        return (pictures for pictures, _ in batches(checks))
+
+    facts = _facts(model.loaded) | {
+        "preset": options.preset,
+        "allocation": json.dumps({layer: str(bits) for layer, bits in allocation.items()}),
+        "calibration_images": str(len(calibrates)),
+    }
+    return Request(
+        model.loaded.model,
+        model.loaded.input_size,
+        calibrating(options, model, calibrates).calibration,
+        allocation,
+        images,
+        facts,
+        options.opset,
+        Progress(print_stages()),
+    )
+
+
+def _facts(loaded: LoadedModel) -> dict[str, str]:
+    """Return what a file says of its model, and how pictures are prepared for it."""
+    prepared = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
+    settings = {name: loaded.data_config[name] for name in prepared}
+    return {"model": loaded.name, "weights": loaded.key, "pictures": json.dumps(settings)}
+
+
+def _text(payload: dict[str, Any]) -> str:
+    check, times = payload["check"], payload["latency"]
+    share = payload["bytes"] / payload["float_bytes"]
+    lines = [
+        f"{payload['file']}: {payload['bytes'] / 1e6:.2f} MB, {share:.3f} of the float file's",
+        f"checked on {check['images']} images: {check['equal']:.1%} of answers are Bitlens' own, "
+        f"logits differ by up to {check['largest']:.2g}",
+        f"{times['seconds'] * 1e3:.1f} ms an image, float {times['float_seconds'] * 1e3:.1f} ms: "
+        f"{times['ratio']:.2f} times as long ({times['low']:.2f} to {times['high']:.2f})",
+        f"{payload['integer_products']} products run on integers",
+    ]
+    extra = payload["at_run_time"]
+    lines += ["extra at run time:", *(f"{layer}: {what}" for layer, what in extra.items())]
+    return "\n".join(lines if extra else lines[:-1])

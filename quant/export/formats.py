@@ -1,0 +1,43 @@
+"""The formats a model can be exported to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+from quant.export.request import Exported, Request
+
+INSTALL = "make export-tools"
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format.
+
+    Attributes:
+        says: what it is for.
+        module, function: what exports to it; imported when it is asked for, as it needs packages
+            that Bitlens runs without.
+    """
+
+    says: str
+    module: str
+    function: str
+
+    def export(self, request: Request) -> Exported:
+        """Export a model, checked by the format's own runtime.
+
+        Raises:
+            ValueError: packages are missing; the format has no room for the model.
+        """
+        return self._function()(request)
+
+    def _function(self) -> Callable[[Request], Exported]:
+        try:
+            return getattr(import_module(f"quant.export.{self.module}"), self.function)
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"{error.name} is not installed, which exports need: run `{INSTALL}`"
+            ) from error
+
+
+FORMATS = {"onnx": Format("ONNX Runtime", "onnx_runtime", "export_onnx")}

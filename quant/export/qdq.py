@@ -1,0 +1,119 @@
+"""Quantizers as ONNX Runtime runs them: pairs of QuantizeLinear and DequantizeLinear."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import torch
+from torch import Tensor
+
+from quant.calibration.presets import Preset
+from quant.export.graph import Graph, array
+from quant.export.lowering import Coded
+from quant.layers.quantized import Rounded
+from quant.primitives.bits import LayerBits
+from quant.primitives.qparams import QParams
+from quant.primitives.quantizers import Codebook, Quantizer, Uniform
+
+# The narrowest container of so many bits, unsigned and signed, and ONNX's first opset with it.
+CONTAINERS = {
+    2: (ml_dtypes.uint2, ml_dtypes.int2, 25),
+    4: (ml_dtypes.uint4, ml_dtypes.int4, 21),
+    8: (np.uint8, np.int8, 18),
+}
+LOGARITHMIC = {"adalog", "log-sqrt2"}
+NO_LOGARITHMS = "logarithmic quantizers, which ONNX has not: use the preset bitlens-affine"
+NARROWEST = 4  # of inputs: ONNX Runtime 1.32 moves 2 bits to where it cannot run them
+
+
+def container(bits: int, least: int = 2) -> int:
+    """Return how many bits, at least `least`, hold `bits` in ONNX."""
+    return min(size for size in CONTAINERS if size >= max(bits, least))
+
+
+def least_opset(bits: Iterable[LayerBits]) -> int:
+    """Return the first of ONNX's opsets that holds all bits."""
+    sizes = {s for b in bits for s in (container(b.weight), container(b.activation, NARROWEST))}
+    return max((CONTAINERS[size][2] for size in sizes), default=18)
+
+
+def check_preset(preset: Preset) -> None:
+    """Check before any work that ONNX has room for a preset's quantizers.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if {preset.gelu, preset.softmax} & LOGARITHMIC:
+        raise ValueError(f"{preset.name} has {NO_LOGARITHMS}")
+
+
+class QDQ:
+    """Integers in ONNX's own types, the next larger one with a narrowed range."""
+
+    def input(self, graph: Graph, quantizer: Quantizer, x: str) -> Coded:
+        if isinstance(quantizer, Uniform):
+            return _uniform(graph, quantizer.qparams, x)
+        if isinstance(quantizer, Codebook):
+            return _codebook(graph, quantizer, x)
+        raise ValueError(NO_LOGARITHMS)
+
+    def weight(self, graph: Graph, weight: Rounded, bits: int) -> str:
+        unsigned, kind, _ = CONTAINERS[container(bits)]
+        codes, zeros = weight.codes.cpu().numpy(), []
+        info = ml_dtypes.iinfo(kind)
+        if codes.min() < info.min or codes.max() > info.max:
+            lowest = np.minimum(codes.min(1), 0).astype(np.int16)
+            codes, kind = codes - lowest[:, None], unsigned
+            zeros = [graph.constant((-lowest).astype(unsigned))]
+        names = graph.constant(codes.T.astype(kind)), graph.constant(array(weight.scale))
+        return graph.add("DequantizeLinear", *names, *zeros, axis=1)
+
+
+def _uniform(graph: Graph, q: QParams, x: str) -> Coded:
+    """Quantize and dequantize; a zero point that no container holds becomes an offset."""
+    axis, zero = _axis(q.scale), q.zero_point.clamp(0, q.levels)
+    # ONNX Runtime 1.32 makes an integer product of what has several scales, and cannot run it:
+    # an offset, though it be 0, keeps the two apart.
+    offset = None if axis is None else torch.zeros_like(zero)
+    if not bool((zero == q.zero_point).all()):
+        offset = q.scale * (zero - q.zero_point)
+        x = graph.add("Sub", x, graph.constant(array(offset)))
+    size = container(q.bits, NARROWEST)
+    if size != q.bits:
+        x = _clipped(graph, x, -q.scale * zero, q.scale * (q.levels - zero))
+    settings: dict[str, Any] = {} if axis is None else {"axis": axis}
+    kind = CONTAINERS[size][0]
+    shape = () if axis is None else (-1,)
+    zeros = zero.detach().cpu().numpy().reshape(shape).astype(kind)
+    names = graph.constant(array(q.scale).reshape(shape)), graph.constant(zeros)
+    codes = graph.add("QuantizeLinear", x, *names, **settings)
+    return Coded(graph.add("DequantizeLinear", codes, *names, **settings), offset)
+
+
+def _clipped(graph: Graph, x: str, low: Tensor, high: Tensor) -> str:
+    """Narrow a range; by Clip ONNX Runtime 1.32 does not load models with 4-bit inputs."""
+    x = graph.add("Max", x, graph.constant(array(low)))
+    return graph.add("Min", x, graph.constant(array(high)))
+
+
+def _axis(scale: Tensor) -> int | None:
+    """Return along which axis from the end scales lie; None for a single one."""
+    long = [axis for axis in range(-scale.dim(), 0) if scale.shape[axis] > 1]
+    if len(long) > 1:
+        raise ValueError("scales along more than one axis have no place in ONNX")
+    return long[0] if long else None
+
+
+def _codebook(graph: Graph, book: Codebook, x: str) -> Coded:
+    """Quantize to the 8-bit grid, look the level up, dequantize."""
+    zero = min(max(book.zero_point, 0), 255)
+    offset = None
+    if zero != book.zero_point:
+        offset = book.table.new_tensor(book.step * (zero - book.zero_point))
+        x = graph.add("Sub", x, graph.constant(array(offset)))
+    names = graph.constant(np.float32(book.step)), graph.constant(np.uint8(zero))
+    cells = graph.add("Cast", graph.add("QuantizeLinear", x, *names), to=6)
+    table = graph.constant(book.table.cpu().numpy().astype(np.uint8))
+    levels = graph.add("Gather", table, cells, axis=0)
+    return Coded(graph.add("DequantizeLinear", levels, *names), offset)

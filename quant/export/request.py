@@ -1,0 +1,45 @@
+"""What an export is asked for, and what it gives."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from lrp.engine.progress import SILENT, Progress
+from quant.calibration.calibration import Calibration
+from quant.primitives.bits import Allocation
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A quantized model to write for another program.
+
+    Attributes:
+        input_size: of one image, (3, H, W).
+        images: opens the images, (B, 3, H, W) in batches, that the file is checked on.
+        facts: what the file says of itself, by key.
+        opset: of ONNX; None is the first that holds the bits.
+    """
+
+    model: nn.Module
+    input_size: tuple[int, int, int]
+    calibration: Calibration
+    allocation: Allocation
+    images: Callable[[], Iterable[Tensor]]
+    facts: Mapping[str, str]
+    opset: int | None = None
+    progress: Progress = SILENT
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was checked, before it is written.
+
+    Attributes:
+        content: of the file.
+        report: of the check, as JSON has it.
+    """
+
+    content: bytes
+    report: dict[str, Any]

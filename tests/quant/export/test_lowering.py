@@ -1,0 +1,112 @@
+"""Exported models as ONNX Runtime runs them, against the float model and Bitlens' own."""
+
+from functools import cache
+
+import onnx
+import pytest
+import torch
+
+from lrp.engine.layers import list_layers
+from quant.export.lowering import Lowering
+from quant.export.onnx_runtime import session
+from quant.export.qdq import QDQ, least_opset
+from quant.export.skeleton import OPSET, skeleton
+from quant.model.quantized_model import QuantizedModel
+from quant.primitives.bits import LayerBits, uniform
+from tests.models import FAMILIES, SIZE, SMALL, build, random_images
+
+AFFINE = "bitlens-affine:norm=repq,gelu=uniform,patches=uniform,per_head=off"
+
+
+@cache
+def bare(family):
+    return skeleton(build(family), SIZE)
+
+
+def lowered(calibration, family, allocation):
+    layers = {n: (calibration.quantized(n, b), b.weight) for n, b in allocation.items()}
+    floats = calibration.untouched(allocation)
+    opset = least_opset(allocation.values())
+    return Lowering(bare(family), opset, QDQ(), layers, floats)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_float_model_is_the_same_for_any_number_of_images(family):
+    model = Lowering(bare(family), OPSET).model()
+    onnx.checker.check_model(model, full_check=True)
+    run, _ = session(model.SerializeToString())
+    for count in (1, 3):
+        images = random_images(count)
+        torch.testing.assert_close(run(images), build(family)(images), rtol=1e-3, atol=1e-4)
+
+
+def check(calibration, family, allocation):
+    """Some images agree to the last bits: others hold a value that is rounded apart, half way."""
+    model = lowered(calibration, family, allocation).model()
+    onnx.checker.check_model(model)
+    own = QuantizedModel(calibration.model, calibration, allocation)
+    images = random_images(9)
+    run, _ = session(model.SerializeToString())
+    apart = (run(images) - own.run(images)).abs().amax(1)
+    assert float(apart.min()) < 1e-5
+    assert float(apart.median()) < float((own.run(images) - calibration.model(images)).abs().max())
+
+
+def mixed(calibration):
+    """Every width of weights and of inputs, each beside others."""
+    layers = list_layers(calibration.model, SIZE)
+    return {la.name: LayerBits(2 + i % 7, 2 + (5 * i + i // 7) % 7) for i, la in enumerate(layers)}
+
+
+@pytest.mark.parametrize("family", SMALL)
+@pytest.mark.parametrize("name", ["bitlens", "bitlens-affine"])
+def test_every_width_gives_what_bitlens_gives(calibrated, family, name):
+    calibration = calibrated(family, name)
+    check(calibration, family, mixed(calibration))
+
+
+@pytest.mark.parametrize("family", ["pit", "cait", "dinov3", "swinv2", "siglip", "aimv2"])
+@pytest.mark.parametrize("name", ["bitlens-affine"])
+def test_other_families_do(calibrated, family, name):
+    calibration = calibrated(family, name)
+    check(calibration, family, uniform(list_layers(calibration.model, SIZE), 8, 8))
+
+
+@pytest.mark.parametrize("family", SMALL)
+def test_layers_left_out_stay_in_float_and_rewritten(calibrated, family):
+    calibration = calibrated(family)
+    names = [layer.name for layer in list_layers(calibration.model, SIZE)]
+    check(calibration, family, {name: LayerBits(8, 8) for name in names[1::2]})
+
+
+def test_uniform_affine_bits_leave_nothing_to_do_at_run_time(calibrated):
+    for family in ("vit", "deit"):
+        calibration = calibrated(family, AFFINE)
+        allocation = uniform(list_layers(calibration.model, SIZE), 8, 8)
+        lowering = lowered(calibration, family, allocation)
+        model = lowering.model()
+        assert lowering.extra == {}
+        _, integers = session(model.SerializeToString())
+        assert integers >= len(allocation) - 2  # but the patches, and the head's one row
+
+
+def test_what_is_left_to_do_at_run_time_is_named(calibrated):
+    calibration = calibrated("vit")
+    allocation = uniform(list_layers(calibration.model, SIZE), 8, 8)
+    extra = lowered(calibration, "vit", allocation)
+    extra.model()
+    turned = {name for name in allocation if name.endswith(("qkv", "fc1", "head"))}
+    assert extra.extra == dict.fromkeys(turned, "a rotation") | {
+        "patch_embed.proj": "two rotations"
+    }
+
+
+def test_the_file_holds_each_weight_once(calibrated):
+    calibration = calibrated("vit", AFFINE)
+    sizes = []
+    for bits in (8, 4, 2):
+        allocation = uniform(list_layers(calibration.model, SIZE), bits, 8)
+        sizes.append(len(lowered(calibration, "vit", allocation).model().SerializeToString()))
+    weights = sum(la.parameters for la in list_layers(calibration.model, SIZE))
+    assert sizes[0] - sizes[1] == pytest.approx(weights / 2, rel=0.05)
+    assert sizes[1] - sizes[2] == pytest.approx(weights / 4, rel=0.1)
