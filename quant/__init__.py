@@ -2,8 +2,8 @@
 
 Read `primitives` (arithmetic), `layers` (one quantized layer), `calibration` (all of a model's),
 `model` (it runs) and `evaluation` (how well); then `analysis` (what each layer's bits are worth),
-`allocation` (spend a budget), `experiments`, `history` (all that was measured), `report` (what
-is handed over) and `commands`.
+`allocation` (spend a budget), `experiments`, `history` (all that was measured), `export` and
+`report` (what is handed over) and `commands`.
 """
 
 from quant.allocation.allocation_file import read_allocation
