@@ -109,7 +109,7 @@ def _chart(work: np.ndarray, lost: np.ndarray, dearest: Sequence[Purchase]) -> H
 
 def _table(steps: Sequence[Purchase], dearest: Sequence[Purchase]) -> Html:
     gained = sum(step.gain for step in steps)
-    head = ["", "layer", "what", "from", "to", "size", "BitOps", "loss less (mnat)", "of all"]
+    head = ["ring", "layer", "what", "from", "to", "size", "BitOps", "loss less (mnat)", "of all"]
     rows = [
         [
             f"{number}", step.layer, step.what, step.before, step.after,

@@ -58,7 +58,9 @@ def write(subject: Subject, exported: Exported = (), progress: Progress = SILENT
         tag("title", f"{title} – Bitlens report"),
         tag("style", Html(style())),
     ]
-    whole = tag("html", tag("head", *head), tag("body", _top(subject, title), *body), lang="en")
+    whole = tag(
+        "html", tag("head", *head), tag("body", _top(subject, title), tag("main", *body)), lang="en"
+    )
     return f"<!DOCTYPE html>\n{whole}\n"
 
 
