@@ -64,6 +64,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         "preset": options.preset,
         "format": options.to,
         "file": str(options.out),
+        "bits": {layer: str(bits) for layer, bits in allocation.items()},
         **exported.report,
         "folders": folders,
     }

@@ -18,6 +18,7 @@ from quant.calibration.presets import preset
 from quant.experiments.calibrating import Calibrating
 from quant.history.recipe import Recipe
 from quant.history.runs import FILE, Runs
+from quant.report.exported import read
 from quant.report.page import write
 from quant.report.subject import Opened, gather
 
@@ -29,14 +30,17 @@ def add(parser: argparse.ArgumentParser) -> None:
     text = "number of a run (`python -m quant runs` lists them); the first is told of in full"
     parser.add_argument("runs", type=int, nargs="+", metavar="RUN", help=text)
     parser.add_argument("--out", type=Output, required=True, metavar="FILE.html", help="the report")
+    text = "what `quant export --json` wrote of the first run's bits"
+    parser.add_argument("--exported", nargs="+", default=[], metavar="FILE.json", help=text)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
 
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any] | None, str]:
     """Write the report."""
     subject = gather(Runs(home() / FILE), options.runs)
+    exports = [read(path, subject.recipe) for path in options.exported]
     opened = open_again(subject.recipe, options.device)
-    written = write(replace(subject, opened=opened), progress=Progress(print_stages()))
+    written = write(replace(subject, opened=opened), exports, Progress(print_stages()))
     options.out.write(written)
     missing = "".join(f"\n{why}" for why in opened.missing)
     size = f"{len(written.encode()) / 1e6:.1f} MB"

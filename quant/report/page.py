@@ -8,6 +8,7 @@ from lrp.engine.progress import SILENT, Progress
 from quant.report import (
     choice,
     classes,
+    exported,
     finding,
     heatmaps,
     layers,
@@ -17,18 +18,18 @@ from quant.report import (
 )
 from quant.report.drawing.colours import DARK, DARK_BITS, INK, LIGHT, LIGHT_BITS, MARKERS, OTHER
 from quant.report.drawing.elements import Html, join, tag
+from quant.report.exported import Exported
 from quant.report.subject import Subject, name_of
 
 STYLE = Path(__file__).with_name("style.css")
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-Exported = Sequence[tuple[str, Sequence[tuple[str, str]]]]
 
 
-def write(subject: Subject, exported: Exported = (), progress: Progress = SILENT) -> str:
+def write(subject: Subject, exports: Sequence[Exported] = (), progress: Progress = SILENT) -> str:
     """Write the report of a subject.
 
     Args:
-        exported: what was exported of the run: a title and (what, found) a file.
+        exports: what was exported of the run.
 
     Raises:
         Cancelled: the work was to stop.
@@ -42,7 +43,7 @@ def write(subject: Subject, exported: Exported = (), progress: Progress = SILENT
         ("Accuracy against cost", trade_off.section(subject)),
         ("Accuracy by class", classes.section(subject)),
         ("Where the model looks, before and after", heatmaps.section(subject, found, missing)),
-        ("What was exported", repeat.exported(exported)),
+        ("What was exported", exported.section(exports)),
         ("How to repeat it", repeat.section(subject)),
         ("Method and limits", method.section()),
         ("Words", method.glossary()),

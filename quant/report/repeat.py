@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shlex
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -124,13 +123,4 @@ def checksums(subject: Subject) -> Html:
             table(["what", "when it was measured", "when this was written"], tools, words=3),
             table(["what", "named by"], [[what, tag("code", key)] for what, key in named], words=2),
         ]
-    )
-
-
-def exported(files: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> Html:
-    """Return what was exported and how it compared: a title and facts a file."""
-    if not files:
-        return tag("p", "Nothing that was exported from these bits is told of here.", class_="note")
-    return join(
-        join([tag("h3", title), table(["what", "found"], facts, words=2)]) for title, facts in files
     )

@@ -69,6 +69,24 @@ def test_its_commands_find_the_same_run_again(
     assert [found.id for found in measured.listed()] == [2, 1]
 
 
+def test_what_was_exported_of_it_is_told_and_another_run_s_is_not(
+    measured: Runs, small: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, compared = tmp_path / "report.html", tmp_path / "compared.json"
+    for bits in ("8", "4"):
+        widths = ["--weight-bits", bits, "--activation-bits", bits, "--check-images", "8"]
+        made_of = [*small, *widths, "--to", "onnx", "--out", str(tmp_path / f"w{bits}.onnx")]
+        assert main(["export", *made_of, "--json", str(compared)]) == 0
+        capsys.readouterr()
+        told = ["--out", str(out), "--exported", str(compared)]
+        if bits == "8":
+            assert "export the run's" in refused(capsys, "report", "1", *told)
+    assert main(["report", "1", *told]) == 0
+    facts = {row["what"]: row["found"] for row in Page(out.read_text()).table("found")}
+    size = (tmp_path / "w4.onnx").stat().st_size
+    assert facts["file"].startswith(f"{size / 1000:.0f} kB, ")
+
+
 def test_what_cannot_be_told_of_is_refused_in_one_sentence(
     measured: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,7 +19,7 @@ from tests.app import runs_made as made
 WRONG_AT_4, WRONG_AT_8, WRONG_IN_FLOAT = set(range(1, 15)), {5, 6, 20}, {20}
 
 
-def mixed() -> Recipe:
+def mixed_recipe() -> Recipe:
     """Bits that differ from layer to layer, as the page's slider gives them."""
     recipe = made.recipe(4, objective="sensitivity", budget="4.00 bit")
     assert recipe.allocation is not None
@@ -30,6 +30,12 @@ def mixed() -> Recipe:
     return replace(recipe, allocation=allocation)
 
 
+@pytest.fixture
+def mixed() -> Recipe:
+    """How those bits were measured."""
+    return mixed_recipe()
+
+
 @pytest.fixture(scope="session")
 def history(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """Float, uniform 8 and 4 bits, and mixed bits (run 4) on 60 images."""
@@ -38,7 +44,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     made.keep(runs, made.recipe(None), float_says)
     made.keep(runs, made.recipe(8), made.answers(WRONG_AT_8, WRONG_IN_FLOAT))
     made.keep(runs, made.recipe(4), made.answers(WRONG_AT_4, WRONG_IN_FLOAT))
-    made.keep(runs, mixed(), made.answers({1, 2, 20}, WRONG_IN_FLOAT))
+    made.keep(runs, mixed_recipe(), made.answers({1, 2, 20}, WRONG_IN_FLOAT))
     return runs
 
 

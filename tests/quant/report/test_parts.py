@@ -202,9 +202,3 @@ def test_images_drawn_by_a_seed_are_said_to_be(subject: Subject) -> None:
     run = replace(subject.run, recipe=replace(subject.recipe, seed=2))
     assert "sweep --draws 3" in repeat.section(replace(subject, run=run))
     assert "seed" not in repeat.section(subject)
-
-
-def test_what_was_exported_is_told_fact_by_fact() -> None:
-    facts = [("difference", "1e-6"), ("<b>", "9 ms")]
-    page = Page(repeat.exported([("model.onnx", facts)]))
-    assert [[row["what"], row["found"]] for row in page.table("found")] == [list(f) for f in facts]

@@ -1,0 +1,81 @@
+"""What was exported of a run, and how it compared with what Bitlens measured."""
+
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import Any, NamedTuple
+
+from quant.allocation.allocation_file import read_json
+from quant.history.recipe import Recipe
+from quant.report.drawing import units
+from quant.report.drawing.elements import Html, join, table, tag
+
+
+class Exported(NamedTuple):
+    """A file for another program: its name, and facts of it."""
+
+    name: str
+    facts: Sequence[tuple[str, str]]
+
+
+def read(path: str, recipe: Recipe) -> Exported:
+    """Read what `quant export --json` wrote of a run's bits.
+
+    Raises:
+        ValueError: the file cannot be read, is no such file, or is of other weights or bits.
+    """
+    payload = read_json(path)
+    try:
+        weights, bits, facts = payload["weights"], payload["bits"], _facts(payload)
+        name = PurePath(str(payload["file"])).name
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+        raise ValueError(f"{path} is not what `quant export --json` writes: give that") from None
+    own = {layer: str(pair) for layer, pair in (recipe.allocation or {}).items()}
+    if (weights, payload["preset"]) != (recipe.model_key, recipe.preset) or bits != own:
+        raise ValueError(
+            f"{path} is of other weights, bits or another quantizer than the run: export the run's"
+        )
+    return Exported(name, facts)
+
+
+def _facts(payload: Any) -> list[tuple[str, str]]:
+    check, time = payload["check"], payload["latency"]
+    share = payload["bytes"] / payload["float_bytes"]
+    versions = ", ".join(f"{name} {number}" for name, number in payload["versions"].items())
+    extra = [f"{what}: {_among(names)}" for what, names in _by_what(payload["at_run_time"]).items()]
+    opset = f", opset {payload['opset']}" if "opset" in payload else ""
+    return [
+        ("format", f"{payload['format']}{opset}"),
+        ("file", f"{units.size(payload['bytes'])}, {share:.2f} of the float file's"),
+        ("same answers as Bitlens", f"{units.share(check['equal'])} of {check['images']} images"),
+        ("largest difference of logits", f"{check['largest']:.2g}"),
+        (
+            "an image takes",
+            f"{units.time(time['seconds'])}, float {units.time(time['float_seconds'])}: "
+            f"{time['ratio']:.2f} times as long ({time['low']:.2f} to {time['high']:.2f})",
+        ),
+        ("products on integers", f"{payload['integer_products']}"),
+        ("computed at run time besides", "; ".join(extra) or "nothing"),
+        ("versions", versions),
+    ]
+
+
+def _by_what(at_run_time: dict[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for layer, what in at_run_time.items():
+        found.setdefault(str(what), []).append(layer)
+    return found
+
+
+def _among(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} layers"
+
+
+def section(files: Sequence[Exported]) -> Html:
+    """Return what was exported: a table a file."""
+    if not files:
+        how = tag("code", "python -m quant export")
+        more = " writes a model for other programs; its --json can be told of here."
+        return tag("p", "Nothing that was exported is told of. ", how, more, class_="note")
+    return join(
+        join([tag("h3", one.name), table(["what", "found"], one.facts, words=2)]) for one in files
+    )
