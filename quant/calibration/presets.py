@@ -95,13 +95,20 @@ BITLENS_AFFINE = replace(
     gelu="rotated",
     softmax="uniform",
 )
+INTEGER = replace(
+    BITLENS_AFFINE,
+    name="integer",
+    says="The same with one range a tensor, also for heads and patches, as integer kernels want.",
+    patches="uniform",
+    per_head=False,
+)
 LRP_QVIT = replace(
     REPQ_VIT,
     name="lrp-qvit",
     says="RepQ-ViT with clipped channel-wise ranges, our reading of LRP-QViT.",
     norm="clipped",
 )
-PRESETS = {p.name: p for p in (BITLENS, BITLENS_AFFINE, LRP_QVIT, REPQ_VIT)}
+PRESETS = {p.name: p for p in (BITLENS, BITLENS_AFFINE, INTEGER, LRP_QVIT, REPQ_VIT)}
 DEFAULT = "bitlens"
 
 

@@ -36,7 +36,7 @@ CHECKED = 64  # images
 def add(parser: argparse.ArgumentParser) -> None:
     """Add a configuration, a format, and where the file goes."""
     add_subject(parser, "how the file compares")
-    parser.add_argument("--to", required=True, choices=list(FORMATS), help="format of the file")
+    parser.add_argument("--to", required=True, choices=list(FORMATS), help=_formats())
     parser.add_argument("--out", required=True, metavar="FILE", type=Output, help="the file")
     add_configuration(parser)
     add_shared(parser, "preset")
@@ -44,6 +44,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check-images", type=int, default=CHECKED, metavar="N", help=f"default: {CHECKED}"
     )
+
+
+def _formats() -> str:
+    return "; ".join(f"{name}: {format.says}" for name, format in FORMATS.items())
 
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
@@ -106,16 +110,26 @@ def _facts(loaded: LoadedModel) -> dict[str, str]:
 
 
 def _text(payload: dict[str, Any]) -> str:
-    check, times = payload["check"], payload["latency"]
-    share = payload["bytes"] / payload["float_bytes"]
+    check, size = payload["check"], payload["bytes"]
+    whole = payload.get("float_bytes")
+    share = "" if whole is None else f", {size / whole:.3f} of the float file's"
     lines = [
-        f"{payload['file']}: {payload['bytes'] / 1e6:.2f} MB, {share:.3f} of the float file's",
+        f"{payload['file']}: {size / 1e6:.2f} MB{share}",
         f"checked on {check['images']} images: {check['equal']:.1%} of answers are Bitlens' own, "
         f"logits differ by up to {check['largest']:.2g}",
+        *(_speed(payload) if "latency" in payload else ()),
+    ]
+    extra = payload["at_run_time"]
+    for what in sorted(set(extra.values())):
+        named = [layer for layer, other in extra.items() if other == what]
+        lines.append(f"at run time, {what} in {len(named)} layers: {', '.join(named)}")
+    return "\n".join(lines)
+
+
+def _speed(payload: dict[str, Any]) -> tuple[str, str]:
+    times = payload["latency"]
+    return (
         f"{times['seconds'] * 1e3:.1f} ms an image, float {times['float_seconds'] * 1e3:.1f} ms: "
         f"{times['ratio']:.2f} times as long ({times['low']:.2f} to {times['high']:.2f})",
         f"{payload['integer_products']} products run on integers",
-    ]
-    extra = payload["at_run_time"]
-    lines += ["extra at run time:", *(f"{layer}: {what}" for layer, what in extra.items())]
-    return "\n".join(lines if extra else lines[:-1])
+    )

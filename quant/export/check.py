@@ -1,12 +1,15 @@
 """Run what was exported, and compare it with what Bitlens measures."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
 import torch
 from torch import Tensor
+
+from quant.export.request import Request
+from quant.model.quantized_model import QuantizedModel
 
 LEAST = 0.99  # of answers that are equal
 Run = Callable[[Tensor], Tensor]  # from images (B, 3, H, W) to logits (B, K)
@@ -47,13 +50,15 @@ class Comparison:
 
 
 @torch.no_grad()
-def compare(exported: Run, own: Run, batches: Iterable[Tensor]) -> Comparison:
-    """Run both on the same images.
+def compare(exported: Run, request: Request) -> Comparison:
+    """Run an exported model, and the quantized one as Bitlens does, on the images asked for.
 
     Raises:
         ValueError: there are no images.
     """
-    pairs = [(exported(images), own(images)) for images in batches]
+    own = QuantizedModel(request.model, request.calibration, request.allocation)
+    device = request.calibration.images.device
+    pairs = [(exported(images), own.run(images.to(device)).cpu()) for images in request.images()]
     if not pairs:
         raise ValueError("no images to check the exported model on: give at least one")
     ours, theirs = (torch.cat(side) for side in zip(*pairs, strict=True))

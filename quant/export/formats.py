@@ -40,4 +40,7 @@ class Format:
             ) from error
 
 
-FORMATS = {"onnx": Format("ONNX Runtime", "onnx_runtime", "export_onnx")}
+FORMATS = {
+    "onnx": Format("integers that ONNX Runtime runs", "onnx_runtime", "export_onnx"),
+    "qonnx": Format("widths that FINN and hls4ml build", "qonnx_executor", "export_qonnx"),
+}

@@ -1,5 +1,8 @@
 """Write an ONNX graph node by node; constants that are equal are held once."""
 
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any, TypeVar
 
 import numpy as np
@@ -7,6 +10,8 @@ import onnx
 from numpy.typing import ArrayLike
 from onnx import helper, numpy_helper
 from torch import Tensor
+
+from quant.export.request import Exported
 
 
 class Graph:
@@ -94,3 +99,17 @@ def _bare(one: T) -> T:
 def array(values: Tensor) -> np.ndarray:
     """Return a tensor's values, as floats of 32 bits."""
     return values.detach().cpu().float().contiguous().numpy()
+
+
+def described(
+    model: onnx.ModelProto,
+    facts: Mapping[str, str],
+    report: dict[str, Any],
+    runtime: str,
+) -> Exported:
+    """Return a model as a file that says of itself what it is and how it was checked."""
+    packages = (runtime, "onnx", "torch", "timm")
+    report = report | {"versions": {name: version(name) for name in packages}}
+    helper.set_model_props(model, {**facts, "check": json.dumps(report)})
+    content = model.SerializeToString()
+    return Exported(content, {"bytes": len(content), **report})

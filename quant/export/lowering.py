@@ -11,8 +11,8 @@ from onnx import helper
 from torch import Tensor
 
 from quant.calibration.origins import Affine
-from quant.export.folding import Folding
 from quant.export.graph import Graph, array
+from quant.export.request import Request
 from quant.export.skeleton import DOMAIN
 from quant.export.transforming import Transforming
 from quant.layers.quantized import QuantizedLinear, QuantizedProduct, Rounded
@@ -62,7 +62,7 @@ class Lowering:
         self._skeleton, self._notation = skeleton, notation
         self._graph = Graph(skeleton, opset)
         self._layers, self._floats = layers or {}, floats or {}
-        self._transforming = Transforming(self._graph, Folding(skeleton, self._graph))
+        self._transforming = Transforming(skeleton, self._graph)
         self.extra = self._transforming.extra
 
     def model(self) -> onnx.ModelProto:
@@ -172,3 +172,13 @@ class Lowering:
         x = graph.add("Conv", x, graph.constant(picks), kernel_shape=kernel_shape, **settings)
         x = graph.add("Reshape", x, graph.constant(np.array([0, columns, h * w])))
         return graph.add("Transpose", x, perm=[0, 2, 1])
+
+
+def lowered(
+    request: Request, skeleton: onnx.ModelProto, opset: int, notation: Notation
+) -> Lowering:
+    """Calibrate what is not calibrated yet, and return the layers asked for in the skeleton."""
+    calibration, allocation = request.calibration, request.allocation
+    calibration.solve_for(allocation, request.progress.of("calibrating, layer"))
+    layers = {n: (calibration.quantized(n, b), b.weight) for n, b in allocation.items()}
+    return Lowering(skeleton, opset, notation, layers, calibration.untouched(allocation))

@@ -1,9 +1,7 @@
 """Write a model for ONNX Runtime, and check it there."""
 
-import json
 from collections import Counter
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,17 +11,15 @@ import torch
 from torch import Tensor
 
 from quant.export.check import Run, compare, latency
-from quant.export.lowering import Lowering
+from quant.export.graph import described
+from quant.export.lowering import Lowering, lowered
 from quant.export.qdq import QDQ, check_preset, least_opset
 from quant.export.request import Exported, Request
 from quant.export.skeleton import OPSET, skeleton
-from quant.model.quantized_model import QuantizedModel
 
-NEWEST = 25  # opset that the ONNX Runtime we test with runs
 THREADS = 2
 # What integers are multiplied by, once ONNX Runtime has put DequantizeLinear and MatMul together.
 INTEGER = {"MatMulIntegerToFloat", "QLinearMatMul", "QGemm", "QLinearConv", "MatMulInteger"}
-PACKAGES = ("onnx", "onnxruntime", "torch", "timm")
 
 
 def export_onnx(request: Request) -> Exported:
@@ -34,46 +30,23 @@ def export_onnx(request: Request) -> Exported:
             (it is named); answers are not those of Bitlens.
     """
     check_preset(request.calibration.preset)
-    opset = _opset(request)
-    calibration, allocation = request.calibration, request.allocation
-    calibration.solve_for(allocation, request.progress.of("calibrating, layer"))
-    layers = {n: (calibration.quantized(n, b), b.weight) for n, b in allocation.items()}
+    opset = request.opset_from(least_opset(request.allocation.values()))
     plain = skeleton(request.model, request.input_size)
-    lowering = Lowering(plain, opset, QDQ(), layers, calibration.untouched(allocation))
+    lowering = lowered(request, plain, opset, QDQ())
     model, whole = lowering.model(), Lowering(plain, OPSET).model().SerializeToString()
-    checked, kernels = _checked(request, model.SerializeToString(), whole)
+    run, kernels = session(model.SerializeToString())
+    compared = compare(run, request)
+    compared.check()
+    times = latency(run, session(whole)[0], torch.zeros(1, *request.input_size))
     report = {
         "opset": opset,
         "float_bytes": len(whole),
-        **checked,
+        "check": asdict(compared),
+        "latency": asdict(times),
         "integer_products": kernels,
         "at_run_time": lowering.extra,
-        "versions": {name: version(name) for name in PACKAGES},
     }
-    onnx.helper.set_model_props(model, {**request.facts, "check": json.dumps(report)})
-    content = model.SerializeToString()
-    return Exported(content, {"bytes": len(content), **report})
-
-
-def _opset(request: Request) -> int:
-    least = least_opset(request.allocation.values())
-    asked = least if request.opset is None else request.opset
-    if asked < least:
-        raise ValueError(f"opset {asked} of ONNX has no integers so narrow: use --opset {least}")
-    if asked > NEWEST:
-        raise ValueError(f"opset {asked} of ONNX is too new: use --opset {least} to {NEWEST}")
-    return asked
-
-
-def _checked(request: Request, model: bytes, whole: bytes) -> tuple[dict[str, object], int]:
-    """Compare answers and latencies, as JSON; count integer products."""
-    run, kernels = session(model)
-    own = QuantizedModel(request.model, request.calibration, request.allocation)
-    device = request.calibration.images.device
-    compared = compare(run, lambda images: own.run(images.to(device)).cpu(), request.images())
-    compared.check()
-    times = latency(run, session(whole)[0], torch.zeros(1, *request.input_size))
-    return {"check": asdict(compared), "latency": asdict(times)}, kernels
+    return described(model, request.facts, report, "onnxruntime")
 
 
 def session(model: bytes) -> tuple[Run, int]:

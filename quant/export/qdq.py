@@ -6,11 +6,13 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import torch
+from onnx import TensorProto
 from torch import Tensor
 
 from quant.calibration.presets import Preset
 from quant.export.graph import Graph, array
 from quant.export.lowering import Coded
+from quant.export.skeleton import OPSET
 from quant.layers.quantized import Rounded
 from quant.primitives.bits import LayerBits
 from quant.primitives.qparams import QParams
@@ -20,10 +22,10 @@ from quant.primitives.quantizers import Codebook, Quantizer, Uniform
 CONTAINERS = {
     2: (ml_dtypes.uint2, ml_dtypes.int2, 25),
     4: (ml_dtypes.uint4, ml_dtypes.int4, 21),
-    8: (np.uint8, np.int8, 18),
+    8: (np.uint8, np.int8, OPSET),
 }
 LOGARITHMIC = {"adalog", "log-sqrt2"}
-NO_LOGARITHMS = "logarithmic quantizers, which ONNX has not: use the preset bitlens-affine"
+NO_LOGARITHMS = "logarithmic quantizers, which ONNX has not: use the preset integer"
 NARROWEST = 4  # of inputs: ONNX Runtime 1.32 moves 2 bits to where it cannot run them
 
 
@@ -35,7 +37,7 @@ def container(bits: int, least: int = 2) -> int:
 def least_opset(bits: Iterable[LayerBits]) -> int:
     """Return the first of ONNX's opsets that holds all bits."""
     sizes = {s for b in bits for s in (container(b.weight), container(b.activation, NARROWEST))}
-    return max((CONTAINERS[size][2] for size in sizes), default=18)
+    return max((CONTAINERS[size][2] for size in sizes), default=OPSET)
 
 
 def check_preset(preset: Preset) -> None:
@@ -113,7 +115,8 @@ def _codebook(graph: Graph, book: Codebook, x: str) -> Coded:
         offset = book.table.new_tensor(book.step * (zero - book.zero_point))
         x = graph.add("Sub", x, graph.constant(array(offset)))
     names = graph.constant(np.float32(book.step)), graph.constant(np.uint8(zero))
-    cells = graph.add("Cast", graph.add("QuantizeLinear", x, *names), to=6)
-    table = graph.constant(book.table.cpu().numpy().astype(np.uint8))
-    levels = graph.add("Gather", table, cells, axis=0)
-    return Coded(graph.add("DequantizeLinear", levels, *names), offset)
+    codes, table = graph.add("QuantizeLinear", x, *names), book.table.cpu().numpy()
+    if not np.array_equal(table, np.arange(256)):
+        cells = graph.add("Cast", codes, to=TensorProto.INT32)
+        codes = graph.add("Gather", graph.constant(table.astype(np.uint8)), cells, axis=0)
+    return Coded(graph.add("DequantizeLinear", codes, *names), offset)

@@ -10,6 +10,8 @@ from lrp.engine.progress import SILENT, Progress
 from quant.calibration.calibration import Calibration
 from quant.primitives.bits import Allocation
 
+NEWEST = 25  # opset of ONNX that ONNX Runtime 1.32 runs
+
 
 @dataclass(frozen=True, eq=False)
 class Request:
@@ -30,6 +32,22 @@ class Request:
     facts: Mapping[str, str]
     opset: int | None = None
     progress: Progress = SILENT
+
+    def opset_from(self, least: int) -> int:
+        """Return the opset to write.
+
+        Args:
+            least: the first that holds what is written.
+
+        Raises:
+            ValueError: another was asked for that does not, or that nothing runs yet.
+        """
+        asked = least if self.opset is None else self.opset
+        if asked < least:
+            raise ValueError(f"opset {asked} of ONNX is too old for this: use --opset {least}")
+        if asked > NEWEST:
+            raise ValueError(f"opset {asked} of ONNX is too new: use --opset {least} to {NEWEST}")
+        return asked
 
 
 @dataclass(frozen=True)

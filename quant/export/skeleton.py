@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lrp.engine.interpreter import Convolution, Interpreter, Linear, Size
 
 DOMAIN = "bitlens"  # of placeholders
-OPSET = 18
+OPSET = 20  # the first that has GELU as one operator
 
 
 class _Marking(Interpreter):

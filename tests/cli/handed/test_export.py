@@ -44,6 +44,18 @@ def test_a_model_is_written_checked_and_runs_elsewhere(model, capsys, tmp_path):
     assert (answers(path, images) == labels).mean() > 0.8
 
 
+@pytest.mark.parametrize("model", ["digits-vit", "digits-deit", "digits-swin"])
+def test_qonnx_holds_any_width(model, capsys, tmp_path):
+    path = tmp_path / "model.onnx"
+    bits = ["--weight-bits", "5", "--activation-bits", "7", "--preset", "integer"]
+    bits += ["--check-images", "8"]
+    payload = exported(capsys, path, "--to", "qonnx", "--model", model, *bits)
+    assert payload["check"]["equal"] >= 7 / 8
+    nodes = [n for n in onnx.load(path).graph.node if n.op_type == "Quant"]
+    assert len(nodes) > 30
+    assert {n.domain for n in nodes} == {"qonnx.custom_op.general"}
+
+
 def test_the_file_says_what_it_is(capsys, tmp_path):
     path = tmp_path / "model.onnx"
     payload = exported(capsys, path, "--model", "digits-vit", *W8A8)
@@ -67,7 +79,7 @@ def test_bits_by_layer_come_from_a_file(capsys, tmp_path):
     path = tmp_path / "model.onnx"
     payload = exported(capsys, path, "--model", "digits-vit", "--allocation", str(bits))
     assert payload["configuration"] == "bits"
-    assert payload["opset"] in (18, 21, 25)
+    assert payload["opset"] in (20, 21, 25)
     wrong = [*EXPORT, "--model", "digits-swin", "--allocation", str(bits), "--out", str(path)]
     before = path.read_bytes()
     assert run(main, wrong) == 2
@@ -83,10 +95,12 @@ W2A2 = ["--weight-bits", "2", "--activation-bits", "2"]
     [
         ([*W4A4, "--opset", "20"], "use --opset 21"),
         ([*W2A2, "--opset", "24"], "use --opset 25"),
-        ([*W8A8, "--opset", "17"], "use --opset 18"),
+        ([*W8A8, "--opset", "19"], "use --opset 20"),
         ([*W8A8, "--opset", "99"], "too new"),
-        ([*W8A8, "--preset", "repq-vit"], "use the preset bitlens-affine"),
-        ([*W8A8, "--preset", "bitlens:gelu=adalog"], "use the preset bitlens-affine"),
+        ([*W8A8, "--preset", "repq-vit"], "use the preset integer"),
+        ([*W8A8, "--preset", "bitlens:gelu=adalog"], "use the preset integer"),
+        ([*W8A8, "--to", "qonnx", "--preset", "bitlens"], "use the preset integer"),
+        ([*W8A8, "--to", "qonnx", "--preset", "integer", "--opset", "7"], "use --opset 20"),
         (["--weight-bits", "8"], "--activation-bits"),
         ([*W8A8, "--check-images", "0"], "use 1 or more"),
     ],

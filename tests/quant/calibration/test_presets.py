@@ -53,7 +53,10 @@ def test_a_variation_changes_what_it_names_and_nothing_else(name: str, changed: 
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("best", "no preset 'best': choose from bitlens, bitlens-affine, lrp-qvit, repq-vit"),
+        (
+            "best",
+            "no preset 'best': choose from bitlens, bitlens-affine, integer, lrp-qvit",
+        ),
         ("", "no preset ''"),
         ("bitlens:speed=on", "a preset has no 'speed': vary norm"),
         ("bitlens:gelu=cubic", "gelu=cubic: choose from uniform, rotated"),

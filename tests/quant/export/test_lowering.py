@@ -10,12 +10,13 @@ from lrp.engine.layers import list_layers
 from quant.export.lowering import Lowering
 from quant.export.onnx_runtime import session
 from quant.export.qdq import QDQ, least_opset
+from quant.export.qonnx_executor import QONNX, executor
 from quant.export.skeleton import OPSET, skeleton
 from quant.model.quantized_model import QuantizedModel
 from quant.primitives.bits import LayerBits, uniform
 from tests.models import FAMILIES, SIZE, SMALL, build, random_images
 
-AFFINE = "bitlens-affine:norm=repq,gelu=uniform,patches=uniform,per_head=off"
+AFFINE = "integer:norm=repq,gelu=uniform"
 
 
 @cache
@@ -23,11 +24,11 @@ def bare(family):
     return skeleton(build(family), SIZE)
 
 
-def lowered(calibration, family, allocation):
+def lowered(calibration, family, allocation, notation=None):
     layers = {n: (calibration.quantized(n, b), b.weight) for n, b in allocation.items()}
     floats = calibration.untouched(allocation)
     opset = least_opset(allocation.values())
-    return Lowering(bare(family), opset, QDQ(), layers, floats)
+    return Lowering(bare(family), opset, notation or QDQ(), layers, floats)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -63,6 +64,17 @@ def mixed(calibration):
 def test_every_width_gives_what_bitlens_gives(calibrated, family, name):
     calibration = calibrated(family, name)
     check(calibration, family, mixed(calibration))
+
+
+@pytest.mark.parametrize("family", SMALL)
+def test_every_width_does_as_qonnx(calibrated, family):
+    calibration = calibrated(family, "integer")
+    allocation = mixed(calibration)
+    model = lowered(calibration, family, allocation, QONNX()).model()
+    own = QuantizedModel(calibration.model, calibration, allocation)
+    images = random_images()
+    apart = (executor(model)(images) - own.run(images)).abs().amax(1)
+    assert float(apart.min()) < 1e-5
 
 
 @pytest.mark.parametrize("family", ["pit", "cait", "dinov3", "swinv2", "siglip", "aimv2"])

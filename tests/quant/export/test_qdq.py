@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 
 from quant.export.graph import Graph
 from quant.export.qdq import QDQ, least_opset
+from quant.export.skeleton import OPSET
 from quant.layers.quantized import Rounded
 from quant.primitives.bits import LayerBits
 from quant.primitives.qparams import QParams, choose_qparams
@@ -76,7 +77,7 @@ def test_a_codebook_is_a_table(zero_point):
     levels = torch.tensor([0.0, 3, 40, 90, 200, 255])
     quantizer = codebook(levels, 0.05, zero_point, 3)
     x = values(3, 50)
-    found = computed(18, written(quantizer), x)
+    found = computed(OPSET, written(quantizer), x)
     torch.testing.assert_close(found, quantizer(x), rtol=1e-5, atol=1e-5)
     assert len(found.unique()) > 3
 
@@ -108,12 +109,12 @@ def test_a_product_of_heads_runs_though_its_scales_differ():
     def write(graph, a, b):
         return graph.add("MatMul", written(quantizer)(graph, a), written(quantizer)(graph, b))
 
-    found = computed(18, write, first, second)
+    found = computed(OPSET, write, first, second)
     torch.testing.assert_close(found, quantizer(first) @ quantizer(second), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("bits", "opset"), [((8, 8), 18), ((5, 6), 18), ((4, 8), 21), ((8, 2), 21), ((2, 8), 25)]
+    ("bits", "opset"), [((8, 8), OPSET), ((5, 6), OPSET), ((4, 8), 21), ((8, 2), 21), ((2, 8), 25)]
 )
 def test_the_first_opset_is_told_that_holds_the_bits(bits, opset):
     assert least_opset([LayerBits(8, 8), LayerBits(*bits)]) == opset
@@ -132,6 +133,6 @@ def test_narrow_weights_are_packed():
 
 
 def test_logarithms_are_refused_with_a_preset_that_can():
-    graph = Graph(helper.make_model(helper.make_graph([], "g", [], [])), 18)
-    with pytest.raises(ValueError, match="use the preset bitlens-affine"):
+    graph = Graph(helper.make_model(helper.make_graph([], "g", [], [])), OPSET)
+    with pytest.raises(ValueError, match="use the preset integer"):
         QDQ().input(graph, Logarithmic(1.0, 2.0, 4), "x")
