@@ -23,12 +23,14 @@ def read(path: str, recipe: Recipe) -> Exported:
     Raises:
         ValueError: the file cannot be read, is no such file, or is of other weights or bits.
     """
-    payload = read_json(path)
     try:
+        payload = read_json(path)
         weights, bits, facts = payload["weights"], payload["bits"], _facts(payload)
         name = PurePath(str(payload["file"])).name
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
-        raise ValueError(f"{path} is not what `quant export --json` writes: give that") from None
+        raise ValueError(
+            f"{path} cannot be read, or is not what `quant export --json` writes: give that"
+        ) from None
     own = {layer: str(pair) for layer, pair in (recipe.allocation or {}).items()}
     if (weights, payload["preset"]) != (recipe.model_key, recipe.preset) or bits != own:
         raise ValueError(
@@ -38,25 +40,33 @@ def read(path: str, recipe: Recipe) -> Exported:
 
 
 def _facts(payload: Any) -> list[tuple[str, str]]:
-    check, time = payload["check"], payload["latency"]
-    share = payload["bytes"] / payload["float_bytes"]
+    check, size = payload["check"], units.size(payload["bytes"])
+    if "float_bytes" in payload:
+        size += f", {payload['bytes'] / payload['float_bytes']:.2f} of the float file's"
     versions = ", ".join(f"{name} {number}" for name, number in payload["versions"].items())
-    extra = [f"{what}: {_among(names)}" for what, names in _by_what(payload["at_run_time"]).items()]
+    extra = [
+        f"{what}: {_among(names)}"
+        for what, names in _by_what(payload.get("at_run_time", {})).items()
+    ]
     opset = f", opset {payload['opset']}" if "opset" in payload else ""
     return [
         ("format", f"{payload['format']}{opset}"),
-        ("file", f"{units.size(payload['bytes'])}, {share:.2f} of the float file's"),
+        ("file", size),
         ("same answers as Bitlens", f"{units.share(check['equal'])} of {check['images']} images"),
         ("largest difference of logits", f"{check['largest']:.2g}"),
-        (
-            "an image takes",
-            f"{units.time(time['seconds'])}, float {units.time(time['float_seconds'])}: "
-            f"{time['ratio']:.2f} times as long ({time['low']:.2f} to {time['high']:.2f})",
-        ),
-        ("products on integers", f"{payload['integer_products']}"),
+        *(_speed(payload) if "latency" in payload else ()),
         ("computed at run time besides", "; ".join(extra) or "nothing"),
         ("versions", versions),
     ]
+
+
+def _speed(payload: Any) -> list[tuple[str, str]]:
+    time = payload["latency"]
+    takes = (
+        f"{units.time(time['seconds'])}, float {units.time(time['float_seconds'])}: "
+        f"{time['ratio']:.2f} times as long ({time['low']:.2f} to {time['high']:.2f})"
+    )
+    return [("an image takes", takes), ("products on integers", f"{payload['integer_products']}")]
 
 
 def _by_what(at_run_time: dict[str, str]) -> dict[str, list[str]]:

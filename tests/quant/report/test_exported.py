@@ -52,6 +52,14 @@ def test_facts_of_an_export_stand_in_a_table(mixed: Recipe, tmp_path: Path) -> N
     assert page.named("b") == []
 
 
+def test_formats_that_are_not_timed_are_told_of_without(mixed: Recipe, tmp_path: Path) -> None:
+    whole = payload(mixed)
+    few = {k: v for k, v in whole.items() if k not in ("latency", "integer_products", "opset")}
+    facts = dict(read(written(tmp_path / "e.json", few), mixed).facts)
+    assert "an image takes" not in facts
+    assert facts["format"] == "onnx"
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"weights": "other"}, {"preset": "bitlens"}, {"bits": {}}, {"bits": {"head": "W8A8"}}],
@@ -73,6 +81,8 @@ def test_what_is_no_export_is_refused_in_one_sentence(
         content = payload(mixed, **content)
     with pytest.raises(ValueError, match="is not what `quant export --json` writes"):
         read(written(tmp_path / "e.json", content), mixed)
+    with pytest.raises(ValueError, match="cannot be read"):
+        read(str(tmp_path / "none.json"), mixed)
 
 
 def test_nothing_exported_says_how() -> None:
