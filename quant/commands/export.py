@@ -15,11 +15,12 @@ from assets.sets.selection import batches
 from assets.sets.telling import told
 from assets.terminal import print_stages
 from lrp.engine.progress import Progress
+from quant.allocation.allocation_file import read_json
+from quant.calibration.presets import INTEGER
 from quant.commands.shared.evaluations import calibrating
 from quant.commands.shared.options import (
     Subject,
     add_configuration,
-    add_shared,
     add_subject,
     configuration,
     draw,
@@ -39,7 +40,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", required=True, choices=list(FORMATS), help=_formats())
     parser.add_argument("--out", required=True, metavar="FILE", type=Output, help="the file")
     add_configuration(parser)
-    add_shared(parser, "preset")
+    parser.add_argument("--preset", help=f"default: that of --allocation, or {INTEGER.name}")
     parser.add_argument("--opset", type=int, help="of ONNX (default: the first with these bits)")
     parser.add_argument(
         "--check-images", type=int, default=CHECKED, metavar="N", help=f"default: {CHECKED}"
@@ -56,7 +57,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         raise ValueError("--out - is no place for a model: name a file")
     model = subject(options)
     name, allocation, used = configuration(options, model.layers)
-    options.limit = options.check_images
+    options.limit, options.preset = options.check_images, _preset(options)
     images = replace(draw(options, model.loaded), taken=used)
     folders = told(images)
     request = _request(options, model, allocation, images.calibrating, images.measured)
@@ -73,6 +74,12 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         "folders": folders,
     }
     return payload, _text(payload)
+
+
+def _preset(options: argparse.Namespace) -> str:
+    """Return the preset that was asked for, or that an allocation was chosen by."""
+    chosen = None if options.allocation is None else read_json(options.allocation).get("preset")
+    return options.preset or chosen or INTEGER.name
 
 
 def _request(

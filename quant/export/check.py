@@ -11,41 +11,44 @@ from torch import Tensor
 from quant.export.request import Request
 from quant.model.quantized_model import QuantizedModel
 
-LEAST = 0.99  # of answers that are equal
+LEAST = 0.95  # of answers that are equal
+TINY = 1e-3  # of logits: sums in another order
 Run = Callable[[Tensor], Tensor]  # from images (B, 3, H, W) to logits (B, K)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How near an exported model's answers come to Bitlens' own.
+    """How near an exported model's logits come to Bitlens' own.
 
     Attributes:
         images: how many were run.
         largest: difference of two logits.
         typical: the median, over images, of their largest difference.
+        moved: the same of Bitlens' own and the float model: what quantization changes.
         equal: share of images with the same answer.
     """
 
     images: int
     largest: float
     typical: float
+    moved: float
     equal: float
 
     def check(self) -> None:
-        """Check that answers are equal: all but one, or 99 % of more than 100.
+        """Check that 95 % of answers are equal, and that logits are nearer to Bitlens' than float.
 
-        One value in about 10^5 lies so near the middle of two integers that two programs round it
-        apart, and quantized layers behind it pass that on: logits are seldom equal to the last bit.
+        They are seldom equal to the last bit. Two programs add up in different orders, so one value
+        in some 10,000 is rounded to the next integer in one of them alone, and that spreads: a
+        millionth of a pixel's value moves Bitlens' own logits as far.
 
         Raises:
             ValueError: they are not.
         """
-        wrong = round((1 - self.equal) * self.images)
-        if wrong > max(1, (1 - LEAST) * self.images):
+        if self.equal < LEAST or self.typical > max(self.moved, TINY):
             raise ValueError(
-                f"the exported model gives other answers than Bitlens on {wrong} of {self.images} "
-                f"images (logits differ by up to {self.largest:.3g}): no file is written, "
-                "use other bits or another preset"
+                f"the exported model gives other answers than Bitlens: {self.equal:.1%} of "
+                f"{self.images} are equal, logits differ by {self.typical:.3g} where quantization "
+                f"moves them by {self.moved:.3g}; no file is written, use another preset or opset"
             )
 
 
@@ -58,13 +61,15 @@ def compare(exported: Run, request: Request) -> Comparison:
     """
     own = QuantizedModel(request.model, request.calibration, request.allocation)
     device = request.calibration.images.device
-    pairs = [(exported(images), own.run(images.to(device)).cpu()) for images in request.images()]
-    if not pairs:
+    runs = (exported, own.run, request.model)
+    made = [[run(images.to(device)).cpu() for run in runs] for images in request.images()]
+    if not made:
         raise ValueError("no images to check the exported model on: give at least one")
-    ours, theirs = (torch.cat(side) for side in zip(*pairs, strict=True))
-    apart = (ours - theirs).abs().amax(1)
-    equal = (ours.argmax(1) == theirs.argmax(1)).float().mean()
-    return Comparison(len(ours), float(apart.max()), float(apart.median()), float(equal))
+    found, expected, plain = (torch.cat(side) for side in zip(*made, strict=True))
+    apart, moved = ((other - expected).abs().amax(1) for other in (found, plain))
+    equal = float((found.argmax(1) == expected.argmax(1)).float().mean())
+    middle = float(apart.median()), float(moved.median())
+    return Comparison(len(found), float(apart.max()), *middle, equal)
 
 
 @dataclass(frozen=True)

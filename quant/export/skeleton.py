@@ -14,6 +14,7 @@ from lrp.engine.interpreter import Convolution, Interpreter, Linear, Size
 
 DOMAIN = "bitlens"  # of placeholders
 OPSET = 20  # the first that has GELU as one operator
+LARGEST = 2**31 - 2**24  # bytes of weights beside which there is room for a graph
 
 
 class _Marking(Interpreter):
@@ -76,8 +77,10 @@ def skeleton(model: nn.Module, input_size: tuple[int, int, int]) -> onnx.ModelPr
     Linear and Convolution (input, weight, bias) and Product (first, second).
 
     Raises:
-        ValueError: the model does what cannot be exported (it is named).
+        ValueError: the model is too large, or does what cannot be exported (it is named).
     """
+    if sum(parameter.nbytes for parameter in model.parameters()) > LARGEST:
+        raise ValueError("the float model has more than 2 GB, which one ONNX file cannot hold")
     parameter = next(model.parameters())
     images = torch.zeros(2, *input_size, device=parameter.device, dtype=parameter.dtype)
     batch = {"images": {0: torch.export.Dim.DYNAMIC}}

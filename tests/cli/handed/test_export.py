@@ -32,7 +32,7 @@ def answers(path, images):
 @pytest.mark.parametrize("model", ["digits-vit", "digits-deit", "digits-swin"])
 def test_a_model_is_written_checked_and_runs_elsewhere(model, capsys, tmp_path):
     path = tmp_path / "new" / "model.onnx"
-    payload = exported(capsys, path, "--model", model, *W8A8, "--preset", "bitlens-affine")
+    payload = exported(capsys, path, "--model", model, *W8A8)
     assert payload["bytes"] == path.stat().st_size < 0.4 * payload["float_bytes"]
     assert payload["check"]["images"] == 24
     assert payload["check"]["equal"] >= 23 / 24
@@ -62,7 +62,7 @@ def test_the_file_says_what_it_is(capsys, tmp_path):
     facts = {p.key: p.value for p in onnx.load(path).metadata_props}
     assert facts["model"] == "digits-vit"
     assert facts["weights"] == payload["weights"]
-    assert facts["preset"] == "bitlens"
+    assert facts["preset"] == "integer"
     assert set(json.loads(facts["allocation"]).values()) == {"W8A8"}
     kept = json.loads(facts["check"])
     assert kept["check"] == payload["check"]
@@ -72,13 +72,14 @@ def test_the_file_says_what_it_is(capsys, tmp_path):
 
 def test_bits_by_layer_come_from_a_file(capsys, tmp_path):
     bits = tmp_path / "bits.json"
-    budget = ["--average-bits", "5", "--objective", "lrp"]
+    budget = ["--average-bits", "5", "--preset", "bitlens-affine"]
     asked = ["--model", "digits-vit", "--calibration-images", "8", *budget, "--json", str(bits)]
     assert main(["allocate", *asked]) == 0
     capsys.readouterr()
     path = tmp_path / "model.onnx"
     payload = exported(capsys, path, "--model", "digits-vit", "--allocation", str(bits))
     assert payload["configuration"] == "bits"
+    assert payload["preset"] == "bitlens-affine"  # by which the bits were chosen
     assert payload["opset"] in (20, 21, 25)
     wrong = [*EXPORT, "--model", "digits-swin", "--allocation", str(bits), "--out", str(path)]
     before = path.read_bytes()

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from quant.export import skeleton as module
 from quant.export.skeleton import skeleton
 from tests.models import SIZE
 
@@ -36,3 +37,9 @@ def test_an_operation_that_onnx_lacks_is_named_in_one_line(kind, says):
         skeleton(model, SIZE)
     assert says in str(found.value)
     assert "\n" not in str(found.value)
+
+
+def test_a_model_too_large_for_a_file_is_refused_before_any_work(monkeypatch):
+    monkeypatch.setattr(module, "LARGEST", 30)
+    with pytest.raises(ValueError, match="more than 2 GB"):
+        skeleton(Data(), SIZE)
