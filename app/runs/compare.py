@@ -16,10 +16,10 @@ from app.state import runs, selection
 from app.state.selection import Selected
 from app.text import Markdown, escape
 from lrp.engine.layers import Layer
-from quant.allocation.cost import FLOAT_BITS
 from quant.primitives.bits import Allocation, LayerBits
+from quant.primitives.formats import FLOAT as WHOLE
 
-FLOAT = LayerBits(FLOAT_BITS, FLOAT_BITS)
+FLOAT = LayerBits(WHOLE, WHOLE)
 ENOUGH = 5  # images of a class from which its accuracy is drawn
 
 

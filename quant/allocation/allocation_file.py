@@ -15,6 +15,8 @@ from lrp.engine.layers import Layer
 from quant.allocation.cost import Cost, CostModel
 from quant.allocation.path import BudgetPlan, Solution
 from quant.primitives.bits import Allocation, LayerBits
+from quant.primitives.formats import read_width
+from quant.primitives.targets import ANY, Target
 
 SCHEMA = 2
 READABLE = (1, 2)  # 1 lacks limits, loss, bound and preset, which reading does not need
@@ -30,6 +32,7 @@ def to_json(
     uniform: Cost,
     preset: str | None = None,
     chosen_on: Mapping[str, Iterable[int]] | None = None,
+    target: Target = ANY,
 ) -> dict[str, Any]:
     """Describe an allocation, its budget, its cost and that of the same budget spent uniformly.
 
@@ -37,16 +40,19 @@ def to_json(
         preset: the quantizer whose losses the bits were chosen by, if any.
         chosen_on: the images that the bits were chosen on, which must not measure them: places in
             a source of images, by its key.
+        target: what the model is to run on.
     """
     return {
         "schema": SCHEMA,
         "model": model,
         "preset": preset,
+        "target": target.key,
         "objective": solution.objective,
         "average_bits": solution.average_bits,
         "limits": {name: _finite(limit) for name, limit in asdict(solution.limits).items()},
-        "layers": {name: asdict(bits) for name, bits in solution.allocation.items()},
+        "layers": {name: bits.plain() for name, bits in solution.allocation.items()},
         "size_bytes": spent.size_bytes,
+        "file_bytes": spent.file_bytes,
         "bitops": spent.bitops,
         "uniform": {"size_bytes": uniform.size_bytes, "bitops": uniform.bitops},
         "loss": solution.loss,
@@ -194,10 +200,10 @@ def _shown(value: Any, how: Callable[[Any], str] = repr) -> str:
 
 def _bits(name: str, entry: Any) -> LayerBits:
     try:
-        bits = LayerBits(entry["weight"], entry["activation"])
-        if any(isinstance(width, list | dict) for width in vars(bits).values()):
+        widths = entry["weight"], entry["activation"]
+        if not all(isinstance(width, int | float | str) for width in widths):
             raise TypeError
-        bits.check()
+        bits = LayerBits(*map(read_width, widths))
     except (TypeError, KeyError):
         raise ValueError(f'{name} needs "weight" and "activation" bits') from None
     except ValueError as error:
@@ -222,6 +228,6 @@ def to_csv(plan: BudgetPlan, costs: CostModel) -> str:
             *(round(solution.average_bits, 6), spent.size_bytes, spent.bitops),
             *(round(spent.average_bits, 6), solution.loss, solution.bound, solution.gap),
         )
-        pairs = [(bits.weight, bits.activation) for bits in solution.allocation.values()]
+        pairs = [bits.plain().values() for bits in solution.allocation.values()]
         writer.writerow([*figures, *(width for pair in pairs for width in pair)])
     return text.getvalue()

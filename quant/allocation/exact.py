@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from quant.allocation.bounds import Priced, price
 from quant.allocation.budget import Choices, Limits
 from quant.allocation.infeasible import require_feasible
-from quant.allocation.knapsack import Knapsack
+from quant.allocation.knapsack import UNIT, Knapsack
 from quant.allocation.local_search import improve
 from quant.allocation.objectives import Losses
 from quant.allocation.path import Solution
@@ -122,7 +122,7 @@ def _above_least(table: np.ndarray, possible: np.ndarray) -> tuple[np.ndarray, f
 def _limit(table: np.ndarray, possible: np.ndarray, limit: float) -> LinearConstraint:
     """Limit what the possible choices spend, in the largest whole unit that they have in common."""
     above, least = _above_least(table, possible)
-    unit = float(np.gcd.reduce(above.astype(np.int64))) or 1.0
+    unit = float(np.gcd.reduce((above / UNIT).astype(np.int64))) * UNIT or 1.0
     room = math.floor((limit - least) / unit)
     shrink = max(1.0, above.max() / unit / LARGEST)
     return LinearConstraint(above / unit / shrink, ub=room / shrink)

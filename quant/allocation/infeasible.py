@@ -9,6 +9,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 from quant.allocation.budget import ROUNDING, Choices, Limits
 from quant.primitives.bits import LayerBits
+from quant.primitives.formats import label, prices
 
 SIZE, BITOPS = "size", "BitOps"
 NAMED = 3  # locks in a message
@@ -83,11 +84,14 @@ class _Shortage:
 
 
 def _size_shortage(choices: Choices, limits: Limits, excess: float) -> _Shortage:
-    parameters = dict(zip(choices.names, choices.parameters, strict=True))
-    low, locks = choices.menu[0], choices.locks.items()
-    saved = [parameters[name] * (bits.weight - low) for name, bits in locks]
+    saved = choices.size[:, 0] - choices.parameters * prices(choices.cheapest[:, 0])
     needed, given = _size(choices, choices.least, UP), _size(choices, limits, DOWN)
-    return _Shortage(SIZE, needed, given, excess, np.array(saved, float))
+    return _Shortage(SIZE, needed, given, excess, _of_locks(choices, saved))
+
+
+def _of_locks(choices: Choices, saved: np.ndarray) -> np.ndarray:
+    """Return the entries (L,) of locked layers, in the order of the locks."""
+    return saved[[choices.names.index(name) for name in choices.locks]]
 
 
 def _size(choices: Choices, limits: Limits, direction: int) -> str:
@@ -96,11 +100,9 @@ def _size(choices: Choices, limits: Limits, direction: int) -> str:
 
 
 def _work_shortage(choices: Choices, limits: Limits, excess: float) -> _Shortage:
-    macs = dict(zip(choices.names, choices.macs, strict=True))
-    low, locks = choices.menu[0], choices.locks.items()
-    saved = [macs[name] * (bits.weight * bits.activation - low**2) for name, bits in locks]
+    saved = choices.work[:, 0] - choices.macs * prices(choices.cheapest).prod(1)
     needed, given = _work(choices, choices.least, UP), _work(choices, limits, DOWN)
-    return _Shortage(BITOPS, needed, given, excess, np.array(saved, float))
+    return _Shortage(BITOPS, needed, given, excess, _of_locks(choices, saved))
 
 
 def _work(choices: Choices, limits: Limits, direction: int) -> str:
@@ -143,8 +145,8 @@ def _count(saved: np.ndarray, excess: np.ndarray) -> int:
 
 def _sentence(choices: Choices, shortage: _Shortage) -> str:
     """Return what one limit would need."""
-    everywhere = f"{choices.menu[0]} bits in every layer"
-    held = f"the locks, and {choices.menu[0]} bits elsewhere," if choices.locks else everywhere
+    low = f"{label(choices.menu[0])} bits" if choices.target.tieable else "the fewest bits"
+    held = f"the locks, and {low} elsewhere," if choices.locks else f"{low} in every layer"
     return f"{shortage.limit}: {held} need {shortage.needed}, the budget gives {shortage.given}"
 
 

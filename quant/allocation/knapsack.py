@@ -7,15 +7,18 @@ import numpy as np
 
 from quant.allocation.budget import ROUNDING, Choices, Limits
 from quant.allocation.objectives import Losses
+from quant.primitives.formats import prices
+
+UNIT = 1 / 16  # all that is spent is a multiple of it
 
 
 class Knapsack(NamedTuple):
     """L layers, each of which takes one of P choices. Picks (..., L) are columns of these tables.
 
     Attributes:
-        weight, activation: (L, P) bits.
-        size: (L, P) weight bits spent, whole numbers.
-        work: (L, P) bit operations spent, whole numbers.
+        weight, activation: (L, P) widths.
+        size: (L, P) weight bits spent, multiples of a quarter.
+        work: (L, P) bit operations spent, multiples of a sixteenth.
         loss: (L, P).
     """
 
@@ -38,19 +41,23 @@ class Knapsack(NamedTuple):
         for name, row in zip(choices.names, loss, strict=True):
             if not np.isfinite(row).all():
                 raise ValueError(f"the losses of {name!r} are not finite: measure them again")
-        size = choices.parameters[:, None] * choices.weight
-        work = choices.macs[:, None] * (choices.weight * choices.activation)
-        return cls(choices.weight, choices.activation, size, work, loss.astype(float))
+        widths, spent = (choices.weight, choices.activation), (choices.size, choices.work)
+        return cls(*widths, *spent, loss.astype(float))
 
     @property
     def lowest(self) -> np.ndarray:
         """Picks (L,) of the fewest bits on both sides."""
-        return (self.weight + self.activation).argmin(1)
+        return self._bits.argmin(1)
 
     @property
     def highest(self) -> np.ndarray:
         """Picks (L,) of the most bits on both sides."""
-        return (self.weight + self.activation).argmax(1)
+        return self._bits.argmax(1)
+
+    @property
+    def _bits(self) -> np.ndarray:
+        """Of both sides of each choice, (L, P)."""
+        return prices(self.weight) + prices(self.activation)
 
     def spent(self, picks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return size, work and loss of picks (..., L), summed over the layers."""
@@ -59,12 +66,12 @@ class Knapsack(NamedTuple):
         return size, work, loss
 
     def room(self, limits: Sequence[Limits]) -> tuple[np.ndarray, np.ndarray]:
-        """Return limits (T,) of size and of work in whole numbers, none above the most there is."""
+        """Return limits (T,) of size and work in multiples of `UNIT`, none above the most."""
         size = np.array([one.weight_bits for one in limits], dtype=float)
         work = np.array([one.bitops for one in limits], dtype=float)
         return (
-            np.floor(np.minimum(size * (1 + ROUNDING), self.size.max(1).sum())),
-            np.floor(np.minimum(work * (1 + ROUNDING), self.work.max(1).sum())),
+            _floor(np.minimum(size * (1 + ROUNDING), self.size.max(1).sum())),
+            _floor(np.minimum(work * (1 + ROUNDING), self.work.max(1).sum())),
         )
 
     def dominated(self) -> np.ndarray:
@@ -76,3 +83,8 @@ class Knapsack(NamedTuple):
             at_most &= table[:, None, :] <= table[:, :, None]
             less |= table[:, None, :] < table[:, :, None]
         return (at_most & less).any(2)
+
+
+def _floor(spent: np.ndarray) -> np.ndarray:
+    floor: np.ndarray = np.floor(spent / UNIT) * UNIT
+    return floor

@@ -13,6 +13,7 @@ import numpy as np
 
 from quant.allocation.bounds import Priced
 from quant.allocation.knapsack import Knapsack
+from quant.primitives.formats import prices
 
 CHANGES, AT_ONCE = 24, 3  # looked at for each budget, and made together
 ROUNDS = 40
@@ -43,7 +44,7 @@ def _between(knapsack: Knapsack, low: np.ndarray, high: np.ndarray) -> np.ndarra
     """Mark the choices (T, L, P) whose bits lie between those of two picks, on both sides."""
     layers = np.arange(len(knapsack.loss))
     inside = np.ones((*low.shape, knapsack.loss.shape[1]), dtype=bool)
-    for bits in (knapsack.weight, knapsack.activation):
+    for bits in map(prices, (knapsack.weight, knapsack.activation)):
         inside &= bits >= bits[layers, low][..., None]
         inside &= bits <= bits[layers, high][..., None]
     return inside

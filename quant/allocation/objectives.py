@@ -12,6 +12,7 @@ import numpy as np
 from lrp.engine.names import part_of
 from quant.analysis.sensitivity import Sensitivity
 from quant.primitives.bits import MENU, Allocation
+from quant.primitives.formats import FLOAT, label, prices
 
 LRP, SENSITIVITY, PRODUCT = "lrp", "sensitivity", "lrp-x-sensitivity"
 OBJECTIVES = (SENSITIVITY, PRODUCT, LRP)
@@ -29,7 +30,7 @@ class Losses:
 
     Attributes:
         names: the L layers, in order.
-        widths: the W widths, ascending.
+        widths: the W widths (`quant.primitives.formats`), ascending as numbers.
         weight: (L, W), of the weights alone; for an attention product, of its second operand.
         activation: (L, W), of the input alone.
         objective: what they are made of: one of `OBJECTIVES`, "reversed" or "random-3".
@@ -42,17 +43,21 @@ class Losses:
     objective: str
 
     def at(self, weight: np.ndarray, activation: np.ndarray) -> np.ndarray:
-        """Return each layer's loss (..., L) at bits (..., L).
+        """Return each layer's loss (..., L) at bits (..., L); float loses nothing.
 
         Raises:
             ValueError: there are no losses at some of these bits.
         """
-        lacking = np.setdiff1d([weight, activation], self.widths)
+        return self._of(self.weight, weight) + self._of(self.activation, activation)
+
+    def _of(self, side: np.ndarray, widths: np.ndarray) -> np.ndarray:
+        asked = np.where(widths == FLOAT, self.widths[0], widths)
+        lacking = np.setdiff1d(asked, self.widths)
         if len(lacking):
-            raise ValueError(f"no losses at {lacking[0]} bits: the widths are {self.widths}")
-        layers = np.arange(len(self.names))
-        of_weights = self.weight[layers, np.searchsorted(self.widths, weight)]
-        return of_weights + self.activation[layers, np.searchsorted(self.widths, activation)]
+            there = ", ".join(map(label, self.widths))
+            raise ValueError(f"no losses at {label(lacking[0])} bits: the widths are {there}")
+        columns = np.searchsorted(self.widths, asked)
+        return np.where(widths == FLOAT, 0.0, side[np.arange(len(self.names)), columns])
 
     def of(self, allocation: Allocation) -> float:
         """Return the expected loss of an allocation of these layers."""
@@ -62,24 +67,30 @@ class Losses:
         return float(sum(self.at(np.array(weight), np.array(activation)).tolist()))
 
 
-def by_scores(scores: Mapping[str, float], objective: str = LRP) -> Losses:
+def by_scores(
+    scores: Mapping[str, float], objective: str = LRP, widths: Sequence[int] = MENU
+) -> Losses:
     """Weigh how a quantizer's squared error falls, Omega_i (4^-w + 4^-a), by scores Omega_i.
 
-    Our reading of LRP-QViT, whose formula is not public.
+    Our reading of LRP-QViT, whose formula is not public. A format counts as the bits it costs.
 
     Raises:
         ValueError: a score is not finite, or negative (its layer is named).
     """
-    loss = _column(scores, tuple(scores)) * 4.0 ** -np.array(MENU)
-    return Losses(tuple(scores), MENU, loss, loss, objective)
+    ordered = tuple(sorted(widths))
+    loss = _column(scores, tuple(scores)) * 4.0 ** -prices(np.array(ordered))
+    return Losses(tuple(scores), ordered, loss, loss, objective)
 
 
 def losses_of(
-    objective: str, scores: Mapping[str, float] | None, sensitivity: Sensitivity | None
+    objective: str,
+    scores: Mapping[str, float] | None,
+    sensitivity: Sensitivity | None,
+    widths: Sequence[int] = MENU,
 ) -> Losses | None:
     """Return the losses of an objective, or None where what they are made of is not there yet."""
     if objective == LRP:
-        return None if scores is None else by_scores(scores)
+        return None if scores is None else by_scores(scores, widths=widths)
     if sensitivity is None:
         return None
     if objective == SENSITIVITY:
@@ -104,8 +115,9 @@ def by_sensitivity(sensitivity: Sensitivity) -> Losses:
     on a logarithmic scale: our choice, after empirical Bayes.
     """
     s = sensitivity
-    weight, activation = (_shrunk(s.names, loss) for loss in (s.weight, s.activation))
-    return Losses(s.names, s.widths, weight, activation, SENSITIVITY)
+    order = np.argsort(s.widths)  # a target's are by price
+    weight, activation = (_shrunk(s.names, loss)[:, order] for loss in (s.weight, s.activation))
+    return Losses(s.names, tuple(sorted(s.widths)), weight, activation, SENSITIVITY)
 
 
 def _shrunk(names: Sequence[str], loss: np.ndarray) -> np.ndarray:
@@ -149,7 +161,7 @@ def reversed_losses(losses: Losses) -> Losses:
     return replace(losses, weight=weight, activation=activation, objective=REVERSED)
 
 
-def random_losses(names: tuple[str, ...], seed: int) -> Losses:
+def random_losses(names: tuple[str, ...], seed: int, widths: Sequence[int] = MENU) -> Losses:
     """Score layers by chance: a control, whose spread over seeds says what luck is worth."""
     scores = np.random.default_rng(seed).random(len(names))
-    return by_scores(dict(zip(names, scores.tolist(), strict=True)), f"{RANDOM}-{seed}")
+    return by_scores(dict(zip(names, scores.tolist(), strict=True)), f"{RANDOM}-{seed}", widths)

@@ -128,8 +128,8 @@ def budget_plan(
     return BudgetPlan(
         names=choices.names,
         limits=tuple(limits),
-        weight=knapsack.weight[layers, picks].astype(np.int8),
-        activation=knapsack.activation[layers, picks].astype(np.int8),
+        weight=knapsack.weight[layers, picks].astype(np.int16),
+        activation=knapsack.activation[layers, picks].astype(np.int16),
         weight_bits=size,
         bitops=work,
         loss=loss,

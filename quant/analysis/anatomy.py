@@ -14,7 +14,7 @@ from quant.analysis.layer_errors import decibels, power, sqnr
 from quant.calibration.calibration import Calibration
 from quant.calibration.linear_solver import SolvedLinear
 from quant.calibration.origins import Affine
-from quant.layers.quantized import QuantizedProduct
+from quant.layers.quantized import QuantizedProduct, Rounded
 from quant.model.float_layers import Seen
 from quant.model.quantized_model import QuantizedModel
 from quant.primitives.bits import Allocation, LayerBits
@@ -80,6 +80,7 @@ def side(x: Tensor, quantizer: Quantizer) -> Histogram:
 def weight_side(solved: SolvedLinear, width: int, affine: Affine) -> Histogram:
     """Return what rounding does to the weight that is multiplied, in steps of each channel."""
     transform, rounded = solved.transform, solved.weights[width]
+    assert isinstance(rounded, Rounded)  # palettes and small floats have no steps to count in
     weight = affine[0] if transform is None else transform.weight(affine[0])
     codes = rounded.codes.to(weight.dtype)
     low, high = codes.amin(1, keepdim=True), codes.amax(1, keepdim=True)

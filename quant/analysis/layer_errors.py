@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lrp.engine.progress import SILENT, Progress
+from quant.analysis.widths import Sides
 from quant.calibration.calibration import Calibration
 from quant.calibration.store import Stored
 from quant.model.float_layers import FloatLayers, Seen
@@ -23,75 +24,92 @@ WEIGHTS, ACTIVATIONS, BOTH = 0, 1, 2  # what is quantized in a row of `SqnrByWid
 
 
 def errors_of(
-    seen: Seen, passes: Mapping[int, Stored], width: int, corrected: bool
+    seen: Seen,
+    passes: Mapping[int, Stored],
+    width: int,
+    corrected: bool,
+    sides: Sides | None = None,
 ) -> "LinearErrors | ProductErrors":
     """Return the errors of a layer at `width`.
 
     Args:
-        passes: solved, by activation width.
+        passes: solved, by their numbers.
         corrected: whether the bias makes up for the mean error of the input.
+        sides: in which passes; by default weights are those of the widest.
     """
+    if sides is None:
+        sides = Sides(width if seen.affine is None else max(passes), width)
+    weights, inputs = (None if number is None else passes[number] for number in sides)
     if seen.affine is None:
-        return ProductErrors(seen, passes[width])
-    return LinearErrors(seen, passes[max(passes)], passes[width], width, corrected)
+        return ProductErrors(seen, weights, inputs)
+    return LinearErrors(seen, weights, inputs, width, corrected)
 
 
-def drift_of(seen: Seen, stored: Stored, width: int) -> Tensor:
+def drift_of(seen: Seen, stored: Stored) -> Tensor:
     """Return the mean error (K,) that a quantized input adds, which a bias can make up for.
 
     `seen` is no attention product; `stored` is the pass of the input's width.
     """
     assert seen.affine is not None
-    (x,), layer = seen.operands, stored.solved(seen.name, width)
-    inputs = x if layer.transform is None else layer.transform(x)
-    lost = (layer.quantizer(inputs) - inputs).flatten(0, -2).mean(0)
-    return transformed(layer.transform, seen.affine)[0] @ lost
+    (x,), (quantizer, transform) = seen.operands, stored.input(seen.name)
+    inputs = x if transform is None else transform(x)
+    lost = (quantizer(inputs) - inputs).flatten(0, -2).mean(0)
+    return transformed(transform, seen.affine)[0] @ lost
 
 
 class LinearErrors:
     """What quantization adds to a linear layer's or convolution's float output, `wanted`.
 
-    Weights alone are those of the widest pass; an input alone meets the float weight.
+    Weights alone are those of one pass; an input alone, of another, meets the float weight.
     """
 
     def __init__(
-        self, seen: Seen, widest: Stored, narrow: Stored, width: int, corrected: bool
+        self, seen: Seen, weights: Stored | None, inputs: Stored | None, width: int, corrected: bool
     ) -> None:
         assert seen.affine is not None
-        (self._x,), self._affine = seen.operands, seen.affine
-        self._wide, self._narrow = (s.solved(seen.name, width) for s in (widest, narrow))
+        (self._x,), self._affine, self._name = seen.operands, seen.affine, seen.name
+        self._weights, self._inputs = weights, inputs
         self._width, self._corrected = width, corrected
         self.wanted = F.linear(self._x, *self._affine)
 
     def weights(self) -> Tensor:
-        transform, rounded = self._wide.transform, self._wide.weights[self._width]
-        inputs = self._x if transform is None else transform(self._x)
+        assert self._weights is not None
+        solved = self._weights.solved(self._name, self._width)
+        inputs = self._x if solved.transform is None else solved.transform(self._x)
+        rounded = solved.weights[self._width]
         return F.linear(inputs, rounded.values, rounded.bias) - self.wanted
 
     def input(self) -> Tensor:
-        affine = transformed(self._narrow.transform, self._affine)
-        error = F.linear(self._narrow.at(self._width).encode(self._x), *affine) - self.wanted
+        assert self._inputs is not None
+        quantizer, transform = self._inputs.input(self._name)
+        encoded = quantizer(self._x if transform is None else transform(self._x))
+        error = F.linear(encoded, *transformed(transform, self._affine)) - self.wanted
         return error - error.flatten(0, -2).mean(0) if self._corrected else error
 
     def both(self) -> Tensor:
-        return self._narrow.at(self._width)(self._x) - self.wanted
+        assert self._inputs is not None
+        return self._inputs.solved(self._name, self._width).at(self._width)(self._x) - self.wanted
 
 
 class ProductErrors:
     """As `LinearErrors` of an attention product, whose second factor stands for weights."""
 
-    def __init__(self, seen: Seen, stored: Stored) -> None:
+    def __init__(self, seen: Seen, second: Stored | None, first: Stored | None) -> None:
         self._a, self._b = seen.operands
-        self._first, self._second = (stored.operand(seen.name, side) for side in (0, 1))
+        self._first = None if first is None else first.operand(seen.name, 0)
+        self._second = None if second is None else second.operand(seen.name, 1)
         self.wanted = self._a @ self._b
 
     def weights(self) -> Tensor:
+        assert self._second is not None
         return self._a @ self._second(self._b) - self.wanted
 
     def input(self) -> Tensor:
+        assert self._first is not None
         return self._first(self._a) @ self._b - self.wanted
 
     def both(self) -> Tensor:
+        assert self._first is not None and self._second is not None
         return self._first(self._a) @ self._second(self._b) - self.wanted
 
 

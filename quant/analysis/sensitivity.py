@@ -95,9 +95,14 @@ def _sealed(facts: dict[str, Any]) -> str:
     return json.dumps({**facts, "sha256": digest})
 
 
-def sensitivity_path(folder: Path, how: str, images: int | None = None) -> Path:
-    """Return where sensitivities are kept beside a calibration's passes."""
-    return folder / f"sensitivity-{how}{'' if images is None else f'-{images}'}.json"
+def sensitivity_path(folder: Path, how: str, images: int | None = None, of: str = "") -> Path:
+    """Return where sensitivities are kept beside a calibration's passes.
+
+    Args:
+        of: the target whose widths they are at; "" are 2 to 8 bits.
+    """
+    parts = ("sensitivity", of, how, "" if images is None else str(images))
+    return folder / f"{'-'.join(filter(None, parts))}.json"
 
 
 def rank_correlations(one: Sensitivity, other: Sensitivity) -> dict[str, dict[str, float | None]]:

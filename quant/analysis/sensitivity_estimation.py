@@ -1,6 +1,6 @@
 """Estimate or measure how far quantizing one layer moves the model's answer: Lambda_i(b)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -10,11 +10,10 @@ from torch import Tensor
 from lrp.engine.progress import SILENT, Progress
 from quant.analysis.layer_errors import drift_of, errors_of
 from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity
+from quant.analysis.widths import PLAIN, Widths, passes_with
 from quant.calibration.calibration import Calibration
 from quant.calibration.side_by_side import side_by_side
-from quant.calibration.store import Stored
 from quant.model.float_layers import Replay, Seen
-from quant.primitives.bits import MENU
 
 LABELS = 8  # classes drawn an image
 BATCH = 4  # images whose operands and gradients are held at once
@@ -25,6 +24,7 @@ def estimate(
     calibration: Calibration,
     images: Tensor | None = None,
     progress: Progress = SILENT,
+    widths: Widths = PLAIN,
 ) -> Sensitivity:
     """Estimate Lambda_i(b) of all layers at all widths from one forward pass and its gradients.
 
@@ -35,28 +35,28 @@ def estimate(
 
     Args:
         images: (B, 3, H, W); those of the calibration by default.
+        widths: which, and where they are held; a side that a width is not used on loses 0.
 
     Raises:
         Cancelled: the work was to stop.
     """
     generator = torch.Generator().manual_seed(0)
-    return _mean_losses(
-        calibration, images, lambda part: _Fisher(calibration, part, generator), ESTIMATED, progress
-    )
+    begin = partial(_Fisher, calibration, draws=generator)
+    return _mean_losses(calibration, images, begin, ESTIMATED, progress, widths)
 
 
 def measure(
     calibration: Calibration,
     images: Tensor | None = None,
     progress: Progress = SILENT,
+    widths: Widths = PLAIN,
 ) -> Sensitivity:
     """Measure Lambda_i(b): quantize one operand of one layer at one width, and run the model.
 
     Layers before it are not computed again. As `estimate` otherwise.
     """
-    return _mean_losses(
-        calibration, images, lambda part: _Runs(calibration, part, progress), MEASURED, progress
-    )
+    begin = partial(_Runs, calibration, progress=progress)
+    return _mean_losses(calibration, images, begin, MEASURED, progress, widths)
 
 
 def find(
@@ -64,6 +64,7 @@ def find(
     how: str,
     images: int | None = None,
     progress: Progress = SILENT,
+    widths: Widths = PLAIN,
 ) -> Sensitivity:
     """Estimate or measure, on the first of the calibration's images.
 
@@ -72,7 +73,7 @@ def find(
     """
     default = MEASURED_IMAGES if how == MEASURED else None
     first = calibration.images[: default if images is None else images]
-    return (measure if how == MEASURED else estimate)(calibration, first, progress)
+    return (measure if how == MEASURED else estimate)(calibration, first, progress, widths)
 
 
 class _Fisher:
@@ -144,11 +145,12 @@ def _mean_losses(
     begin: Callable[[Tensor], _Fisher | _Runs],
     how: str,
     progress: Progress,
+    widths: Widths,
 ) -> Sensitivity:
     """Average losses over the images, for each layer and width; `progress` counts layers."""
     images = calibration.images if images is None else images
-    calibration.solve(MENU, Progress(stopped=progress.stopped))
-    mean = partial(_mean_losses_of, calibration, images, begin, how)
+    calibration.solve(passes_with(widths), Progress(stopped=progress.stopped))
+    mean = partial(_mean_losses_of, calibration, images, begin, how, widths)
     (found,) = side_by_side([mean], progress)
     return found
 
@@ -158,45 +160,60 @@ def _mean_losses_of(
     images: Tensor,
     begin: Callable[[Tensor], _Fisher | _Runs],
     how: str,
+    widths: Widths,
     progress: Progress,
 ) -> Sensitivity:
-    names, passes = tuple(calibration.surveyed().layers), {w: calibration.stored(w) for w in MENU}
-    drifts = _drifts(calibration, passes, progress)
-    sums = np.zeros((len(names), 2, len(MENU)))
+    names, errors = tuple(calibration.surveyed().layers), _Errors(calibration, widths, progress)
+    sums = np.zeros((len(names), 2 * len(widths)))
     parts = images.split(BATCH)
     for number, part in enumerate(parts):
         batch, layers_done = begin(part), progress.part(number, len(parts))
         for index, name in enumerate(names):
             progress.check()
             with torch.no_grad():
-                losses = batch.losses(name, _errors(batch.replay.seen[name], passes, drifts))
-            sums[index] += np.reshape(losses, (2, len(MENU)))
+                used, made = errors.of(batch.replay.seen[name])
+                sums[index, used] += batch.losses(name, made) if made else 0
             layers_done(index + 1, len(names))
-    weight, activation = np.maximum(sums, 0).transpose(1, 0, 2) / len(images)
-    return Sensitivity(names, MENU, weight, activation, how, len(images))
+    losses = np.maximum(sums, 0).reshape(len(names), 2, len(widths)) / len(images)
+    return Sensitivity(names, tuple(widths), losses[:, 0], losses[:, 1], how, len(images))
 
 
-@torch.no_grad()
-def _drifts(
-    calibration: Calibration, passes: Mapping[int, Stored], progress: Progress
-) -> dict[str, Tensor]:
-    """Return the mean error (W, K) that an input adds at each width, by layer with a bias for it.
+class _Errors:
+    """The errors of a layer with its weights at each of W widths, then with its input."""
 
-    That of all calibration images: a mean over fewer would take errors off that biases leave.
-    """
-    images, drifts = calibration.images, dict[str, Tensor]()
-    for part in images.split(BATCH) if calibration.preset.bias else ():
-        for name, seen in Replay(calibration.model, calibration.surveyed(), part).seen.items():
-            progress.check()
-            if seen.affine is not None:
-                means = torch.stack([drift_of(seen, passes[width], width) for width in MENU])
-                drifts[name] = drifts.get(name, 0) + means * (len(part) / len(images))
-    return drifts
+    def __init__(self, calibration: Calibration, widths: Widths, progress: Progress) -> None:
+        self._widths = widths
+        self._passes = {n: calibration.stored(n) for n in sorted(passes_with(widths))}
+        self._drifts = self._found(calibration, progress) if calibration.preset.bias else {}
 
+    def of(self, seen: Seen) -> tuple[list[int], list[Tensor]]:
+        """Return the errors of the sides that are used, and where they stand among all 2 W."""
+        made: dict[int, Tensor] = {}
+        for place, (width, of_kind) in enumerate(self._widths.items()):
+            sides = of_kind[seen.affine is None]
+            errors = errors_of(seen, self._passes, width, corrected=False, sides=sides)
+            if sides.weights is not None:
+                made[place] = errors.weights()
+            if sides.inputs is not None:
+                drift = self._drifts.get((seen.name, sides.inputs), 0.0)
+                made[len(self._widths) + place] = errors.input() - drift
+        return list(made), list(made.values())
 
-def _errors(seen: Seen, passes: Mapping[int, Stored], drifts: Mapping[str, Tensor]) -> list[Tensor]:
-    """Return a layer's errors with its weights at each width, then with its input."""
-    errors = [errors_of(seen, passes, width, corrected=False) for width in MENU]
-    drift = drifts.get(seen.name, [0.0] * len(MENU))
-    inputs = [one.input() - mean for one, mean in zip(errors, drift, strict=True)]
-    return [one.weights() for one in errors] + inputs
+    @torch.no_grad()
+    def _found(
+        self, calibration: Calibration, progress: Progress
+    ) -> dict[tuple[str, int], Tensor | float]:
+        """Return the mean error (K,) that an input adds, by layer with a bias for it and pass.
+
+        That of all calibration images: a mean over fewer would take errors off that biases leave.
+        """
+        held = {linear.inputs for linear, _ in self._widths.values()}
+        inputs = [number for number in held if number is not None]
+        images, drifts = calibration.images, dict[tuple[str, int], Tensor | float]()
+        for part in images.split(BATCH):
+            for name, seen in Replay(calibration.model, calibration.surveyed(), part).seen.items():
+                progress.check()
+                for number in inputs if seen.affine is not None else ():
+                    mean = drift_of(seen, self._passes[number]) * (len(part) / len(images))
+                    drifts[name, number] = drifts.get((name, number), 0.0) + mean
+        return drifts

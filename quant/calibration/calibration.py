@@ -17,7 +17,7 @@ from lrp.engine.layers import list_layers
 from lrp.engine.names import is_product
 from lrp.engine.progress import SILENT, Progress
 from quant.calibration.origins import Affine
-from quant.calibration.passes import Pass, Solver, Surveyed
+from quant.calibration.passes import PALETTED, Pass, Solver, Surveyed, pass_of, weights_in
 from quant.calibration.presets import Preset
 from quant.calibration.side_by_side import side_by_side
 from quant.calibration.store import SCHEMA, DamagedError, Stored, save_pass
@@ -25,7 +25,7 @@ from quant.calibration.survey import Survey, plainer, rewrite
 from quant.layers.quantized import QuantizedLinear, QuantizedProduct
 from quant.layers.runtime import Cache, RunningLayer, running
 from quant.primitives.bits import MENU, Allocation, LayerBits
-from quant.primitives.qparams import check_bits
+from quant.primitives.formats import check_width, plain
 
 LOG = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Calibration:
         """Make the passes of `widths` that no file holds yet; `progress` counts layers.
 
         Raises:
-            ValueError: a width is not 2 to 8; a layer's input is not finite (it is named).
+            ValueError: there is no such width; a layer's input is not finite (it is named).
             Cancelled: the work was to stop; passes already made are kept.
         """
         asked = sorted(set(widths))
@@ -118,7 +118,9 @@ class Calibration:
             self._solving.release()
 
     def _make(self, surveyed: Surveyed, width: int, progress: Progress) -> None:
-        made = Solver(self.model, surveyed, width, MENU, progress).solve(self.images)
+        inputs, weights = width % PALETTED, weights_in(width)
+        made = Solver(self.model, surveyed, inputs, weights, progress).solve(self.images)
+        made.bits = width
         with self._saving:
             self._save(made)
 
@@ -135,7 +137,7 @@ class Calibration:
 
     def _has(self, width: int) -> bool:
         """Return whether a pass is made already; one that a file holds is opened."""
-        check_bits(width)
+        check_width(width % PALETTED)
         for folder in (self._spare, self.folder):
             if width in self._passes or folder is None or not file_of(folder, width).exists():
                 continue
@@ -164,7 +166,7 @@ class Calibration:
         """Return a layer ready to run.
 
         Raises:
-            ValueError: the model has no such layer, or a width is not 2 to 8.
+            ValueError: the model has no such layer, or there is no such width.
         """
         self.solve_for({name: bits})  # not while the cache is locked
         return self._ready.get(
@@ -173,7 +175,7 @@ class Calibration:
 
     def quantized(self, name: str, bits: LayerBits) -> QuantizedLinear | QuantizedProduct:
         """Return a layer as data, not yet ready to run; as `layer`, and raises the same."""
-        stored = self.stored(bits.activation)
+        stored = self.stored(pass_of(bits))
         if name in stored.products:
             second = self.stored(bits.weight).operand(name, 1)
             return QuantizedProduct(stored.operand(name, 0), second)
@@ -182,26 +184,29 @@ class Calibration:
         return stored.solved(name, bits.weight).at(bits.weight)
 
     def untouched(self, allocation: Allocation) -> dict[str, Affine]:
-        """Return the rewritten weights of the layers that a non-empty `allocation` leaves in float.
+        """Return the rewritten weights of the layers that `allocation` leaves in float.
 
         The layers beside them expect what these give (`quant.calibration.survey`).
         """
         stored = self._passes.get(next(iter(needed(allocation)), 0))
-        if stored is None or all(name in allocation for name in stored.linear):
+        quantized = {name for name, bits in allocation.items() if not bits.is_float}
+        if stored is None or quantized.issuperset(stored.linear):
             return {}
         rewritten = self.surveyed().weights
-        return {name: affine for name, affine in rewritten.items() if name not in allocation}
+        return {name: affine for name, affine in rewritten.items() if name not in quantized}
 
 
 def file_of(folder: Path, width: int) -> Path:
     """Return where the pass of an activation width is kept."""
-    return folder / f"a{width}.safetensors"
+    ending = "-palettes" if width >= PALETTED else ""
+    return folder / f"a{plain(width % PALETTED)}{ending}.safetensors"
 
 
 def needed(allocation: Allocation) -> set[int]:
-    """Return the widths whose passes hold what `allocation` asks for."""
-    widths = {bits.activation for bits in allocation.values()}
-    return widths | {b.weight for name, b in allocation.items() if is_product(name)}
+    """Return the passes that hold what `allocation` asks for, by their numbers."""
+    quantized = {name: bits for name, bits in allocation.items() if not bits.is_float}
+    widths = {pass_of(bits) for bits in quantized.values()}
+    return widths | {b.weight for name, b in quantized.items() if is_product(name)}
 
 
 def calibrate(

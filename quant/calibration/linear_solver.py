@@ -1,7 +1,7 @@
 """Quantize a layer with weights: its input's quantizer, then its weights on inputs so quantized."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,9 @@ from torch import Tensor
 
 from quant.calibration.origins import Affine
 from quant.calibration.presets import Preset
-from quant.layers.quantized import QuantizedLinear, Rounded
+from quant.layers.quantized import FloatWeight, QuantizedLinear, Rounded, Weight
+from quant.primitives.bits import MENU
+from quant.primitives.floats import float_quantizer
 from quant.primitives.qparams import QParams
 from quant.primitives.quantizer_search import (
     Loss,
@@ -23,7 +25,7 @@ from quant.primitives.quantizer_search import (
 )
 from quant.primitives.quantizers import Quantizer, Uniform
 from quant.primitives.reparameterise import reparameterise
-from quant.primitives.rounding import damped, round_weight
+from quant.primitives.rounding import damped, round_floats, round_weight
 from quant.primitives.transforms import (
     Rotation,
     Transform,
@@ -43,7 +45,7 @@ class SolvedLinear:
 
     quantizer: Quantizer
     transform: Transform | None
-    weights: dict[int, Rounded]
+    weights: dict[int, Weight]
 
     def at(self, weight_bits: int) -> QuantizedLinear:
         return QuantizedLinear(self.quantizer, self.weights[weight_bits], self.transform)
@@ -61,12 +63,19 @@ def solve_linear(
 ) -> SolvedLinear:
     """Choose everything for a linear layer.
 
+    Inputs in formats that are no plain integers stay as they are: blocks have ranges of their own,
+    and 16 bits need no help.
+
     Args:
         kind: of its input: "norm", "gelu", "patches" or "plain".
         rows: (n, C), the input where the layers before are quantized already, if they are.
         affine: its weight (K, C) and bias (K,).
         norm: gain and bias (C,) of the LayerNorm before, if there is one.
     """
+    if activation_bits not in MENU:
+        quantizer = float_quantizer(rows, activation_bits)
+        weights = _weights(preset, rows, quantizer(rows), affine, weight_bits)
+        return SolvedLinear(quantizer, None, weights)
     choice = preset.choice(kind)
     if choice in ("repq", "clipped"):
         return _reparameterised(preset, rows, affine, weight_bits, activation_bits)
@@ -78,11 +87,11 @@ def solve_linear(
     loss = output_loss(sample, weight, preset)
     low, high = (float(t) for t in (inputs.min(), inputs.max()))
     candidates = _candidates(choice, sample, low, high, activation_bits)
-    quantizer = (
+    chosen = (
         least(candidates, loss) if candidates else _uniform(preset, inputs, activation_bits, loss)
     )
-    weights = _weights(preset, inputs, quantizer(inputs), (weight, bias), weight_bits)
-    return SolvedLinear(quantizer, transform, weights)
+    weights = _weights(preset, inputs, chosen(inputs), (weight, bias), weight_bits)
+    return SolvedLinear(chosen, transform, weights)
 
 
 def _transform(choice: str, rows: Tensor, weight: Tensor, norm: Affine | None) -> Transform | None:
@@ -143,7 +152,7 @@ def _uniform(preset: Preset, inputs: Tensor, bits: int, loss: Loss) -> Uniform:
 
 def _weights(
     preset: Preset, inputs: Tensor, encoded: Tensor, affine: Affine, bits: Sequence[int]
-) -> dict[int, Rounded]:
+) -> dict[int, Weight]:
     """Round a weight (K, C) so that encoded inputs (n, C) give what the inputs themselves give.
 
     Where the bias is corrected, it makes up for the means, and weights are rounded for the rest.
@@ -156,14 +165,27 @@ def _weights(
     if preset.ridge is not None:
         outputs = F.linear(inputs, weight)
         weight = ridge(weight, gram, outputs.T @ encoded / len(encoded), preset.ridge)
-    layers = {}
-    rounded = round_weight(weight, bits, gram, preset.rounding)
-    for width, (codes, scale) in zip(bits, rounded, strict=True):
-        corrected = bias
+    layers: dict[int, Weight] = {}
+    for width, made in _rounded(weight, bias, bits, gram, preset.rounding):
         if means is not None:
-            corrected = bias + (affine[0] @ means[1] - (codes * scale[:, None]) @ means[0])
-        layers[width] = Rounded(codes, scale, corrected)
+            corrected = bias + (affine[0] @ means[1] - made.values @ means[0])
+            made = replace(made, bias=corrected)
+        layers[width] = made
     return layers
+
+
+def _rounded(
+    weight: Tensor, bias: Tensor, bits: Sequence[int], gram: Tensor, how: str
+) -> Iterator[tuple[int, Weight]]:
+    """Yield each width with a weight (K, C) rounded to it; integers all at once, which is quick."""
+    integers = [width for width in bits if width in MENU]
+    if integers:
+        rounded = round_weight(weight, integers, gram, how)
+        for width, (codes, scale) in zip(integers, rounded, strict=True):
+            yield width, Rounded(codes, scale, bias)
+    for width in bits:
+        if width not in MENU:
+            yield width, FloatWeight(round_floats(weight, width, gram, how), bias)
 
 
 def ridge(weight: Tensor, gram: Tensor, cross: Tensor, strength: float) -> Tensor:

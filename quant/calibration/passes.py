@@ -15,11 +15,31 @@ from quant.calibration.origins import Affine
 from quant.calibration.presets import Preset
 from quant.calibration.product_solver import solve_mix, solve_scores
 from quant.layers.quantized import QuantizedLinear, QuantizedProduct
+from quant.primitives.bits import MENU, LayerBits
+from quant.primitives.formats import DYNAMIC, FLOAT, HALF, PALETTES
 from quant.primitives.quantizers import Quantizer
 
 ROWS = 8192  # of a layer's input, kept for its weights
 Compute = Callable[..., Tensor]
 PRODUCT_ROWS = 1200  # query tokens an attention product is fitted on
+
+
+# A pass is called by the width of its inputs; one whose weights are palettes, by so much more.
+PALETTED = 1000
+
+
+def pass_of(bits: LayerBits) -> int:
+    """Return the pass that holds a layer with weights at these widths."""
+    return bits.activation + PALETTED * (bits.weight in PALETTES.values())
+
+
+def weights_in(number: int) -> tuple[int, ...]:
+    """Return the widths of weights that a pass solves: those that may meet its inputs."""
+    if number >= PALETTED:
+        return tuple(PALETTES.values())
+    if number in MENU or number == DYNAMIC:
+        return MENU
+    return (*MENU, number) if number in (HALF, FLOAT) else (number,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +73,7 @@ class Pass:
     """What one pass makes: every layer at one activation width.
 
     Attributes:
+        bits: what the pass is called.
         linear: by layer name; weights at every width asked for.
         products: by name; both operands' quantizers at this width.
     """
@@ -81,6 +102,8 @@ class Solver(Interpreter):
     ) -> None:
         super().__init__(model)
         self.surveyed, self.bits, self.weight_bits = surveyed, bits, tuple(weight_bits)
+        # The layers after see inputs as this width of the weights gives them.
+        self.through = bits if bits in (*MENU, *weight_bits) else self.weight_bits[-1]
         self.progress = progress
         self.preset, self.names = surveyed.preset, set(surveyed.layers)
         self.generator = torch.Generator().manual_seed(bits)
@@ -123,14 +146,14 @@ class Solver(Interpreter):
 
     def _linear(self, name: str, inputs: Tensor, affine: Affine) -> QuantizedLinear:
         rows, norm = self._drawn(inputs), self.surveyed.norms.get(name)
-        widths = tuple(dict.fromkeys((self.bits, *self.weight_bits)))
+        widths = tuple(dict.fromkeys((self.through, *self.weight_bits)))
         kind, draws = self.surveyed.kinds.get(name, "plain"), self.generator
         self._check(name, input=inputs, weight=affine[0], bias=affine[1])
         with _named(name):
             solved = solve_linear(self.preset, kind, rows, affine, widths, self.bits, draws, norm)
         self.made.linear[name] = solved
         self._report()
-        return solved.at(self.bits)
+        return solved.at(self.through)
 
     def softmax(self, input: Tensor, dim: int, *args: Any, **kwargs: Any) -> Tensor:
         self._softmaxed = super().softmax(input, dim)

@@ -3,6 +3,8 @@
 from torch import Tensor
 
 from quant.calibration.presets import Preset
+from quant.primitives.bits import MENU
+from quant.primitives.floats import float_quantizer
 from quant.primitives.qparams import QParams, choose_qparams
 from quant.primitives.quantizer_search import (
     Loss,
@@ -23,6 +25,8 @@ def solve_scores(
     preset: Preset, query: Tensor, keys: Tensor, bits: int
 ) -> tuple[Quantizer, Quantizer]:
     """Choose the quantizers of q (S, h, N, d) and k^T (S, h, d, N): least error after softmax."""
+    if bits not in MENU:
+        return _floats(query, keys, bits)
     expected = (query @ keys).softmax(-1)
     groups = _groups(query, preset)
 
@@ -42,6 +46,8 @@ def solve_mix(
     preset: Preset, probabilities: Tensor, values: Tensor, bits: int
 ) -> tuple[Quantizer, Quantizer]:
     """Choose the quantizers of softmax's output (S, h, N, N) and of v (S, h, N, d)."""
+    if bits not in MENU:
+        return _floats(probabilities, values, bits)
     expected = probabilities @ values
     groups = _groups(values, preset)
 
@@ -58,6 +64,11 @@ def solve_mix(
         return _total((encoded @ v(values) - expected).square(), groups)
 
     return first, _operand(values, bits, groups, error)
+
+
+def _floats(first: Tensor, second: Tensor, code: int) -> tuple[Quantizer, Quantizer]:
+    """Return the quantizers of a format that is no plain integer; a product sums over columns."""
+    return float_quantizer(first, code), float_quantizer(second, code, axis=-2)
 
 
 def _softmax_quantizer(

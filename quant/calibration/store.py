@@ -16,14 +16,24 @@ from torch import Tensor
 
 from quant.calibration.linear_solver import SolvedLinear
 from quant.calibration.passes import Pass
-from quant.layers.quantized import Rounded
-from quant.primitives.qparams import QParams, check_bits
+from quant.layers.quantized import FloatWeight, Rounded
+from quant.primitives.bits import MENU
+from quant.primitives.floats import Cast, PerToken, SmallFloat
+from quant.primitives.formats import check_width
+from quant.primitives.qparams import QParams
 from quant.primitives.quantizers import Codebook, Logarithmic, Quantizer, Uniform
 from quant.primitives.transforms import Equalisation, Rescaling, Rotation, Transform
 
 SCHEMA = 1
 # Kept by name, each with the tensors it is made of.
 TRANSFORMS: dict[str, Any] = {t.__name__: t for t in (Rotation, Equalisation, Rescaling)}
+# Quantizers that are made of numbers alone.
+PLAIN: dict[str, Any] = {
+    "logarithmic": Logarithmic,
+    "cast": Cast,
+    "token": PerToken,
+    "float": SmallFloat,
+}
 Tensors = dict[str, Tensor]
 Read = Callable[[str], Tensor]
 
@@ -53,7 +63,7 @@ def save_pass(made: Pass, path: Path, key: str = "") -> None:
             "widths": sorted(solved.weights),
         }
         for width, weight in solved.weights.items():
-            for part in ("codes", "scale", "bias"):
+            for part in _parts(width):
                 tensors[f"{name}|{width}|{part}"] = getattr(weight, part)
     for name, pair in made.products.items():
         described["products"][name] = [
@@ -149,15 +159,19 @@ class Stored:
         """Read a linear layer with its weights at one width.
 
         Raises:
-            ValueError: the width is not 2 to 8; the file lacks something.
+            ValueError: there is no such width; the file lacks something.
         """
-        check_bits(width)
+        check_width(width)
+        parts = (self._read(f"{name}|{width}|{part}") for part in _parts(width))
+        made = Rounded if width in MENU else FloatWeight
+        return SolvedLinear(*self.input(name), {width: made(*parts)})
+
+    def input(self, name: str) -> tuple[Quantizer, Transform | None]:
+        """Read the quantizer of a linear layer's input, and what changes the input before."""
         described = self.linear[name]
-        parts = (self._read(f"{name}|{width}|{part}") for part in ("codes", "scale", "bias"))
-        return SolvedLinear(
+        return (
             _get_quantizer(described["quantizer"], f"{name}|input", self._read),
             _get_transform(described["transform"], f"{name}|transform", self._read),
-            {width: Rounded(*parts)},
         )
 
     def operand(self, name: str, side: int) -> Quantizer:
@@ -171,6 +185,11 @@ class Stored:
             raise DamagedError(f"{self._path} is incomplete ({error})") from None
 
 
+def _parts(width: int) -> tuple[str, ...]:
+    """Return what a weight of this width is made of."""
+    return ("codes", "scale", "bias") if width in MENU else ("values", "bias")
+
+
 def _put_quantizer(quantizer: Quantizer, key: str, tensors: Tensors) -> dict[str, Any]:
     if isinstance(quantizer, Uniform):
         tensors[f"{key}|scale"] = quantizer.qparams.scale
@@ -180,8 +199,8 @@ def _put_quantizer(quantizer: Quantizer, key: str, tensors: Tensors) -> dict[str
         tensors[f"{key}|table"] = quantizer.table
         scalars = {"step": quantizer.step, "zero_point": quantizer.zero_point}
         return {"kind": "codebook", "bits": quantizer.bits, **scalars}
-    assert isinstance(quantizer, Logarithmic)
-    return {"kind": "logarithmic", **vars(quantizer)}
+    kind = next(name for name, made in PLAIN.items() if isinstance(quantizer, made))
+    return {"kind": kind, **vars(quantizer)}
 
 
 def _get_quantizer(described: dict[str, Any], key: str, read: Read) -> Quantizer:
@@ -190,7 +209,8 @@ def _get_quantizer(described: dict[str, Any], key: str, read: Read) -> Quantizer
         return Uniform(QParams(read(f"{key}|scale"), read(f"{key}|zero_point"), rest["bits"]))
     if kind == "codebook":
         return Codebook(read(f"{key}|table"), **rest)
-    return Logarithmic(**rest)
+    made: Quantizer = PLAIN[kind](**rest)
+    return made
 
 
 def _put_transform(transform: Transform | None, key: str, tensors: Tensors) -> str:

@@ -29,7 +29,7 @@ from quant.commands.shared.options import (
     subject,
 )
 from quant.commands.shared.text import beside, by_layer, certificate
-from quant.primitives.qparams import MAX_BITS
+from quant.primitives.targets import target
 
 SAYS = "spend a bit budget over the layers"
 ROWS = 121  # of a plan: 0.05 bits apart from 2 to 8
@@ -50,7 +50,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--plan",
         metavar="FILE.csv",
         type=Output,
-        help=f"write {ROWS} budgets from the lowest to {MAX_BITS} bits; other limits hold in all",
+        help=f"write {ROWS} budgets from the lowest to the widest; other limits hold in all",
     )
 
 
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any] | None, str]:
     offered = choices(options, model.layers, options.tied)
     limits = other = _other(options)
     if options.average_bits is not None:
-        limits = combine(other, from_average(model.layers, options.average_bits))
+        limits = combine(other, from_average(model.layers, options.average_bits, offered.target))
     if limits == Limits() and options.plan is None:
         raise ValueError("no budget: give --average-bits, --size-mb or --gbitops, or --plan")
     if limits == Limits() and options.json is not None:
@@ -91,8 +91,11 @@ def _other(options: argparse.Namespace) -> Limits:
 
 def _plan(target: Output, model: Subject, offered: Choices, losses: Losses, other: Limits) -> None:
     """Write the path of budgets."""
-    averages = np.linspace(min(offered.least_average, MAX_BITS), MAX_BITS, ROWS)
-    limits = [combine(from_average(model.layers, float(one)), other) for one in averages]
+    widest = offered.target.widest
+    averages = np.linspace(min(offered.least_average, widest), widest, ROWS)
+    limits = [
+        combine(from_average(model.layers, float(one), offered.target), other) for one in averages
+    ]
     target.write(to_csv(budget_plan(offered, losses, limits), model.costs))
 
 
@@ -104,7 +107,8 @@ def _described(
     even = model.costs.uniform(solution.average_bits)
     quantizer = None if options.objective == LRP else preset(options.preset).name
     chosen_on = {images.source.key: images.indices}
-    payload = to_json(model.loaded.name, solution, spent, even, quantizer, chosen_on)
+    to = target(options.target)
+    payload = to_json(model.loaded.name, solution, spent, even, quantizer, chosen_on, to)
     payload["notes"] = list(model.loaded.notes)
     lines = [*by_layer(solution.allocation), certificate(solution), beside(spent, even)]
     return payload, "\n".join(lines)

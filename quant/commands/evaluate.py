@@ -58,7 +58,8 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     known = plain.answers.part(0, count).evaluation(plain.seconds)  # it may have answered more
     payload = _report(measured.recipe(wanted), name, known, last.evaluation)
     spent = model.costs.cost(allocation)
-    payload |= {"size_bytes": spent.size_bytes, "bitops": spent.bitops, "run": last.run}
+    payload |= {"size_bytes": spent.size_bytes, "file_bytes": spent.file_bytes}
+    payload |= {"bitops": spent.bitops, "run": last.run}
     payload["seconds"] = {"calibration": seconds, **payload["seconds"]}
     payload["order_suggestion"] = order_suggestion(images.measured, last.answers)
     payload |= {"path": last.path, "notes": list(model.loaded.notes), "folders": folders}
@@ -92,7 +93,8 @@ def _text(payload: dict[str, Any], plain: Evaluation, quantized: Evaluation) -> 
     return (
         f"{''.join(sides)}{to_float(quantized)}; {quantized.agreement:.1%} agree with float\n"
         f"on {images} images{early}, 95 % intervals\n"
-        f"{payload['size_bytes'] / 1e6:.2f} MB, {payload['bitops'] / 1e9:.2f} GBitOps; "
+        f"{payload['size_bytes'] / 1e6:.2f} MB ({payload['file_bytes'] / 1e6:.2f} with scales), "
+        f"{payload['bitops'] / 1e9:.2f} GBitOps; "
         f"{seconds['calibration']:.1f} s calibration, {seconds['float']:.1f} s float, "
         f"{seconds['quantized']:.1f} s quantized on {payload['device']}, {payload['path']}"
         f"{kept}{_plainer(payload)}"

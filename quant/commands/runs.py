@@ -106,7 +106,7 @@ def _show(options: argparse.Namespace, history: Runs) -> tuple[dict[str, Any], s
     lines += [f"{name:<20} {value}" for name, value in facts.items()]
     lines += by_layer(layers)
     if layers:  # so that `quant evaluate --allocation` reads it
-        described |= {"schema": SCHEMA, "layers": {k: asdict(bits) for k, bits in layers.items()}}
+        described |= {"schema": SCHEMA, "layers": {k: bits.plain() for k, bits in layers.items()}}
     described["classes"] = [asdict(c) for c in by_class(run.answers)]
     return described, "\n".join(lines)
 

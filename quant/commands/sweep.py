@@ -38,7 +38,9 @@ from quant.commands.sweep_report import Swept, described, in_words
 from quant.evaluation.clustered import Answered
 from quant.experiments.measuring import FLOAT, Variant
 from quant.experiments.objective_sweep import Configuration, Trial, by_chance, configurations
-from quant.primitives.bits import MENU, LayerBits
+from quant.primitives.bits import LayerBits
+from quant.primitives.formats import label
+from quant.primitives.targets import ANY
 
 SAYS = "accuracy of objectives and controls at several budgets"
 
@@ -87,7 +89,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     model = subject(options)
     offered = choices(options, model.layers, False), choices(options, model.layers, True)
     for budget in options.budgets:
-        require_feasible(offered[0], from_average(model.layers, budget))
+        require_feasible(offered[0], from_average(model.layers, budget, offered[0].target))
     images = draw(options, model.loaded, measured_seed=0)
     folders = told(images)
     swept = Swept(model, preset(options.preset).name, options.draws)
@@ -136,7 +138,8 @@ def _configurations(
     if REVERSED in options.controls:
         losses.append(reversed_losses(expected))
     if RANDOM in options.controls:
-        losses += [random_losses(names, seed) for seed in range(options.seeds)]
+        widths = basis.target.widths
+        losses += [random_losses(names, seed, widths) for seed in range(options.seeds)]
     planned = configurations(model.layers, offered[options.tied], budgets, losses, expected, even)
     if number:
         return planned, []
@@ -150,6 +153,8 @@ def _budget(offered: Choices, one: Configuration) -> str:
         return str(LayerBits(int(one.budget), int(one.budget)))
     free = [bits for name, bits in one.allocation.items() if name not in offered.locks]
     tied = all(bits.weight == bits.activation for bits in free)
-    menu = "" if offered.menu == MENU else f" of {' '.join(map(str, offered.menu))}"
+    whole = offered.menu == offered.target.widths
+    menu = "" if whole else f" of {' '.join(map(label, offered.menu))}"
     locked = f", {len(offered.locks)} locked" if offered.locks else ""
-    return f"{one.budget:g} bit{menu}{' W=A' * tied}{locked}"
+    on = "" if offered.target is ANY else f" on {offered.target.label}"
+    return f"{one.budget:g} bit{on}{menu}{' W=A' * tied}{locked}"

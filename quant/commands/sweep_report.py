@@ -101,7 +101,7 @@ def _described(trial: Trial, costs: CostModel) -> dict[str, Any]:
         "size_bytes": spent.size_bytes,
         "bitops": spent.bitops,
         "evaluation": asdict(trial.answered.answers.evaluation(0)),
-        "layers": {name: asdict(bits) for name, bits in one.allocation.items()},
+        "layers": {name: bits.plain() for name, bits in one.allocation.items()},
     }
 
 

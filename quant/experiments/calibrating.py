@@ -13,6 +13,7 @@ from lrp.engine.inputs import KeyedImages, Model
 from lrp.engine.progress import SILENT, Progress
 from quant.analysis.sensitivity import Sensitivity, sensitivity_path
 from quant.analysis.sensitivity_estimation import find
+from quant.analysis.widths import PLAIN, passes_with, widths_of
 from quant.calibration.calibration import (
     Calibration,
     calibrate,
@@ -21,6 +22,7 @@ from quant.calibration.calibration import (
 )
 from quant.calibration.presets import Preset
 from quant.evaluation.image_set import Pictures
+from quant.primitives.targets import ANY, Target
 
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -88,21 +90,25 @@ class Calibrating:
         model, kept = self.loaded.model, (self.folder, self.kept_key, self.keep)
         return calibrate(model, batches, self.preset, self.device, *kept)
 
-    def sensitivity_file(self, how: str, images: int | None = None) -> Path:
-        """Return where the layers' sensitivities are kept; `images` as of `find_sensitivity`."""
-        return sensitivity_path(self.folder or Path(os.devnull), how, images)
+    def sensitivity_file(self, how: str, images: int | None = None, target: Target = ANY) -> Path:
+        """Return where the layers' sensitivities are kept; the rest as of `find_sensitivity`."""
+        kind = "" if widths_of(target) is PLAIN else target.key
+        return sensitivity_path(self.folder or Path(os.devnull), how, images, kind)
 
-    def kept_sensitivity(self, how: str, images: int | None = None) -> Sensitivity | None:
+    def kept_sensitivity(
+        self, how: str, images: int | None = None, target: Target = ANY
+    ) -> Sensitivity | None:
         """Return the sensitivities that are kept; None where none are, or where they are damaged.
 
-        `images` is as of `find_sensitivity`.
+        `images` and `target` are as of `find_sensitivity`.
         """
-        path = self.sensitivity_file(how, images)
+        path = self.sensitivity_file(how, images, target)
         if not path.exists():
             return None
         try:
             found = Sensitivity.read(path, self.kept_key)
-            if found.how != how or images not in (None, found.images):
+            others = found.widths != tuple(widths_of(target))
+            if found.how != how or others or images not in (None, found.images):
                 raise ValueError(f"{path} holds other sensitivities")
             return found
         except ValueError as error:
@@ -110,21 +116,27 @@ class Calibrating:
             return None
 
     def find_sensitivity(
-        self, how: str, images: int | None = None, progress: Progress = SILENT
+        self,
+        how: str,
+        images: int | None = None,
+        progress: Progress = SILENT,
+        target: Target = ANY,
     ) -> Sensitivity:
         """Find the layers' sensitivities, and keep them in their file where it can be written.
 
         Args:
             images: on how many of the calibration's; None is all to estimate, 16 to measure.
+            target: whose widths are asked about.
 
         Raises:
             ValueError: more images than there are.
         """
-        self.calibration.solve(progress=progress.of("calibrating, layer"))
-        losses = find(self.calibration, how, images, progress.of(f"sensitivities, {how}, layer"))
+        widths, told = widths_of(target), progress.of(f"sensitivities, {how}, layer")
+        self.calibration.solve(passes_with(widths), progress.of("calibrating, layer"))
+        losses = find(self.calibration, how, images, told, widths)
         if self.keep and self.folder is not None:
             try:
-                losses.write(self.sensitivity_file(how, images), self.kept_key)
+                losses.write(self.sensitivity_file(how, images, target), self.kept_key)
             except ValueError as error:
                 LOG.warning("%s; sensitivities are used now, and not kept", error)
         return losses

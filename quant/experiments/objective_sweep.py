@@ -61,12 +61,13 @@ def configurations(
 
     Args:
         expected: losses in nats, that say what each allocation is expected to cost.
-        even: also try uniform bits, where the budget is whole; they know no menu and no locks.
+        even: also try uniform bits, where the budget is whole and the target has it; they know no
+            menu and no locks.
     """
     planned = []
     for budget in budgets:
         planned += [spend(layers, choices, budget, one, expected) for one in losses]
-        if even and budget == int(budget):
+        if even and (budget, budget) in choices.target.pairs:
             plain = uniform(layers, int(budget), int(budget))
             planned.append(Configuration(budget, UNIFORM, plain, expected.of(plain), None))
     return planned
@@ -76,7 +77,7 @@ def spend(
     layers: Sequence[Layer], choices: Choices, budget: float, losses: Losses, expected: Losses
 ) -> Configuration:
     """Spend one budget by losses; Infeasible where that cannot be."""
-    solution = exact(choices, losses, from_average(layers, budget))
+    solution = exact(choices, losses, from_average(layers, budget, choices.target))
     allocation = solution.allocation
     return Configuration(
         budget, losses.objective, allocation, expected.of(allocation), solution.gap
@@ -100,7 +101,7 @@ def by_chance(
             layers,
             both[number % 2],
             round(float(budget), 3),
-            random_losses(expected.names, CHANCE + number),
+            random_losses(expected.names, CHANCE + number, expected.widths),
             expected,
         )
         for number, budget in enumerate(np.linspace(*span, count))

@@ -30,11 +30,27 @@ class Rounded:
 
 
 @dataclass(frozen=True, eq=False)
+class FloatWeight:
+    """A weight in a format that is no plain integer.
+
+    Attributes:
+        values: (K, C), which the format holds exactly.
+        bias: (K,), as of `Rounded`.
+    """
+
+    values: Tensor
+    bias: Tensor
+
+
+Weight = Rounded | FloatWeight
+
+
+@dataclass(frozen=True, eq=False)
 class QuantizedLinear:
     """A linear layer on quantized inputs and weights; a convolution on its patches as rows."""
 
     quantizer: Quantizer
-    weight: Rounded
+    weight: Weight
     transform: Transform | None = None
 
     def encode(self, x: Tensor) -> Tensor:

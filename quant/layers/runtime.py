@@ -10,7 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from quant.layers.integer import Encoder, IntegerLinear, reason
-from quant.layers.quantized import QuantizedLinear, QuantizedProduct, Rounded
+from quant.layers.quantized import (
+    FloatWeight,
+    QuantizedLinear,
+    QuantizedProduct,
+    Rounded,
+    Weight,
+)
 from quant.primitives.qparams import QParams
 from quant.primitives.quantizers import Codebook, Quantizer, Uniform
 
@@ -29,13 +35,13 @@ class RunningLinear:
         encoder, weight = encoder_of(layer.quantizer), layer.weight
         self._transform = layer.transform
         self.reason = _why_not(encoder, weight) if integers else "simulation was asked for"
-        if encoder is None:
+        if encoder is None or isinstance(weight, FloatWeight):
             self._multiply = _in_floats(layer.quantizer, weight)
         elif self.reason is None:
             self._multiply = IntegerLinear(weight.codes, weight.scale, weight.bias, encoder)
         else:
             self._multiply = _simulated(encoder, weight)
-        self.nbytes = weight.codes.numel() * (1 if self.reason is None else 4)
+        self.nbytes = weight.values.numel() * (1 if self.reason is None else 4)
 
     def __call__(self, x: Tensor) -> Tensor:
         return self._multiply(x if self._transform is None else self._transform(x))
@@ -88,15 +94,17 @@ class Cache:
             return self._layers[key]
 
 
-def _why_not(encoder: Encoder | None, weight: Rounded) -> str | None:
+def _why_not(encoder: Encoder | None, weight: Weight) -> str | None:
     """Return why a layer cannot multiply integers; None where it can."""
     if encoder is None:
         return "the input's levels are no integers"
+    if isinstance(weight, FloatWeight):
+        return "the weights are no integers"
     code, largest = 2**encoder.bits - 1, int(weight.codes.int().abs().max())
     return reason(weight.codes.device, code, largest)
 
 
-def _in_floats(quantizer: Quantizer, weight: Rounded) -> Multiply:
+def _in_floats(quantizer: Quantizer, weight: Weight) -> Multiply:
     values = weight.values
     return lambda x: F.linear(quantizer(x), values, weight.bias)
 

@@ -12,7 +12,7 @@ from quant.primitives.bits import Allocation
 
 
 class QuantizedModel(Interpreter):
-    """`model` with every layer of `allocation` quantized; `run(images)` gives the logits.
+    """`model` with the layers of `allocation` quantized; `run(images)` gives the logits.
 
     The model is shared and never changed, so several quantized models can run on one float model,
     in one thread each. A calibration pass the allocation needs and no one made yet is made here.
@@ -27,7 +27,9 @@ class QuantizedModel(Interpreter):
     def __init__(self, model: nn.Module, calibration: Calibration, allocation: Allocation) -> None:
         super().__init__(model)
         self.layers: dict[str, Callable[..., Tensor]] = {
-            name: calibration.layer(name, bits) for name, bits in allocation.items()
+            name: calibration.layer(name, bits)
+            for name, bits in allocation.items()
+            if not bits.is_float
         }
         self.float = calibration.untouched(allocation)
         self.arithmetic = Arithmetic.of(self.layers.values())

@@ -53,6 +53,7 @@ class QuantizedTrace(Trace):
         allocation: Allocation,
         rules: Rules = ATTN_LRP,
     ) -> None:
+        allocation = {name: bits for name, bits in allocation.items() if not bits.is_float}
         self._ready = {name: calibration.layer(name, bits) for name, bits in allocation.items()}
         self._quantized = {
             name: calibration.quantized(name, bits) for name, bits in allocation.items()

@@ -1,6 +1,7 @@
 """Arithmetic on tensors: no model, no file.
 
-Read `bits` (an allocation is data), `qparams` (the uniform affine quantizer, and shapes of scales),
-`quantizers` (all kinds for inputs), `quantizer_search` (which one), `rounding` (integer weights),
-`transforms` and `reparameterise` (changes of an input that its weights undo).
+Read `formats` (what widths there are), `targets` (which of them hardware has), `bits` (an
+allocation is data), `qparams` (the uniform affine quantizer, and shapes of scales), `quantizers`
+(all kinds for inputs), `quantizer_search` (which one), `floats` (small floats, blocks, palettes),
+`rounding` (weights), `transforms` and `reparameterise` (changes of an input that its weights undo).
 """

@@ -5,47 +5,77 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lrp.engine.layers import Layer
-from quant.primitives.qparams import MAX_BITS, MIN_BITS, check_bits
+from quant.primitives.formats import (
+    DYNAMIC,
+    FLOAT,
+    INTEGERS,
+    check_width,
+    is_name,
+    label,
+    plain,
+    read_width,
+)
 
-MENU = tuple(range(MIN_BITS, MAX_BITS + 1))
+MENU = INTEGERS
 
 
 @dataclass(frozen=True)
 class LayerBits:
-    """Bits of one layer. An attention product's second operand (k or v) takes `weight`."""
+    """Widths of one layer (`quant.primitives.formats`): bits, or formats that have a name.
+
+    An attention product's second operand (k or v) takes `weight`.
+    """
 
     weight: int
     activation: int
 
     def __str__(self) -> str:
-        return f"W{self.weight}A{self.activation}"
+        return f"W{label(self.weight)}A{label(self.activation)}"
 
     def in_words(self, unit: str = "bits") -> str:
-        """Return "4 bits" where both are alike, else "W4A8"."""
-        return f"{self.weight} {unit}" if self.weight == self.activation else str(self)
+        """Return "4 bits" or "MXFP4" where both are alike, else "W4A8"."""
+        if self.weight != self.activation:
+            return str(self)
+        return f"{self.weight} {unit}" if self.weight in MENU else self.name
+
+    @property
+    def name(self) -> str:
+        """What both sides are called where they are alike, else as `__str__`."""
+        return label(self.weight) if self.weight == self.activation else str(self)
+
+    @property
+    def is_float(self) -> bool:
+        """Whether nothing is quantized."""
+        return self.weight == self.activation == FLOAT
+
+    def plain(self) -> dict[str, int | str]:
+        """Return both as files hold them."""
+        return {"weight": plain(self.weight), "activation": plain(self.activation)}
 
     @classmethod
     def read(cls, text: str) -> "LayerBits":
-        """Read a pair such as "W4A8".
+        """Read a pair such as "W4A8", or a format for both, such as "FP8" or "float".
 
         Raises:
-            ValueError: it is none, or has bits we have not.
+            ValueError: it is none, or has widths we have not.
         """
-        match = re.fullmatch(r"[Ww](\d+)[Aa](\d+)", text)
-        if match is None:
+        if is_name(text) and not text.isdecimal():
+            return cls(read_width(text), read_width(text))
+        if re.fullmatch(r"[Ww]\w+[Aa]\w+", text) is None:
             raise ValueError(f"{text!r} is no width: write weight and activation bits, as W4A8")
-        bits = cls(int(match[1]), int(match[2]))
-        bits.check()
-        return bits
+        cuts = [place for place in range(2, len(text)) if text[place] in "Aa"]
+        pairs = [(text[1:cut], text[cut + 1 :]) for cut in cuts]
+        known = [pair for pair in pairs if all(map(is_name, pair))]
+        return cls(*map(read_width, (known or pairs)[0]))
 
     def check(self) -> None:
-        """Check that both are widths we quantize to.
+        """Check that both are widths we have.
 
         Raises:
-            ValueError: one is not a whole number from 2 to 8.
+            ValueError: one is not.
         """
-        check_bits(self.weight)
-        check_bits(self.activation)
+        check_width(self.weight)
+        check_width(self.activation)
 
 
 Allocation = dict[str, LayerBits]
@@ -56,14 +86,17 @@ def uniform(
 ) -> Allocation:
     """Give every layer the same bits; an attention product has activations on both sides.
 
+    A range a token is no way to quantize attention: its products stay in float.
+
     `ends` are the bits of the first and the last layer, which are often spared.
     """
+    both = FLOAT if activation_bits == DYNAMIC else activation_bits
     for bits in (weight_bits, activation_bits, weight_bits if ends is None else ends):
-        check_bits(bits)
+        check_width(bits)
     allocation = {
-        layer.name: LayerBits(
-            activation_bits if layer.kind == "matmul" else weight_bits, activation_bits
-        )
+        layer.name: LayerBits(both, both)
+        if layer.is_product
+        else LayerBits(weight_bits, activation_bits)
         for layer in layers
     }
     if ends is not None:

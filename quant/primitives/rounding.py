@@ -7,6 +7,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from quant.primitives.floats import DTYPES, Cast, FloatGrid, PaletteGrid, float_grid
 from quant.primitives.qparams import MAX_BITS, choose_qparams
 from quant.primitives.quantizer_search import Scored, better
 
@@ -26,9 +27,20 @@ class Grid:
     low: Tensor
     high: Tensor
 
+    def at(self, columns: Tensor | slice) -> "Grid":
+        """Return the grid of some columns: all have the same."""
+        return self
+
     def codes(self, weight: Tensor) -> Tensor:
         """Return the nearest q of a weight (K, C), as floats."""
         return (weight / self.scale).round_().clamp_(self.low, self.high)
+
+    def nearest(self, weight: Tensor) -> Tensor:
+        """Return the values nearest to a weight (K, C)."""
+        return self.codes(weight) * self.scale
+
+
+AnyGrid = Grid | FloatGrid | PaletteGrid
 
 
 def stack(grids: Sequence[Grid]) -> Grid:
@@ -70,8 +82,8 @@ def damped(gram: Tensor, share: float = DAMPING) -> Tensor:
     return gram + added * torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
 
 
-def compensate(weight: Tensor, grid: Grid, gram: Tensor) -> Tensor:
-    """Round column by column; columns to come make up for what each rounding did: q (K, C).
+def compensate(weight: Tensor, grid: AnyGrid, gram: Tensor) -> Tensor:
+    """Round column by column; columns to come make up for what each rounding did: (K, C).
 
     GPTQ (arXiv:2210.17323): least (W - W_q) G (W - W_q)^T, greedily, the largest diagonal first.
 
@@ -81,24 +93,25 @@ def compensate(weight: Tensor, grid: Grid, gram: Tensor) -> Tensor:
     order = gram.diagonal().argsort(descending=True)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram[order][:, order].double()))
     upper = torch.linalg.cholesky(inverse, upper=True).to(weight.dtype)
-    rest, codes = weight[:, order].clone(), torch.empty_like(weight)
+    rest, values, grid = weight[:, order].clone(), torch.empty_like(weight), grid.at(order)
     for start in range(0, len(gram), BLOCK):
         stop = min(start + BLOCK, len(gram))
         block, triangle = rest[:, start:stop], upper[start:stop, start:stop]
-        codes[:, start:stop], errors = _compensate_block(block, grid, triangle)
+        part = grid.at(slice(start, stop))
+        values[:, start:stop], errors = _compensate_block(block, part, triangle)
         rest[:, stop:].addmm_(errors, upper[start:stop, stop:], alpha=-1)
-    return codes[:, order.argsort()]
+    return values[:, order.argsort()]
 
 
-def _compensate_block(block: Tensor, grid: Grid, upper: Tensor) -> tuple[Tensor, Tensor]:
-    codes, errors = torch.empty_like(block), torch.empty_like(block)
+def _compensate_block(block: Tensor, grid: AnyGrid, upper: Tensor) -> tuple[Tensor, Tensor]:
+    values, errors = torch.empty_like(block), torch.empty_like(block)
     for i in range(block.shape[1]):
         column = block[:, i : i + 1]
-        code = grid.codes(column)
-        error = (column - code * grid.scale) / upper[i, i]
-        codes[:, i : i + 1], errors[:, i : i + 1] = code, error
+        value = grid.at(slice(i, i + 1)).nearest(column)
+        error = (column - value) / upper[i, i]
+        values[:, i : i + 1], errors[:, i : i + 1] = value, error
         block[:, i + 1 :].addmm_(error, upper[i : i + 1, i + 1 :], alpha=-1)
-    return codes, errors
+    return values, errors
 
 
 def round_weight(
@@ -113,8 +126,20 @@ def round_weight(
     gram = damped(gram)
     grid = stack([choose_grid(weight, b, gram.diagonal()) for b in bits])
     rows = weight.repeat(len(bits), 1)
-    codes = grid.codes(rows) if how == "nearest" else compensate(rows, grid, gram)
+    codes = grid.codes(rows if how == "nearest" else compensate(rows, grid, gram))
     parts = zip(
         codes.to(torch.int8).chunk(len(bits)), grid.scale[:, 0].chunk(len(bits)), strict=True
     )
     return [(c.contiguous(), s.contiguous()) for c, s in parts]
+
+
+def round_floats(weight: Tensor, code: int, gram: Tensor, how: str) -> Tensor:
+    """Round a weight (K, C) to a format that is no plain integer; return its values (K, C).
+
+    `gram` and `how` are as of `round_weight`.
+    """
+    if code in DTYPES:
+        return Cast(code)(weight)
+    gram = damped(gram)
+    grid = float_grid(weight, code, gram.diagonal())
+    return grid.nearest(weight) if how == "nearest" else compensate(weight, grid, gram)

@@ -31,7 +31,7 @@ def run_to_json(run: Run, spent: Cost | None) -> dict[str, Any]:
         description |= {name: costs[name] for name in ("size_bytes", "bitops", "average_bits")}
     if recipe.allocation is None:
         return description
-    layers = {layer: asdict(bits) for layer, bits in recipe.allocation.items()}
+    layers = {layer: bits.plain() for layer, bits in recipe.allocation.items()}
     how = {"preset": recipe.preset, "objective": recipe.objective}
     return {"schema": SCHEMA, **description, **how, "layers": layers}
 

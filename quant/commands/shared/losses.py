@@ -12,6 +12,7 @@ from quant.allocation.objectives import LRP, SENSITIVITY, Losses, losses_of
 from quant.analysis.sensitivity import Sensitivity
 from quant.commands.shared.options import Subject
 from quant.experiments.calibrating import Calibrating
+from quant.primitives.targets import ANY, Target, target
 
 
 def scoring_images(options: argparse.Namespace, calibrating: ImageSet) -> ImageSet:
@@ -24,10 +25,13 @@ def scoring_images(options: argparse.Namespace, calibrating: ImageSet) -> ImageS
     return calibrating.subset(range(count))
 
 
-def sensitivity(calibrating: Calibrating, how: str, images: int | None) -> Sensitivity:
+def sensitivity(
+    calibrating: Calibrating, how: str, images: int | None, target: Target = ANY
+) -> Sensitivity:
     """Return the layers' sensitivities: kept beside the passes, or found and kept now."""
-    found = calibrating.kept_sensitivity(how, images)
-    return found or calibrating.find_sensitivity(how, images, Progress(print_stages()))
+    found = calibrating.kept_sensitivity(how, images, target)
+    told = Progress(print_stages())
+    return found or calibrating.find_sensitivity(how, images, told, target)
 
 
 class Basis:
@@ -48,13 +52,15 @@ class Basis:
         images: ImageSet,
     ) -> None:
         self._options, self.calibrating = options, calibrating
+        self.target = target(options.target)
         rules, scored = preset(options.rules).name, scoring_images(options, images)
         self.scoring = Scoring(model.loaded, scored, rules, options.statistic, model.device)
 
     @cached_property
     def sensitivity(self) -> Sensitivity:
         """What each width of each layer costs, in nats."""
-        return sensitivity(self.calibrating, self._options.how, self._options.images)
+        how, images = self._options.how, self._options.images
+        return sensitivity(self.calibrating, how, images, self.target)
 
     @cached_property
     def scores(self) -> dict[str, float]:
@@ -65,6 +71,6 @@ class Basis:
         """Return what an objective spends bits by."""
         sensitivity = None if objective == LRP else self.sensitivity
         scores = None if objective == SENSITIVITY else self.scores
-        losses = losses_of(objective, scores, sensitivity)
+        losses = losses_of(objective, scores, sensitivity, self.target.widths)
         assert losses is not None  # all that it is made of was found
         return losses

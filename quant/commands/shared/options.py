@@ -1,7 +1,6 @@
 """What several commands ask for: a model, images to calibrate on and to measure, and how."""
 
 import argparse
-import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
@@ -24,7 +23,19 @@ from quant.allocation.budget import Choices, offer
 from quant.allocation.cost import CostModel
 from quant.analysis.sensitivity import HOW
 from quant.calibration.presets import DEFAULT, PRESETS
-from quant.primitives.bits import MENU, Allocation, LayerBits, uniform
+from quant.primitives.bits import Allocation, LayerBits, uniform
+from quant.primitives.formats import read_width
+from quant.primitives.targets import ANY, TARGETS, target
+
+
+def width(text: str) -> int:
+    """Read a width, as a type of options."""
+    try:
+        return read_width(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 
 # Their help, and what else `add_argument` takes.
 SHARED: dict[str, tuple[str, dict[str, Any]]] = {
@@ -40,13 +51,17 @@ SHARED: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "statistic": ("of relevance", {"default": STATISTICS[0], "choices": STATISTICS}),
     "rules": (", ".join(rules.PRESETS), {"default": rules.LRP_QVIT.name}),
+    "target": (
+        f"what it is to run on (default: {ANY.key}): {', '.join(TARGETS)}",
+        {"default": ANY.key, "metavar": "TARGET"},
+    ),
     "menu": (
-        "widths (default: 2 to 8)",
-        {"type": int, "nargs": "+", "default": MENU, "metavar": "BITS"},
+        "widths, of the target's (default: all)",
+        {"type": width, "nargs": "+", "metavar": "BITS"},
     ),
     "tied": ("a layer's weights and activations take one width", {"action": "store_true"}),
     "lock": (
-        "fix layers: head=8, or head=W4A8",
+        "fix layers: head=8, head=W4A8 or head=float",
         {"action": "extend", "nargs": "+", "default": [], "metavar": "LAYER=BITS"},
     ),
     "precision": (
@@ -57,7 +72,7 @@ SHARED: dict[str, tuple[str, dict[str, Any]]] = {
 }
 SENSITIVITY = ("how", "images")
 SCORING = (*SENSITIVITY, "statistic", "rules")
-WIDTHS = ("menu", "tied", "lock")
+WIDTHS = ("target", "menu", "tied", "lock")
 MEASURING = ("precision", "no-history")
 
 
@@ -98,8 +113,9 @@ def subject(options: argparse.Namespace) -> Subject:
 
 def add_configuration(parser: argparse.ArgumentParser) -> None:
     """Add the bits of every layer, for `configuration`."""
-    parser.add_argument("--weight-bits", type=int, help="bits of every layer's weights, 2 to 8")
-    parser.add_argument("--activation-bits", type=int, help="bits of every layer's inputs, 2 to 8")
+    widths = "2 to 8, 16, or a format"
+    parser.add_argument("--weight-bits", type=width, help=f"of every layer's weights: {widths}")
+    parser.add_argument("--activation-bits", type=width, help=f"of every layer's inputs: {widths}")
     parser.add_argument("--allocation", metavar="FILE", help="bits by layer, from `quant allocate`")
     add_shared(parser, "ends")
 
@@ -125,14 +141,14 @@ def choices(options: argparse.Namespace, layers: Sequence[Layer], tied: bool) ->
     twice = [name for name, count in Counter(name for name, _ in locks).items() if count > 1]
     if twice:
         raise ValueError(f"{twice[0]} is locked more than once: give each layer one --lock")
-    return offer(layers, options.menu, dict(locks), tied)
+    return offer(layers, options.menu, dict(locks), tied, target(options.target))
 
 
 def _lock(text: str) -> tuple[str, LayerBits | int]:
     name, separator, bits = text.rpartition("=")
     if separator and bits.isdecimal():
         return name, int(bits)
-    if not separator or re.match(r"[Ww]\d", bits) is None:
+    if not (separator and bits[:1].isalpha()):
         raise ValueError(f"--lock {text}: use LAYER=BITS, such as head=8 or head=W4A8")
     return name, LayerBits.read(bits)
 

@@ -5,6 +5,7 @@ from quant.allocation.objectives import LRP
 from quant.allocation.path import Solution
 from quant.evaluation.answers import Evaluation
 from quant.primitives.bits import Allocation
+from quant.primitives.formats import label
 
 PROVEN = 1e-6  # a gap not above this is rounding: HiGHS stops there
 
@@ -46,9 +47,12 @@ def beside(spent: Cost, uniform: Cost) -> str:
 
 
 def _cost(cost: Cost) -> str:
-    return f"{cost.size_bytes / 1e6:.3f} MB and {cost.bitops / 1e9:.3f} GBitOps"
+    whole, file = cost.size_bytes / 1e6, cost.file_bytes / 1e6
+    return f"{whole:.3f} MB ({file:.3f} with scales) and {cost.bitops / 1e9:.3f} GBitOps"
 
 
 def by_layer(allocation: Allocation) -> list[str]:
     """Return a line a layer, with its bits."""
-    return [f"{name:<40} W{b.weight} A{b.activation}" for name, b in allocation.items()]
+    return [
+        f"{name:<40} W{label(b.weight)} A{label(b.activation)}" for name, b in allocation.items()
+    ]

@@ -91,7 +91,10 @@ def test_uniform_bits_meet_their_own_budget():
         ({"menu": (2, 2.5)}, "2.5 bits"),
         ({"locks": {"tail": 4}}, "cannot lock 'tail'"),
         ({"locks": {"head": 1}}, "1 bits"),
-        ({"locks": {"head": LayerBits(4, 16)}}, "16 bits"),
+        (
+            {"locks": {"head": LayerBits(4, 16)}},
+            "head cannot be W4A16: Any width has weights of 2, 3",
+        ),
     ],
 )
 def test_bad_choices_are_refused(change, message):

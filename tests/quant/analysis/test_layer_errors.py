@@ -138,7 +138,7 @@ def test_a_corrected_bias_takes_the_mean_error_off_and_no_more(found, name):
     corrected = errors_of(seen, stored, 3, corrected=True).input().flatten(0, -2)
     mean = torch.stack(list(plain)).sum(0) / len(plain)
     torch.testing.assert_close(corrected, plain - mean, rtol=1e-3, atol=1e-5)
-    torch.testing.assert_close(drift_of(seen, stored[3], 3), mean, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(drift_of(seen, stored[3]), mean, rtol=1e-3, atol=1e-5)
     assert float(mean.norm()) > 1e-3  # there was something to take off
 
 
