@@ -13,6 +13,7 @@ from app.text import escape
 from app.work import models
 from assets.sets.image_set import ImageSet
 from quant.allocation.allocation_file import decode, from_json, images_of, to_json
+from quant.report.drawing.widths import written
 from quant.report.layers import KINDS
 
 
@@ -30,7 +31,8 @@ def show(shown: Shown) -> None:
     costs = models.costs_of(loaded)
     spent, even = costs.cost(solution.allocation), costs.uniform(solution.average_bits)
     preset = shown.measuring.calibrating.preset.name if shown.measuring else None
-    payload = to_json(loaded.name, solution, spent, even, preset, _chosen_on(shown))
+    to = shown.spending.target
+    payload = to_json(loaded.name, solution, spent, even, preset, _chosen_on(shown), to)
     name = f"{loaded.name}-{shown.table.text(shown.row).strip().replace(' ', '')}"
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.download_button(
@@ -59,7 +61,6 @@ def layer_rows(shown: Shown) -> pd.DataFrame:
     """Return one row a layer: bits, what they are expected to lose, size, work."""
     losses, allocation = shown.spending.losses, shown.plan.allocation(shown.row)
     locks = selection.locks(shown.selected.loaded.key)
-    column = {width: index for index, width in enumerate(losses.widths)}
     rows = []
     for index, layer in enumerate(models.layers_of(shown.selected.loaded)):
         bits = allocation[layer.name]
@@ -67,11 +68,11 @@ def layer_rows(shown: Shown) -> pd.DataFrame:
             {
                 "layer": layer.name,
                 "kind": KINDS[layer.kind],
-                "weight bits": bits.weight,
-                "activation bits": bits.activation,
+                "weight bits": written(bits.weight),
+                "activation bits": written(bits.activation),
                 "locked": layer.name in locks,
-                "loss of weights": losses.weight[index, column[bits.weight]],
-                "loss of activations": losses.activation[index, column[bits.activation]],
+                "loss of weights": losses.of_side("weight", index, bits.weight),
+                "loss of activations": losses.of_side("activation", index, bits.activation),
                 "weights": layer.parameters,
                 "multiply-adds": layer.macs,
             }

@@ -17,8 +17,9 @@ from lrp.engine.layers import Layer
 from quant.allocation.cost import Cost
 from quant.allocation.path import BudgetPlan
 from quant.history.runs import Run
-from quant.primitives.bits import MENU
-from quant.report.drawing.colours import DARK_BITS, LIGHT_BITS, MARKERS, OTHER
+from quant.primitives.formats import label
+from quant.report.drawing.colours import MARKERS, OTHER
+from quant.report.drawing.widths import number, palette
 
 AXES = {"Model size": "size", "BitOps": "BitOps"}
 
@@ -122,8 +123,11 @@ def path(
         side: "weight" or "activation".
         row: the chosen budget's, marked by a line.
     """
-    bits = getattr(plan, side).T
-    colours = DARK_BITS if dark else LIGHT_BITS
+    widths = getattr(plan, side).T
+    used = np.unique(widths).tolist()
+    bits = np.vectorize(number)(widths)
+    names = np.vectorize(label)(widths)
+    colours = palette(dark)
     steps = [
         [edge, colour]
         for index, colour in enumerate(colours)
@@ -131,18 +135,19 @@ def path(
     ]
     figure = go.Figure(
         go.Heatmap(
-            x=list(axis.values), y=list(plan.names), z=bits, zmin=MENU[0] - 0.5,
-            zmax=MENU[-1] + 0.5, colorscale=steps,
-            colorbar={"title": "bits", "tickvals": list(MENU), "thickness": 12},
-            hovertemplate="%{y}<br>at %{x:.3g}: %{z} bits<extra></extra>",
+            x=list(axis.values), y=list(plan.names), z=bits, text=names, zmin=0.5,
+            zmax=len(colours) + 0.5, colorscale=steps,
+            colorbar={"title": "bits", "tickvals": [number(width) for width in used],
+                      "ticktext": [label(width) for width in used], "thickness": 12},
+            hovertemplate="%{y}<br>at %{x:.3g}: %{text} bits<extra></extra>",
         )
     )  # fmt: skip
     figure.add_vline(x=axis.values[row], line={"color": "#d55e00", "width": 2})
-    blocks = [(label, (first + last - 1) / 2) for label, first, last in blocks_of(layers) if label]
+    blocks = [(block, (first + last - 1) / 2) for block, first, last in blocks_of(layers) if block]
     figure.update_yaxes(
         autorange="reversed",
         tickvals=[plan.names[round(middle)] for _, middle in blocks],
-        ticktext=[f"block {label}" for label, _ in blocks],
+        ticktext=[f"block {block}" for block, _ in blocks],
     )
     figure.update_xaxes(title=UNITS[axis.unit])
     figure.update_layout(height=max(320, 7 * len(layers)), margin=MARGIN)

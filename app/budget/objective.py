@@ -31,14 +31,15 @@ def obtain(selected: Selected, settings: Settings) -> Spending | None:
     the page says; None while there are no scores either.
     """
     objective = budget.OBJECTIVE.get()
-    sensitivity = spending.sensitivity_of(settings.calibrating, settings.how).get()
+    to = budget.chosen_target()
+    sensitivity = spending.sensitivity_of(settings.calibrating, settings.how, to).get()
     if objective == SENSITIVITY and sensitivity is not None:
         known = spending.scores_of(settings.scoring).get()  # not waited for
     else:
         known = scores.obtain(selected, settings.scoring)
     if sensitivity is None:
         _offer_sensitivity(selected, settings, asked=objective != LRP)
-    losses = losses_of(objective, None if known is None else known.mean, sensitivity)
+    losses = losses_of(objective, None if known is None else known.mean, sensitivity, to.widths)
     if losses is None and known is not None:
         st.info(
             escape(
@@ -46,7 +47,7 @@ def obtain(selected: Selected, settings: Settings) -> Spending | None:
                 "then bits are spent by contribution scores alone."
             )
         )
-        objective, losses = LRP, by_scores(known.mean)
+        objective, losses = LRP, by_scores(known.mean, widths=to.widths)
     if losses is None:
         return None
     return Spending(
@@ -54,7 +55,8 @@ def obtain(selected: Selected, settings: Settings) -> Spending | None:
         sensitivity,
         _key(objective, settings),
         budget.UNIT.get(),
-        budget.WIDTHS.get(),
+        to,
+        budget.widths(),
         budget.TIED.get(),
         _limits(),
     )
@@ -63,7 +65,8 @@ def obtain(selected: Selected, settings: Settings) -> Spending | None:
 def _key(objective: str, settings: Settings) -> tuple[Hashable, ...]:
     """Name the losses of an objective: it, and all that they are made of."""
     scored = settings.scoring.key
-    sensed = spending.sensitivity_of(settings.calibrating, settings.how).key
+    to = budget.chosen_target()
+    sensed = spending.sensitivity_of(settings.calibrating, settings.how, to).key
     made_of = {LRP: (scored,), SENSITIVITY: (sensed,), PRODUCT: (scored, sensed)}
     return objective, *made_of[objective]
 
@@ -80,10 +83,11 @@ def _limits() -> Limits:
 
 def _offer_sensitivity(selected: Selected, settings: Settings, asked: bool) -> None:
     """See to it that sensitivities come: by themselves where that takes seconds, else on demand."""
-    wanted = spending.sensitivity_of(settings.calibrating, settings.how)
+    to = budget.chosen_target()
+    wanted = spending.sensitivity_of(settings.calibrating, settings.how, to)
     job, quick = wanted.job(), has_digits(selected.loaded) and settings.how == ESTIMATED
     label = f"Find how sensitive the layers are ({WORDS[settings.how].lower()})"
-    more = "Calibrates the quantizers at every width first; what is made is kept on disk."
+    more = "Calibrates the quantizers at every width of the target first; kept on disk."
     if asked:
         job_panel.offered(wanted, label, quick, help=escape(more))
     elif job is not None:

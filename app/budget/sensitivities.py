@@ -12,6 +12,8 @@ from app.state.selection import Selected
 from app.text import Markdown
 from app.work import models
 from quant.analysis.sensitivity import Sensitivity
+from quant.primitives.bits import MENU
+from quant.primitives.formats import label
 
 
 def show(selected: Selected, sensitivity: Sensitivity) -> None:
@@ -20,9 +22,9 @@ def show(selected: Selected, sensitivity: Sensitivity) -> None:
         "At",
         sensitivity.widths,
         budget.SENSED_WIDTH,
-        default=4,
+        default=4 if 4 in sensitivity.widths else sensitivity.widths[0],
         titled=True,
-        format_func=lambda width: f"{width} bit",
+        format_func=lambda width: f"{width} bit" if width in MENU else label(width),
     )
     rows = table(sensitivity, width)
     most = rows.loc[rows["weights"].add(rows["activations"]).idxmax(), "layer"]
@@ -32,7 +34,7 @@ def show(selected: Selected, sensitivity: Sensitivity) -> None:
             "By how much, in thousandths of a nat, the answer diverges when one layer's weights or "
             "its input have {} bits and all else is in float; {} on {} calibration images. "
             "Together {:.0f}; **{}** is the most sensitive."
-        ).format(width, sensitivity.how, sensitivity.images, total, most)
+        ).format(label(width), sensitivity.how, sensitivity.images, total, most)
     )
     layers = models.layers_of(selected.loaded)
     st.vega_lite_chart(
@@ -60,6 +62,6 @@ def every(sensitivity: Sensitivity) -> pd.DataFrame:
     """Return one row a layer with all widths, in nats."""
     columns: dict[str, object] = {"layer": sensitivity.names}
     for index, width in enumerate(sensitivity.widths):
-        columns[f"weights {width}"] = sensitivity.weight[:, index]
-        columns[f"activations {width}"] = sensitivity.activation[:, index]
+        columns[f"weights {label(width)}"] = sensitivity.weight[:, index]
+        columns[f"activations {label(width)}"] = sensitivity.activation[:, index]
     return pd.DataFrame(columns)

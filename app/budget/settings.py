@@ -17,7 +17,9 @@ from assets.sets.selection import Draw
 from lrp.propagation.scores import Scoring
 from quant.analysis.sensitivity import ESTIMATED, HOW, MEASURED
 from quant.experiments.calibrating import Calibrating
-from quant.primitives.bits import MENU, LayerBits
+from quant.primitives.bits import LayerBits
+from quant.primitives.formats import FLOAT, label
+from quant.primitives.targets import TARGETS
 
 HELP = (
     "**Sensitivity**: by how much the model's answer moves when a layer's weights, or its input, "
@@ -42,6 +44,7 @@ class Settings:
 def choose(selected: Selected) -> Settings:
     """Let the user choose the objective, the unit, the quantizer and, on demand, the rest."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        _target()
         _segments("Spend by", budget.LABELS, budget.OBJECTIVE, HELP)
         _segments("Budget in", budget.UNITS, budget.UNIT, UNIT_HELP)
         preset()
@@ -58,6 +61,19 @@ def choose(selected: Selected) -> Settings:
     return Settings(draw, calibrating, scoring, how)
 
 
+def _target() -> None:
+    """Let the user choose what the model is to run on."""
+    st.selectbox(
+        "To run on",
+        list(TARGETS),
+        format_func=lambda key: TARGETS[key].label,
+        key=budget.TARGET.widget,
+        on_change=budget.TARGET.follow(budget.TARGET.get()),
+        help=escape(" ".join(f"{one.label}: {one.says}" for one in TARGETS.values())),
+        width=190,
+    )
+
+
 def _segments(label: str, options: dict[str, str], entry: Entry[str], help: str) -> None:
     st.segmented_control(
         escape(label),
@@ -71,32 +87,35 @@ def _segments(label: str, options: dict[str, str], entry: Entry[str], help: str)
 
 
 def _widths() -> None:
-    """Let the user choose the widths that hardware has, and whether both operands share them."""
+    """Let the user choose among the target's widths, and whether both operands share them."""
+    offered = budget.widths()
     st.pills(
         "Widths",
-        MENU,
+        budget.chosen_target().widths,
         selection_mode="multi",
+        format_func=lambda width: escape(label(width)),
         key=budget.WIDTHS.widget,
-        on_change=budget.WIDTHS.follow(list(budget.WIDTHS.get())),
-        help="The bits a layer may have. Much hardware has 2, 4 and 8 only.",
+        on_change=budget.WIDTHS.follow(list(offered)),
+        help="What a layer may have of what the target has.",
     )
     st.toggle(
         "Weights and activations alike",
         key=budget.TIED.widget,
         on_change=budget.TIED.follow(budget.TIED.get()),
+        disabled=not budget.chosen_target().tieable,
         help="Off, the two operands of a layer may have different bits, which measures better.",
     )
 
 
 def _limits() -> None:
     """Let the user limit what the slider does not."""
-    for unit, label, entry in (
+    for unit, title, entry in (
         (budget.SIZE, "Weights at most (MB)", budget.SIZE_LIMIT),
         (budget.BITOPS, "BitOps at most (G)", budget.BITOPS_LIMIT),
     ):
         if unit != budget.UNIT.get():
             st.number_input(
-                escape(label),
+                escape(title),
                 min_value=0.0,
                 value=None,
                 placeholder="no other limit",
@@ -170,23 +189,41 @@ def _locks(selected: Selected) -> None:
     key = selected.loaded.key
     names = [layer.name for layer in models.layers_of(selected.loaded)]
     fixed = selection.locks(key)
-    label = f"Locked by hand: {len(fixed)}" if fixed else "Lock layers"
-    with st.popover(escape(label), icon=":material/lock:", key=f"locks-{key}"):
+    title = f"Locked by hand: {len(fixed)}" if fixed else "Lock layers"
+    with st.popover(escape(title), icon=":material/lock:", key=f"locks-{key}"):
         st.caption("A click on a bar locks its layer at the bits it has, another unlocks it.")
         with st.container(horizontal=True, vertical_alignment="bottom"):
             st.multiselect("Layers", names, key=selection.LOCK_LAYERS, placeholder="Choose layers")
-            st.selectbox("Bits", MENU, index=MENU.index(8), key=selection.LOCK_BITS, width=90)
+            names_of = {width: label(width) for width in dict.fromkeys((*_lockable(), FLOAT))}
+            selection.offer(selection.LOCK_BITS, names_of)
+            st.selectbox(
+                "Bits",
+                list(names_of),
+                index=max(0, len(names_of) - 2),
+                format_func=lambda width: escape(names_of[width]),
+                key=selection.LOCK_BITS,
+                width=110,
+            )
             st.button("Lock", icon=":material/lock:", on_click=_lock_layers, args=(key,))
         with st.container(horizontal=True):
+            widest = _lockable()[-1]
             st.button(
-                "First and last at 8",
+                escape(f"First and last at {label(widest)}"),
                 on_click=_lock,
-                args=(key, [names[0], names[-1]], MENU[-1]),
+                args=(key, [names[0], names[-1]], widest),
                 help="Keep the patch embedding and the head precise, as is common.",
             )
             st.button("Clear all", on_click=selection.set_locks, args=(key, {}), disabled=not fixed)
         if fixed:
             st.caption(escape(_locked(fixed)))
+
+
+def _lockable() -> list[int]:
+    """Return the widths that both sides of any layer may be locked at, by price; float besides."""
+    to = budget.chosen_target()
+    both = set(to.pairs) & set(to.products)
+    alike = [w for w in to.widths if (w, w) in both and w != FLOAT]
+    return alike or [FLOAT]
 
 
 def _locked(fixed: dict[str, LayerBits]) -> Markdown:

@@ -21,6 +21,7 @@ from lrp.propagation.scores import ContributionScores, Scoring
 from quant.allocation.path import BudgetPlan
 from quant.experiments.measuring import Measuring, Variant
 from quant.history.runs import Run
+from quant.primitives.targets import ANY
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +66,11 @@ class Shown:
 
     def words(self, value: str) -> str:
         """Return a budget in words, with what else decided the bits."""
-        tied = " W=A" if self.spending.tied else ""
+        to = self.spending.target
+        tied = " W=A" if self.spending.tied and to.tieable else ""
+        on = "" if to is ANY else f" on {to.label}"
         locked = selection.locks(self.selected.loaded.key)
-        return f"{value}{tied}" + (f", {len(locked)} locked" if locked else "")
+        return f"{value}{on}{tied}" + (f", {len(locked)} locked" if locked else "")
 
 
 def show(shown: Shown) -> None:
@@ -119,5 +122,6 @@ def plan_budgets(
         spent_by.expected,
         spending.prediction_of(runs, spent_by.expected),
         spending.float_top1(runs),
+        spent_by.target,
     )
     return Shown(selected, spent_by, axis, plan, table, measuring, scoring, runs)

@@ -96,7 +96,9 @@ def variants(shown: Shown, objectives: Sequence[str], budgets: Sequence[int]) ->
             wanted += _spent(shown, losses, budgets)
         if objective == UNIFORM:
             layers = models.layers_of(shown.selected.loaded)
-            wanted += [Variant(uniform(layers, b, b), UNIFORM, f"{b} bit") for b in budgets]
+            have = shown.spending.target.pairs
+            even = [b for b in budgets if (b, b) in have]
+            wanted += [Variant(uniform(layers, b, b), UNIFORM, f"{b} bit") for b in even]
     return wanted if len(wanted) > 1 else []
 
 
@@ -105,21 +107,26 @@ def _losses(shown: Shown, objective: str) -> list[Losses]:
     if objective == UNIFORM:
         return []
     if objective == RANDOM:
-        return [random_losses(shown.plan.names, seed) for seed in range(spending.RANDOM_SEEDS)]
+        names, widths = shown.plan.names, shown.spending.target.widths
+        return [random_losses(names, seed, widths) for seed in range(spending.RANDOM_SEEDS)]
     if objective == REVERSED:
         return [reversed_losses(shown.spending.expected or shown.spending.losses)]
     scores = None if shown.scores is None else shown.scores.mean
-    made = losses_of(objective, scores, shown.spending.sensitivity)
+    widths = shown.spending.target.widths
+    made = losses_of(objective, scores, shown.spending.sensitivity, widths)
     return [] if made is None else [made]
 
 
 def _spent(shown: Shown, losses: Losses, budgets: Sequence[int]) -> list[Variant]:
     layers, loaded = models.layers_of(shown.selected.loaded), shown.selected.loaded
     choices = spending.choices_of(loaded, shown.spending, selection.locks(loaded.key))
-    feasible = [b for b in budgets if b >= choices.least_average]
+    to = choices.target
+    feasible = [b for b in budgets if choices.least_average <= b <= to.widest]
     if not feasible:
         return []
-    plan = budget_plan(choices, losses, [from_average(layers, b) for b in feasible], nested=False)
+    plan = budget_plan(
+        choices, losses, [from_average(layers, b, to) for b in feasible], nested=False
+    )
     return [
         Variant(plan.allocation(row), losses.objective, shown.words(f"{b} bit"))
         for row, b in enumerate(feasible)

@@ -10,12 +10,15 @@ import pandas as pd
 from app.components.budget_table import Band, BudgetTable, Figures, Plain
 from app.state.budget import AVERAGE, BITOPS, SIZE
 from app.work.spending import Axis
+from lrp.engine.layers import Layer
 from lrp.engine.names import number_of
 from quant.allocation.cost import CostModel
 from quant.allocation.objectives import Losses
 from quant.allocation.path import BudgetPlan
 from quant.evaluation.prediction import Prediction
-from quant.primitives.bits import MENU
+from quant.primitives.formats import price, prices
+from quant.primitives.targets import ANY, Pair, Target
+from quant.report.drawing.widths import written
 from quant.report.purchases import Purchase, bought
 
 
@@ -26,19 +29,20 @@ def table_of(
     expected: Losses | None,
     prediction: Prediction | None,
     float_top1: float | None,
+    target: Target = ANY,
 ) -> BudgetTable:
     """Put a plan into the form the slider draws.
 
     Args:
         expected: what allocations are expected to lose, in nats; None predicts nothing.
+        target: what the model is to run on.
     """
     plain = costs.cost({})
-    widths = np.clip(np.floor(plan.average_bits + 1e-9), MENU[0], MENU[-1]).astype(int)
-    even = np.broadcast_to(widths[:, None], plan.weight.shape)
+    even = _even(costs.layers, plan.average_bits, target)
     mixed = _figures(costs, plan.weight, plan.activation)
-    uniform = _figures(costs, even, even)
+    uniform = _figures(costs, *even)
     if prediction is not None and expected is not None and float_top1 is not None:
-        losses, even_losses = expected.at(plan.weight, plan.activation), expected.at(even, even)
+        losses, even_losses = expected.at(plan.weight, plan.activation), expected.at(*even)
         mixed = replace(mixed, predicted=_bands(prediction, losses, float_top1))
         uniform = replace(uniform, predicted=_bands(prediction, even_losses, float_top1))
     return BudgetTable(
@@ -54,7 +58,35 @@ def table_of(
         plain=Plain(plain.size_bytes, plain.bitops, float_top1),
         gap=plan.gap.tolist(),
         steps=latest_bought(bought(costs.layers, plan), len(axis.values)),
+        widths=target.widths,
     )
+
+
+def _even(
+    layers: Sequence[Layer], averages: np.ndarray, target: Target
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the dearest widths (T, L) that are alike for all layers and within each average.
+
+    The cheapest, where none is within: those of weights, then those of activations.
+    """
+    chosen = [
+        [_dearest(pairs, average) for pairs in (target.pairs, target.products)]
+        for average in averages.tolist()
+    ]
+    kinds = [int(layer.is_product) for layer in layers]
+    table = np.array(chosen)[:, kinds]
+    return table[..., 0], table[..., 1]
+
+
+def _dearest(pairs: Sequence[Pair], average: float) -> Pair:
+    """Return the dearest pair whose weights, and whose product, an average allows."""
+    spent = [(price(weight), price(weight) * price(activation)) for weight, activation in pairs]
+    within = [
+        (work, pair)
+        for (size, work), pair in zip(spent, pairs, strict=True)
+        if size <= average + 1e-9 and work <= average**2 + 1e-9
+    ]
+    return max(within)[1] if within else pairs[0]
 
 
 def _digits(values: Sequence[float]) -> int:
@@ -69,7 +101,7 @@ def _figures(costs: CostModel, weight: np.ndarray, activation: np.ndarray) -> Fi
     """Price rows of bits (T, L)."""
     parameters = np.array([layer.parameters for layer in costs.layers], dtype=float)
     macs = np.array([layer.macs for layer in costs.layers], dtype=float)
-    weight, activation = weight.astype(float), activation.astype(float)
+    weight, activation = prices(weight), prices(activation)
     bits = weight @ parameters
     return Figures(
         size=(bits / 8 + 4 * costs.others).tolist(),
@@ -107,8 +139,8 @@ def purchases_table(axis: Axis, purchases: Sequence[Purchase]) -> pd.DataFrame:
                 "budget": axis.values[p.row],
                 "layer": p.layer,
                 "what": p.what,
-                "from": p.before,
-                "to": p.after,
+                "from": written(p.before),
+                "to": written(p.after),
                 "size (kB)": p.size / 1e3,
                 "BitOps (M)": p.bitops / 1e6,
                 "expected loss less": p.gain,

@@ -60,9 +60,10 @@ class Bar {
     this.name()
   }
 
+  // What is more than 8 bits wide has a letter that only the colours know.
   show(bar, bits) {
     bar.dataset.bits = bits
-    bar.textContent = bits
+    bar.textContent = { 9: "16", f: "F" }[bits] ?? bits
   }
 
   lock(locked) {
@@ -81,7 +82,8 @@ class Bar {
 
   described() {
     const [second, first] = OPERANDS[this.kind] ?? ["weights", "activations"]
-    const bits = `${second} ${this.weight}, ${first} ${this.activation} bits`
+    const [weights, activations] = this.table.names
+    const bits = `${second} ${weights[this.weight]}, ${first} ${activations[this.activation]} bits`
     return `${this.table.layers[this.index]}: ${bits}${this.locked ? ", locked" : ""}`
   }
 }

@@ -105,6 +105,7 @@ class Board {
     const group = this.find(".blocks")
     group.setAttribute("aria-label", this.find(".what").textContent)
     group.style.setProperty("--layers", this.bars.length)
+    group.style.setProperty("--tall", table.tall)
     group.style.setProperty("--groups", blocks.length)
     group.replaceChildren(...blocks)
     this.under = -1
@@ -115,10 +116,10 @@ class Board {
     const painted = JSON.stringify(colours)
     if (painted === this.painted) return
     this.painted = painted
-    const swatches = colours.map(([bits, fill, ink]) => {
+    const swatches = colours.map(([bits, fill, ink, name]) => {
       this.root.style.setProperty("--fill-" + bits, fill)
       this.root.style.setProperty("--ink-" + bits, ink)
-      const swatch = make("span", "swatch", String(bits))
+      const swatch = make("span", "swatch", name)
       swatch.dataset.bits = bits
       return swatch
     })

@@ -7,8 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.components.budget_table import Actions, BudgetTable
-from quant.primitives.bits import MENU
-from quant.report.drawing.colours import DARK_BITS, LIGHT_BITS
+from quant.report.drawing.widths import LETTERS, named, palette
 
 
 def _text(name: str) -> str:
@@ -46,7 +45,7 @@ def budget_slider(
             "turn": turn_sent(_sent(key).get("row")),
             "locked": [index for index, name in enumerate(table.names) if name in locks],
             "chosen": table.names.index(chosen) if chosen in table.names else None,
-            "colours": painted(DARK_BITS if dark else LIGHT_BITS),
+            "colours": painted(table.shown, dark),
         },
         on_row_change=partial(_commit, key, len(table.values), actions),
         on_moved_change=partial(_move, key, actions),
@@ -93,9 +92,10 @@ def turn_sent(sent: object) -> int | None:
     return turn if type(turn) is int else None
 
 
-def painted(colours: Sequence[str]) -> list[tuple[int, str, str]]:
-    """Return (bits, the colour of its bar, the colour of text on it) for each width."""
-    return [(bits, fill, _ink(fill)) for bits, fill in zip(MENU, colours, strict=True)]
+def painted(widths: Sequence[int], dark: bool) -> list[tuple[str, str, str, str]]:
+    """Return (letter, the colour of its bar, that of text on it, its name) of some widths."""
+    colours = dict(zip(LETTERS, palette(dark), strict=True))
+    return [(of, colours[of], _ink(colours[of]), name) for of, name in named(widths).items()]
 
 
 def _ink(fill: str) -> str:

@@ -13,6 +13,8 @@ import numpy as np
 
 from app.look import units
 from quant.primitives.bits import MENU
+from quant.primitives.formats import FLOAT, label
+from quant.report.drawing.widths import letter, named, number
 from quant.report.layers import KINDS
 
 Band = tuple[float, float, float]  # a predicted accuracy: low, middle, high, of 1
@@ -90,16 +92,17 @@ class BudgetTable:
         digits: how many decimals they have.
         values: the numbers of the slider, (T,).
         layers: (name, label of its block, kind as in `Layer`), (L,); a block's stand together.
-        weight: bits of each layer's weights at each budget, (T, L), within 2 to 8.
-        activation: bits of its activations, (T, L).
+        weight: widths of each layer's weights at each budget, (T, L).
+        activation: of its activations, (T, L).
         mixed: what these bits cost.
         uniform: what one width for all costs at the same budgets; None where there is none.
         plain: what the float model costs.
         gap: how far the row may be from the best there is, relative, (T,).
         steps: what the last step to this row bought, as a sentence, (T,).
+        widths: all that may occur, by price.
 
     Raises:
-        ValueError: lengths that differ, no budget, no layer, or bits outside 2 to 8.
+        ValueError: lengths that differ, no budget, no layer, or widths that are not offered.
     """
 
     label: str
@@ -114,19 +117,34 @@ class BudgetTable:
     plain: Plain
     gap: Sequence[float]
     steps: Sequence[str]
+    widths: Sequence[int] = MENU
 
     def __post_init__(self) -> None:
         rows, count = len(self.values), len(self.layers)
         if not (rows and count):
             raise ValueError(f"a table of {rows} budgets and {count} layers: give one at least")
         for name in ("weight", "activation"):
-            _check_bits(name, np.asarray(getattr(self, name)), (rows, count))
+            self._check(name, np.asarray(getattr(self, name)), (rows, count))
         columns = {"gap": self.gap, "steps": self.steps} | _columns("mixed", self.mixed)
         if self.uniform is not None:
             columns |= _columns("uniform", self.uniform)
         for name, column in columns.items():
             if len(column) != rows:
                 raise ValueError(f"{name} has {len(column)} rows: the table has {rows} budgets")
+
+    def _check(self, name: str, widths: np.ndarray, shape: tuple[int, int]) -> None:
+        if widths.shape != shape:
+            raise ValueError(f"{name} has shape {widths.shape}: use {shape}, budgets by layers")
+        wrong = widths[~np.isin(widths, [*self.widths, FLOAT])]
+        if wrong.size:
+            offered = ", ".join(map(label, self.widths))
+            raise ValueError(f"{name} has {wrong[0]} bits: use {offered}")
+
+    @cached_property
+    def shown(self) -> tuple[int, ...]:
+        """The widths that may occur, and float where a lock has it."""
+        used = {*_used(self.weight), *_used(self.activation)}
+        return (*self.widths, *sorted(used - set(self.widths)))
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -139,9 +157,9 @@ class BudgetTable:
 
     @cached_property
     def wire(self) -> dict[str, object]:
-        """What the browser gets: text ready to show, a digit a width; `id` tells tables apart."""
+        """What the browser gets: text ready to show, a letter a width; `id` tells tables apart."""
         blocks = [(b, len(list(run))) for b, run in groupby(block for _, block, _ in self.layers)]
-        weight, activation = _digits(self.weight), _digits(self.activation)
+        weight, activation = _letters(self.weight), _letters(self.activation)
         table = {
             "label": self.label,
             "values": [self.text(row) for row in range(len(self.values))],
@@ -158,6 +176,8 @@ class BudgetTable:
             "lines": {name: line._asdict() for name, line in self._lines().items()},
             "scale": self._scale(),
             "steps": list(self.steps),
+            "names": [named(_used(side)) for side in (self.weight, self.activation)],
+            "tall": max(8, *map(number, self.shown)),
         }
         written = json.dumps(table).encode()
         return {"id": hashlib.sha256(written).hexdigest()[:16], **table}
@@ -199,16 +219,14 @@ def _columns(owner: str, figures: Figures) -> dict[str, Sequence[object]]:
     return {name: column for name, column in columns.items() if column is not None}
 
 
-def _check_bits(name: str, bits: np.ndarray, shape: tuple[int, int]) -> None:
-    if bits.shape != shape:
-        raise ValueError(f"{name} has shape {bits.shape}: use {shape}, budgets by layers")
-    wrong = bits[~np.isin(bits, MENU)]
-    if wrong.size:
-        raise ValueError(f"{name} has {wrong[0]} bits: use {MENU[0]} to {MENU[-1]}")
+def _used(widths: Sequence[Sequence[int]] | np.ndarray) -> list[int]:
+    used: list[int] = np.unique(widths).tolist()
+    return used
 
 
-def _digits(bits: Sequence[Sequence[int]] | np.ndarray) -> list[str]:
-    return ["".join(map(str, row)) for row in np.asarray(bits).tolist()]
+def _letters(widths: Sequence[Sequence[int]] | np.ndarray) -> list[str]:
+    of = {width: letter(width) for width in _used(widths)}
+    return ["".join(map(of.__getitem__, row)) for row in np.asarray(widths).tolist()]
 
 
 def _line(title: str, figures: Figures, gap: str | list[str]) -> Line:

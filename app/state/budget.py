@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from app.state.entry import Entry, Linked, among
 from quant.allocation.objectives import LRP, OBJECTIVES, PRODUCT, SENSITIVITY
 from quant.primitives.bits import MENU
+from quant.primitives.formats import FLOAT, is_name, plain, read_width
+from quant.primitives.targets import ANY, TARGETS, Target, target
 
 # Keys of widgets.
 BUDGET = "budget"
@@ -50,11 +52,23 @@ def _bits_read(text: str) -> float | None:
         average = round(float(text), 2)
     except ValueError:
         return None
-    return average if MENU[0] <= average <= MENU[-1] else None
+    return average if 1 <= average <= FLOAT else None
 
 
 def _widths_read(text: str) -> tuple[int, ...]:
-    return tuple(width for width in MENU if str(width) in text) or MENU
+    """Read "248" or "4,16,float"."""
+    if "," not in text and not is_name(text):
+        return tuple(width for width in MENU if str(width) in text) or MENU
+    try:
+        return tuple(dict.fromkeys(map(read_width, text.split(","))))
+    except ValueError:
+        return MENU
+
+
+def _widths_written(widths: tuple[int, ...]) -> str:
+    if set(widths) <= set(MENU):
+        return "".join(map(str, sorted(widths)))
+    return ",".join(str(plain(width)) for width in widths)
 
 
 # What bits are spent by.
@@ -70,14 +84,16 @@ BITS: Linked[float] = Linked(
     write="{:g}".format,
 )
 VALUES: Entry[Mapping[str, float]] = Entry("_values", {})
-# The widths offered, ascending: all, where none was chosen.
+# What the model is to run on.
+TARGET: Linked[str] = Linked("_target", ANY.key, parameter="target", read=among(TARGETS))
+# The widths offered, of the target's; `MENU` is all of any target.
 WIDTHS: Linked[tuple[int, ...]] = Linked(
     "_widths",
     MENU,
-    clean=lambda widths: tuple(sorted(widths)) or MENU,
+    clean=lambda widths: tuple(sorted(widths)) if widths else MENU,
     parameter="widths",
     read=_widths_read,
-    write=lambda widths: "".join(map(str, widths)),
+    write=_widths_written,
 )
 # Whether weights and activations of a layer take the same width.
 TIED: Linked[bool] = Linked(
@@ -95,6 +111,17 @@ AUTO: Entry[bool] = Entry("measure_at_once", True)
 PRECISION: Entry[float] = Entry("precision", 0.0)
 SIZE_LIMIT: Entry[float | None] = Entry("size_limit", None)
 BITOPS_LIMIT: Entry[float | None] = Entry("bitops_limit", None)
+
+
+def chosen_target() -> Target:
+    """Return what the model is to run on."""
+    return target(TARGET.get())
+
+
+def widths() -> tuple[int, ...]:
+    """Return the target's widths that are offered: all, where none of them was chosen."""
+    every, chosen = chosen_target().widths, WIDTHS.get()
+    return every if chosen == MENU else tuple(w for w in every if w in chosen) or every
 
 
 def value(unit: str) -> float | None:

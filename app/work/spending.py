@@ -30,7 +30,8 @@ from quant.evaluation.stream import Step
 from quant.experiments.calibrating import Calibrating
 from quant.experiments.measuring import Given, Measuring, Shared, Variant
 from quant.history.runs import Run
-from quant.primitives.bits import MENU, LayerBits
+from quant.primitives.bits import LayerBits
+from quant.primitives.targets import ANY, Target
 
 RANDOM_SEEDS = 3
 ROWS = 121  # budgets of a slider, at most
@@ -63,6 +64,7 @@ class Spending:
         losses: of the objective.
         sensitivity: what allocations are expected to lose, in nats; None before it is known.
         key: names the losses.
+        target: what the model is to run on;  menu: the widths offered, of the target's.
         other: limits that hold besides the slider's.
     """
 
@@ -70,6 +72,7 @@ class Spending:
     sensitivity: Sensitivity | None
     key: Hashable
     unit: str
+    target: Target
     menu: tuple[int, ...]
     tied: bool
     other: Limits
@@ -91,20 +94,25 @@ def scores_of(scoring: Scoring) -> Wanted[ContributionScores]:
     return Wanted(scoring.key, title, make, models.memory("scores", 32), models.jobs())
 
 
-def sensitivity_of(calibrating: Calibrating, how: str) -> Wanted[Sensitivity]:
+def sensitivity_of(calibrating: Calibrating, how: str, target: Target = ANY) -> Wanted[Sensitivity]:
     """Return how the layers' sensitivities are had: also from a file that is there already."""
-    key = ("sensitivity", how, *calibrating.key)
-    kept: Recent[Sensitivity] = models.memory("sensitivities", 8)
-    if kept.peek(key) is None and (found := calibrating.kept_sensitivity(how)) is not None:
-        kept.get(key, lambda: found)
+    file = calibrating.sensitivity_file(how, target=target).name  # targets share those at 2 to 8
+    key = ("sensitivity", file, *calibrating.key)
+    kept: Recent[Sensitivity] = models.memory("sensitivities", 16)
+    if kept.peek(key) is None:
+        found = calibrating.kept_sensitivity(how, target=target)
+        if found is not None:
+            kept.get(key, lambda: found)
 
     title = f"Finding how sensitive the layers of {calibrating.loaded.name} are"
-    return Wanted(key, title, partial(calibrating.find_sensitivity, how, None), kept, models.jobs())
+    make = partial(calibrating.find_sensitivity, how, None, target=target)
+    return Wanted(key, title, make, kept, models.jobs())
 
 
 def choices_of(loaded: LoadedModel, spending: Spending, locks: dict[str, LayerBits]) -> Choices:
     """Return the widths each layer may take; ValueError for a lock that this model has not."""
-    return offer(models.layers_of(loaded), spending.menu, locks, spending.tied)
+    layers = models.layers_of(loaded)
+    return offer(layers, spending.menu, locks, spending.tied, spending.target)
 
 
 def axis_of(layers: Sequence[Layer], choices: Choices, unit: str, other: Limits) -> Axis:
@@ -116,9 +124,10 @@ def axis_of(layers: Sequence[Layer], choices: Choices, unit: str, other: Limits)
     require_feasible(choices, other)
     least, most = choices.least, _most(choices)
     if unit == AVERAGE:
-        values = np.linspace(MENU[0], MENU[-1], ROWS)
+        to = choices.target
+        values = np.linspace(to.narrowest, to.widest, ROWS)
         values = values[values >= choices.least_average - 1e-9]
-        limits = [from_average(layers, value) for value in values]
+        limits = [from_average(layers, value, to) for value in values]
     elif unit == SIZE:
         rows = ROWS if most.weight_bits > least.weight_bits else 1
         values = np.linspace(least.weight_bits, most.weight_bits, rows) / 8e6
@@ -131,17 +140,14 @@ def axis_of(layers: Sequence[Layer], choices: Choices, unit: str, other: Limits)
 
 
 def _most(choices: Choices) -> Limits:
-    return Limits(
-        float(choices.parameters @ choices.weight.max(1)),
-        float(choices.macs @ (choices.weight * choices.activation).max(1)),
-    )
+    return Limits(float(choices.size.max(1).sum()), float(choices.work.max(1).sum()))
 
 
 def plan_of(
     loaded: LoadedModel, spending: Spending, locks: dict[str, LayerBits]
 ) -> tuple[Axis, BudgetPlan]:
     """Spend every budget of the slider; Infeasible where the other limits leave no way."""
-    within = spending.unit, spending.menu, spending.tied, spending.other
+    within = spending.unit, spending.target, spending.menu, spending.tied, spending.other
     key = (spending.key, *within, frozenset(locks.items()))
 
     def make() -> tuple[Axis, BudgetPlan]:

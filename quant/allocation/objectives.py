@@ -59,6 +59,12 @@ class Losses:
         columns = np.searchsorted(self.widths, asked)
         return np.where(widths == FLOAT, 0.0, side[np.arange(len(self.names)), columns])
 
+    def of_side(self, side: str, layer: int, width: int) -> float:
+        """Return what one width of a layer's "weight" or "activation" is expected to cost."""
+        if width == FLOAT:
+            return 0.0
+        return float(getattr(self, side)[layer, self.widths.index(width)])
+
     def of(self, allocation: Allocation) -> float:
         """Return the expected loss of an allocation of these layers."""
         bits = [allocation[name] for name in self.names]

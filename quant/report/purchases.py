@@ -9,7 +9,8 @@ from lrp.engine.layers import Layer
 from quant.allocation.budget import Limits, offer
 from quant.allocation.objectives import Losses
 from quant.allocation.path import BudgetPlan, budget_plan
-from quant.primitives.bits import Allocation
+from quant.primitives.bits import MENU, Allocation
+from quant.primitives.formats import label, price
 from quant.report.drawing import units
 
 ROWS = 61  # budgets on the way to an allocation
@@ -37,7 +38,9 @@ class Purchase:
     def __str__(self) -> str:
         cost = [f"+{units.size(self.size)}"] if self.size else []
         cost.append(f"+{units.large(self.bitops)} BitOps")
-        return f"{self.layer} {self.what} {self.before} → {self.after} bits ({', '.join(cost)})"
+        bits = f"{label(self.before)} → {label(self.after)}"
+        unit = " bits" * ({self.before, self.after} <= set(MENU))
+        return f"{self.layer} {self.what} {bits}{unit} ({', '.join(cost)})"
 
 
 def bought(
@@ -66,12 +69,12 @@ def _purchases(
     what = "second operand" if layer.kind == "matmul" else "weights"
     # Of each side: the bytes and the BitOps that one bit more of it costs.
     sides = (
-        (what, "weight", w0, w1, layer.parameters / 8, layer.macs * a0),
-        ("activations", "activation", a0, a1, 0.0, layer.macs * w1),
+        (what, "weight", w0, w1, layer.parameters / 8, layer.macs * price(a0)),
+        ("activations", "activation", a0, a1, 0.0, layer.macs * price(w1)),
     )
     return [
-        Purchase(row, layer.name, what, old, new, (new - old) * size, (new - old) * work,
-                 _gain(losses, side, index, old, new))
+        Purchase(row, layer.name, what, old, new, (price(new) - price(old)) * size,
+                 (price(new) - price(old)) * work, _gain(losses, side, index, old, new))
         for what, side, old, new, size, work in sides
         if old != new
     ]  # fmt: skip
@@ -80,8 +83,7 @@ def _purchases(
 def _gain(losses: Losses | None, side: str, index: int, before: int, after: int) -> float:
     if losses is None:
         return 0.0
-    row, column = getattr(losses, side)[index], losses.widths.index
-    return float(row[column(before)] - row[column(after)])
+    return losses.of_side(side, index, before) - losses.of_side(side, index, after)
 
 
 def way_to(layers: Sequence[Layer], allocation: Allocation, losses: Losses) -> BudgetPlan:

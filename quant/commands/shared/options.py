@@ -36,7 +36,6 @@ def width(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-
 # Their help, and what else `add_argument` takes.
 SHARED: dict[str, tuple[str, dict[str, Any]]] = {
     "calibration": ("calibration images (default: others of --data)", {"metavar": "FOLDER"}),

@@ -12,7 +12,8 @@ from streamlit.testing.v1 import AppTest
 from app.components import budget_slider
 from app.components.budget_slider import painted, row_sent, turn_sent
 from app.components.budget_table import Actions, BudgetTable, Figures, Plain
-from quant.report.drawing.colours import DARK_BITS, LIGHT_BITS
+from quant.primitives.formats import label
+from quant.primitives.targets import ANY, TARGETS, Target
 
 PAGE = Path(__file__).parent / "budget_slider_page.py"
 PATIENCE = 90  # seconds until a run that hangs gives up
@@ -171,16 +172,22 @@ def test_callbacks_do_not_hear_junk(monkeypatch: pytest.MonkeyPatch, junk: objec
     assert said == []
 
 
-@pytest.mark.parametrize("colours", [LIGHT_BITS, DARK_BITS])
-def test_numbers_stand_out_on_every_bar(colours: list[str]) -> None:
+@pytest.mark.parametrize("dark_page", [False, True])
+@pytest.mark.parametrize("to", TARGETS.values(), ids=TARGETS)
+def test_names_stand_out_on_every_bar(to: Target, dark_page: bool) -> None:
     def luminance(colour: str) -> float:
         digits = colour[1:] if len(colour) == 7 else "".join(2 * c for c in colour[1:])
         channels = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
         linear = [c / 12.92 if c < 0.04 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
         return sum(c * w for c, w in zip(linear, (0.2126, 0.7152, 0.0722), strict=True))
 
-    assert [bits for bits, _, _ in painted(colours)] == list(range(2, 9))
-    for _, fill, ink in painted(colours):
+    colours = painted(to.widths, dark_page)
+    assert {name for *_, names in colours for name in names.split(", ")} == set(
+        map(label, to.widths)
+    )
+    if to is ANY:
+        assert [letter for letter, *_ in colours] == list("2345678")
+    for _, fill, ink, _ in colours:
         dark, light = sorted((luminance(fill), luminance(ink)))
         assert (light + 0.05) / (dark + 0.05) >= 4.5
 
