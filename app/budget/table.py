@@ -69,10 +69,11 @@ def _even(
 
     The cheapest, where none is within: those of weights, then those of activations.
     """
-    chosen = [
-        [_dearest(pairs, average) for pairs in (target.pairs, target.products)]
-        for average in averages.tolist()
+    sides = [
+        [pair for pair in pairs if pair[0] == pair[1] or not target.tieable]
+        for pairs in (target.pairs, target.products)
     ]
+    chosen = [[_dearest(pairs, average) for pairs in sides] for average in averages.tolist()]
     kinds = [int(layer.is_product) for layer in layers]
     table = np.array(chosen)[:, kinds]
     return table[..., 0], table[..., 1]

@@ -6,8 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from app.components.budget_table import Actions, BudgetTable
+from app.look.widths import written
 from app.text import escape
-from quant.primitives.formats import label
 
 
 def plain_budget_slider(
@@ -43,8 +43,8 @@ def plain_budget_slider(
     st.caption(escape(f"Latest bought: {table.steps[row]}"))
     bits = {
         "layer": table.names,
-        "weights": [label(width) for width in table.weight[row]],
-        "activations": [label(width) for width in table.activation[row]],
+        "weights": [written(int(width)) for width in table.weight[row]],
+        "activations": [written(int(width)) for width in table.activation[row]],
     }
     st.dataframe(pd.DataFrame(bits), hide_index=True, alt="bits of each layer")
     st.multiselect("Locked layers", table.names, key=f"{key}-locks", on_change=lock)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from app.state.entry import Entry, Linked, among
 from quant.allocation.objectives import LRP, OBJECTIVES, PRODUCT, SENSITIVITY
 from quant.primitives.bits import MENU
-from quant.primitives.formats import FLOAT, is_name, plain, read_width
+from quant.primitives.formats import is_name, plain, read_width
 from quant.primitives.targets import ANY, TARGETS, Target, target
 
 # Keys of widgets.
@@ -52,7 +52,8 @@ def _bits_read(text: str) -> float | None:
         average = round(float(text), 2)
     except ValueError:
         return None
-    return average if 1 <= average <= FLOAT else None
+    to = chosen_target()
+    return average if to.narrowest <= average <= to.widest else None
 
 
 def _widths_read(text: str) -> tuple[int, ...]:
@@ -85,7 +86,7 @@ BITS: Linked[float] = Linked(
 )
 VALUES: Entry[Mapping[str, float]] = Entry("_values", {})
 # What the model is to run on.
-TARGET: Linked[str] = Linked("_target", ANY.key, parameter="target", read=among(TARGETS))
+TARGET: Linked[str] = Linked("_to_run_on", ANY.key, parameter="on", read=among(TARGETS))
 # The widths offered, of the target's; `MENU` is all of any target.
 WIDTHS: Linked[tuple[int, ...]] = Linked(
     "_widths",

@@ -108,7 +108,7 @@ def test_without_predictions_there_are_points_only(run: Run) -> None:
 
 
 def drawn_path(unit: str = AVERAGE, side: str = "weight", dark: bool = False) -> go.Figure:
-    weight = np.array([[2, 2, 2, 2, 2], [2, 3, 2, 2, 8], [4, 3, 5, 8, 8]], np.int8)
+    weight = np.array([[2, 2, 2, 2, 2], [2, 3, 2, 2, 7], [4, 3, 5, 7, 7]], np.int8)
     zeros, limits = np.zeros(3), (Limits(),) * 3
     plan = BudgetPlan(NAMES, limits, weight, weight + 1, zeros, zeros, zeros, zeros, zeros, "lrp")
     axis = Axis(unit, (2.0, 3.0, 4.0), limits)
@@ -121,7 +121,7 @@ def test_the_path_shows_each_layers_bits_at_each_budget(side: str, more: int) ->
     assert list(cells.x) == [2, 3, 4]
     assert list(cells.y) == list(NAMES)
     bits = np.array(cells.z) - more
-    assert bits.tolist() == [[2, 2, 4], [2, 3, 3], [2, 2, 5], [2, 2, 8], [2, 8, 8]]
+    assert bits.tolist() == [[2, 2, 4], [2, 3, 3], [2, 2, 5], [2, 2, 7], [2, 7, 7]]
 
 
 @pytest.mark.parametrize(("dark", "colours"), [(False, LIGHT_BITS), (True, DARK_BITS)])

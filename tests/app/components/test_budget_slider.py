@@ -96,7 +96,7 @@ def test_figures_say_what_is_measured_and_what_predicted() -> None:
         ({"values": []}, "0 budgets"),
         ({"layers": []}, "0 layers"),
         ({"weight": np.full((7, 8), 4)}, r"weight has shape \(7, 8\): use \(7, 9\)"),
-        ({"weight": np.full((7, 9), 9)}, "weight has 9 bits: use 2 to 8"),
+        ({"weight": np.full((7, 9), 9)}, "weight has 9 bits: use 2, 3"),
         ({"activation": np.full((7, 9), 1)}, "activation has 1 bits"),
         ({"gap": [0.0]}, "gap has 1 rows: the table has 7"),
         ({"steps": [""] * 8}, "steps has 8 rows"),

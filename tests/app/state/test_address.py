@@ -10,6 +10,7 @@ from app.state import address, budget, entry, quantizer, runs, selection
 from app.state.entry import Linked
 from quant.allocation.objectives import OBJECTIVES
 from quant.calibration.presets import PRESETS
+from quant.primitives.targets import TARGETS
 
 MENU = (2, 3, 4, 5, 6, 7, 8)
 MISSING = object()
@@ -53,7 +54,11 @@ LINKS: dict[str, tuple[Linked, dict[object, object]]] = {
     "widths": (
         budget.WIDTHS,
         {MISSING: MENU, "248": (2, 4, 8), "842": (2, 4, 8), "3": (3,), "2345678": MENU}
-        | {"": MENU, "19": MENU, "x4y": (4,), "44": (4,)},
+        | {"": MENU, "19": MENU, "x4y": (4,), "44": (4,), "4,16,float": (4, 16, 32)},
+    ),
+    "on": (
+        budget.TARGET,
+        {MISSING: "any", "int8": "int8", "any": "any", "": "any", "INT8": "any", "tpu": "any"},
     ),
     "tied": (
         budget.TIED,
@@ -88,6 +93,7 @@ VALUES: dict[str, Callable[[random.Random], object]] = {
     "by": lambda r: r.choice(OBJECTIVES),
     "unit": lambda r: r.choice(["average", "size", "bitops"]),
     "widths": lambda r: r.sample(MENU, r.randint(0, 7)),
+    "on": lambda r: r.choice(list(TARGETS)),
     "tied": lambda r: r.random() < 0.5,
     "preset": lambda r: r.choice(list(PRESETS)),
     "w": lambda r: r.choice(MENU),

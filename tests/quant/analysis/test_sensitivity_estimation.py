@@ -1,8 +1,8 @@
 """Sensitivities: measured against full runs, estimated against the Fisher information itself."""
 
 import threading
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from torch.distributions import Categorical, kl_divergence
 from lrp.engine.progress import Cancelled, Progress
 from quant.analysis import sensitivity_estimation as module
 from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity
-from quant.analysis.sensitivity_estimation import estimate, find, measure
+from quant.analysis.widths import PLAIN
 from quant.calibration.calibration import Calibration
 from quant.calibration.presets import preset
 from tests.models import build, random_images
@@ -25,12 +25,11 @@ WIDTHS = (3, 6, 8)
 Case = tuple[str, str, int]  # layer, side, width
 
 
-@pytest.fixture(scope="module", autouse=True)
-def few_widths() -> Iterator[None]:
-    """Three widths are enough, and quicker."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "MENU", WIDTHS)
-        yield
+# Three widths are enough, and quicker.
+FEW = {width: PLAIN[width] for width in WIDTHS}
+estimate, find, measure = (
+    partial(of, widths=FEW) for of in (module.estimate, module.find, module.measure)
+)
 
 
 @pytest.fixture(scope="module")
@@ -236,4 +235,4 @@ def test_the_first_images_are_taken_and_as_many_as_the_way_calls_for(calibrated,
     ):
         find(calibration, how, images, progress)
         first = calibration.images[:expected].tolist()
-        assert asked.pop() == (how, calibration, first, (progress,))
+        assert asked.pop() == (how, calibration, first, (progress, FEW))
