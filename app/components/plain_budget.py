@@ -6,8 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from app.components.budget_table import Actions, BudgetTable
-from app.look.widths import written
 from app.text import escape
+from quant.report.drawing.widths import written
 
 
 def plain_budget_slider(
