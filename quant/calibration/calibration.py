@@ -24,7 +24,7 @@ from quant.calibration.store import SCHEMA, DamagedError, Stored, save_pass
 from quant.calibration.survey import Survey, plainer, rewrite
 from quant.layers.quantized import QuantizedLinear, QuantizedProduct
 from quant.layers.runtime import Cache, RunningLayer, running
-from quant.primitives.bits import MENU, Allocation, LayerBits
+from quant.primitives.bits import MENU, Allocation, LayerBits, quantized
 from quant.primitives.formats import check_width, plain
 
 LOG = logging.getLogger(__name__)
@@ -189,11 +189,11 @@ class Calibration:
         The layers beside them expect what these give (`quant.calibration.survey`).
         """
         stored = self._passes.get(next(iter(needed(allocation)), 0))
-        quantized = {name for name, bits in allocation.items() if not bits.is_float}
-        if stored is None or quantized.issuperset(stored.linear):
+        taken = quantized(allocation)
+        if stored is None or taken.keys() >= stored.linear.keys():
             return {}
         rewritten = self.surveyed().weights
-        return {name: affine for name, affine in rewritten.items() if name not in quantized}
+        return {name: affine for name, affine in rewritten.items() if name not in taken}
 
 
 def file_of(folder: Path, width: int) -> Path:
@@ -204,9 +204,9 @@ def file_of(folder: Path, width: int) -> Path:
 
 def needed(allocation: Allocation) -> set[int]:
     """Return the passes that hold what `allocation` asks for, by their numbers."""
-    quantized = {name: bits for name, bits in allocation.items() if not bits.is_float}
-    widths = {pass_of(bits) for bits in quantized.values()}
-    return widths | {b.weight for name, b in quantized.items() if is_product(name)}
+    taken = quantized(allocation)
+    widths = {pass_of(bits) for bits in taken.values()}
+    return widths | {b.weight for name, b in taken.items() if is_product(name)}
 
 
 def calibrate(

@@ -15,7 +15,8 @@ from quant.export.graph import Graph, array
 from quant.export.request import Request
 from quant.export.skeleton import DOMAIN
 from quant.export.transforming import Transforming
-from quant.layers.quantized import QuantizedLinear, QuantizedProduct, Rounded
+from quant.layers.quantized import QuantizedLinear, QuantizedProduct, Rounded, Weight
+from quant.primitives.bits import quantized
 from quant.primitives.quantizers import Quantizer
 
 QuantizedLayer = QuantizedLinear | QuantizedProduct
@@ -35,7 +36,7 @@ class Notation(Protocol):
     def input(self, graph: Graph, quantizer: Quantizer, x: str) -> Coded:
         """Write a layer's input, quantized; ValueError where the format has no such quantizer."""
 
-    def weight(self, graph: Graph, weight: Rounded, bits: int) -> str:
+    def weight(self, graph: Graph, weight: Weight, bits: int) -> str:
         """Write a weight as (C, K)."""
 
 
@@ -110,11 +111,11 @@ class Lowering:
         assert isinstance(layer, QuantizedLinear) and self._notation is not None
         weight, bias = layer.weight, layer.weight.bias
         x, order = self._transforming.apply(name, layer.transform, x, rows)
-        if order is not None:
+        if order is not None and isinstance(weight, Rounded):
             weight = replace(weight, codes=weight.codes[:, order])
         coded = self._notation.input(graph, layer.quantizer, x)
         if coded.offset is not None:
-            bias = bias + weight.values @ coded.offset.expand(weight.codes.shape[1])
+            bias = bias + weight.values @ coded.offset.expand(weight.values.shape[1])
         codes = self._notation.weight(graph, weight, bits)
         product = graph.add("MatMul", coded.name, codes)
         return graph.add("Add", product, graph.constant(array(bias)), out=out)
@@ -151,7 +152,7 @@ class Lowering:
             x = graph.add("Pad", x, graph.constant(np.array(edges)))
         layer, _ = self._layers[name]
         assert isinstance(layer, QuantizedLinear)
-        channels, columns = layer.weight.codes.shape
+        channels, columns = layer.weight.values.shape
         patches = self._patches(x, columns, size, **settings)
         y = self._rows(patches, name, [-1, math.prod(size), columns])
         turned = graph.add("Transpose", y, perm=[0, 2, 1])
@@ -178,7 +179,7 @@ def lowered(
     request: Request, skeleton: onnx.ModelProto, opset: int, notation: Notation
 ) -> Lowering:
     """Calibrate what is not calibrated yet, and return the layers asked for in the skeleton."""
-    calibration, allocation = request.calibration, request.allocation
+    calibration, allocation = request.calibration, quantized(request.allocation)
     calibration.solve_for(allocation, request.progress.of("calibrating, layer"))
     layers = {n: (calibration.quantized(n, b), b.weight) for n, b in allocation.items()}
     return Lowering(skeleton, opset, notation, layers, calibration.untouched(allocation))

@@ -13,7 +13,7 @@ from torch import Tensor
 from quant.export.check import Run, compare, latency
 from quant.export.graph import described
 from quant.export.lowering import Lowering, lowered
-from quant.export.qdq import QDQ, check_preset, least_opset
+from quant.export.qdq import QDQ, WIDTHS, check_preset, least_opset
 from quant.export.request import Exported, Request
 from quant.export.skeleton import OPSET, skeleton
 
@@ -30,6 +30,7 @@ def export_onnx(request: Request) -> Exported:
             (it is named); answers are not those of Bitlens.
     """
     check_preset(request.calibration.preset)
+    request.require_widths(WIDTHS, "ONNX Runtime")
     opset = request.opset_from(least_opset(request.allocation.values()))
     plain = skeleton(request.model, request.input_size)
     lowering = lowered(request, plain, opset, QDQ())

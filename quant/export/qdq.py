@@ -1,20 +1,22 @@
 """Quantizers as ONNX Runtime runs them: pairs of QuantizeLinear and DequantizeLinear."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import torch
-from onnx import TensorProto
+from onnx import TensorProto, helper
 from torch import Tensor
 
 from quant.calibration.presets import Preset
 from quant.export.graph import Graph, array
 from quant.export.lowering import Coded
 from quant.export.skeleton import OPSET
-from quant.layers.quantized import Rounded
-from quant.primitives.bits import LayerBits
+from quant.layers.quantized import FloatWeight, Weight
+from quant.primitives.bits import MENU, LayerBits
+from quant.primitives.floats import Cast
+from quant.primitives.formats import BF16, FLOAT, HALF
 from quant.primitives.qparams import QParams
 from quant.primitives.quantizers import Codebook, Quantizer, Uniform
 
@@ -24,6 +26,8 @@ CONTAINERS = {
     4: (ml_dtypes.uint4, ml_dtypes.int4, 21),
     8: (np.uint8, np.int8, OPSET),
 }
+CASTS = {HALF: TensorProto.FLOAT16, BF16: TensorProto.BFLOAT16}
+WIDTHS = {*MENU, *CASTS, FLOAT}
 LOGARITHMIC = {"adalog", "log-sqrt2"}
 NO_LOGARITHMS = "logarithmic quantizers, which ONNX has not: use the preset integer"
 NARROWEST = 4  # of inputs: ONNX Runtime 1.32 moves 2 bits to where it cannot run them
@@ -34,9 +38,11 @@ def container(bits: int, least: int = 2) -> int:
     return min(size for size in CONTAINERS if size >= max(bits, least))
 
 
-def least_opset(bits: Iterable[LayerBits]) -> int:
+def least_opset(bits: Collection[LayerBits]) -> int:
     """Return the first of ONNX's opsets that holds all bits."""
-    sizes = {s for b in bits for s in (container(b.weight), container(b.activation, NARROWEST))}
+    weights, inputs = ({getattr(b, side) for b in bits} for side in ("weight", "activation"))
+    sizes = {container(w) for w in weights & set(MENU)}
+    sizes |= {container(a, NARROWEST) for a in inputs & set(MENU)}
     return max((CONTAINERS[size][2] for size in sizes), default=OPSET)
 
 
@@ -58,9 +64,14 @@ class QDQ:
             return _uniform(graph, quantizer.qparams, x)
         if isinstance(quantizer, Codebook):
             return _codebook(graph, quantizer, x)
+        if isinstance(quantizer, Cast):
+            return Coded(_cast(graph, x, quantizer.bits))
         raise ValueError(NO_LOGARITHMS)
 
-    def weight(self, graph: Graph, weight: Rounded, bits: int) -> str:
+    def weight(self, graph: Graph, weight: Weight, bits: int) -> str:
+        if isinstance(weight, FloatWeight):
+            kept = array(weight.values.T).astype(helper.tensor_dtype_to_np_dtype(CASTS[bits]))
+            return graph.add("Cast", graph.constant(kept), to=TensorProto.FLOAT)
         unsigned, kind, _ = CONTAINERS[container(bits)]
         codes, zeros = weight.codes.cpu().numpy(), []
         info = ml_dtypes.iinfo(kind)
@@ -70,6 +81,14 @@ class QDQ:
             zeros = [graph.constant((-lowest).astype(unsigned))]
         names = graph.constant(codes.T.astype(kind)), graph.constant(array(weight.scale))
         return graph.add("DequantizeLinear", *names, *zeros, axis=1)
+
+
+def _cast(graph: Graph, x: str, bits: int) -> str:
+    """Round to 16 bits and back."""
+    if bits == FLOAT:
+        return x
+    narrow = graph.add("Cast", x, to=CASTS[bits])
+    return graph.add("Cast", narrow, to=TensorProto.FLOAT)
 
 
 def _uniform(graph: Graph, q: QParams, x: str) -> Coded:

@@ -20,7 +20,9 @@ from quant.export.graph import Graph, array, described
 from quant.export.lowering import Coded, lowered
 from quant.export.request import Exported, Request
 from quant.export.skeleton import OPSET, skeleton
-from quant.layers.quantized import Rounded
+from quant.layers.quantized import Rounded, Weight
+from quant.primitives.bits import MENU
+from quant.primitives.formats import FLOAT
 from quant.primitives.quantizers import Quantizer, Uniform
 
 DOMAIN = "qonnx.custom_op.general"
@@ -37,7 +39,8 @@ class QONNX:
         q = quantizer.qparams
         return Coded(_quant(graph, x, array(q.scale), array(q.zero_point), q.bits, False))
 
-    def weight(self, graph: Graph, weight: Rounded, bits: int) -> str:
+    def weight(self, graph: Graph, weight: Weight, bits: int) -> str:
+        assert isinstance(weight, Rounded)  # as all of 2 to 8 bits are
         codes, scale = weight.codes.cpu().numpy(), array(weight.scale)
         largest, zero = 2 ** (bits - 1), np.zeros_like(scale)
         signed = bool(codes.min() >= -largest and codes.max() < largest)
@@ -63,6 +66,7 @@ def export_qonnx(request: Request) -> Exported:
             those of Bitlens.
     """
     check_preset(request.calibration.preset)
+    request.require_widths({*MENU, FLOAT}, "QONNX")
     opset = request.opset_from(OPSET)
     plain = skeleton(request.model, request.input_size)
     lowering = lowered(request, plain, opset, QONNX())

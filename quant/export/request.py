@@ -1,6 +1,6 @@
 """What an export is asked for, and what it gives."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lrp.engine.progress import SILENT, Progress
 from quant.calibration.calibration import Calibration
 from quant.primitives.bits import Allocation
+from quant.primitives.formats import label
 
 NEWEST = 25  # opset of ONNX that ONNX Runtime 1.32 runs
 
@@ -32,6 +33,17 @@ class Request:
     facts: Mapping[str, str]
     opset: int | None = None
     progress: Progress = SILENT
+
+    def require_widths(self, widths: Collection[int], program: str) -> None:
+        """Check before any work that a program has these widths.
+
+        Raises:
+            ValueError: it has not those of a layer (which is named).
+        """
+        for name, bits in self.allocation.items():
+            if not {bits.weight, bits.activation} <= set(widths):
+                has = ", ".join(map(label, sorted(widths)))
+                raise ValueError(f"{name} is {bits.name}: {program} has {has} only")
 
     def opset_from(self, least: int) -> int:
         """Return the opset to write.

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from lrp.engine.interpreter import Interpreter, Linear
 from quant.calibration.calibration import Calibration
 from quant.layers.runtime import Arithmetic
-from quant.primitives.bits import Allocation
+from quant.primitives.bits import Allocation, quantized
 
 
 class QuantizedModel(Interpreter):
@@ -27,9 +27,7 @@ class QuantizedModel(Interpreter):
     def __init__(self, model: nn.Module, calibration: Calibration, allocation: Allocation) -> None:
         super().__init__(model)
         self.layers: dict[str, Callable[..., Tensor]] = {
-            name: calibration.layer(name, bits)
-            for name, bits in allocation.items()
-            if not bits.is_float
+            name: calibration.layer(name, bits) for name, bits in quantized(allocation).items()
         }
         self.float = calibration.untouched(allocation)
         self.arithmetic = Arithmetic.of(self.layers.values())

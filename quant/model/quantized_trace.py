@@ -13,7 +13,7 @@ from lrp.propagation.trace import Trace
 from quant.calibration.calibration import Calibration
 from quant.layers.quantized import QuantizedLinear, QuantizedProduct
 from quant.layers.runtime import RunningLinear, RunningProduct
-from quant.primitives.bits import Allocation
+from quant.primitives.bits import Allocation, quantized
 from quant.primitives.transforms import restored
 
 
@@ -53,7 +53,7 @@ class QuantizedTrace(Trace):
         allocation: Allocation,
         rules: Rules = ATTN_LRP,
     ) -> None:
-        allocation = {name: bits for name, bits in allocation.items() if not bits.is_float}
+        allocation = quantized(allocation)
         self._ready = {name: calibration.layer(name, bits) for name, bits in allocation.items()}
         self._quantized = {
             name: calibration.quantized(name, bits) for name, bits in allocation.items()

@@ -81,6 +81,11 @@ class LayerBits:
 Allocation = dict[str, LayerBits]
 
 
+def quantized(allocation: Allocation) -> Allocation:
+    """Return the layers that are not in float on both sides."""
+    return {name: bits for name, bits in allocation.items() if not bits.is_float}
+
+
 def uniform(
     layers: Sequence[Layer], weight_bits: int, activation_bits: int, ends: int | None = None
 ) -> Allocation:
