@@ -23,10 +23,12 @@ from quant.evaluation.logits import Logits, float_logits
 from quant.evaluation.stream import stream
 from quant.model.quantized_model import QuantizedModel
 from quant.primitives.bits import MENU, Allocation, LayerBits, uniform
+from quant.primitives.targets import TARGETS, Target
 
 __all__ = [
     "MENU",
     "PRESETS",
+    "TARGETS",
     "Allocation",
     "Answers",
     "BudgetPlan",
@@ -45,6 +47,7 @@ __all__ = [
     "QuantizedModel",
     "Sensitivity",
     "Solution",
+    "Target",
     "budget_plan",
     "by_product",
     "by_scores",

@@ -14,7 +14,7 @@ from quant.allocation.budget import Choices, Limits, combine, from_average, from
 from quant.allocation.exact import exact
 from quant.allocation.infeasible import require_feasible
 from quant.allocation.objectives import LRP, OBJECTIVES, Losses
-from quant.allocation.path import Solution, budget_plan
+from quant.allocation.path import BudgetPlan, Solution, budget_plan
 from quant.calibration.presets import preset
 from quant.commands.shared.evaluations import calibrating
 from quant.commands.shared.losses import Basis
@@ -29,6 +29,8 @@ from quant.commands.shared.options import (
     subject,
 )
 from quant.commands.shared.text import beside, by_layer, certificate
+from quant.commands.shared.within import Within, within
+from quant.experiments.within_loss import NATS, POINTS, Accepted
 from quant.primitives.targets import target
 
 SAYS = "spend a bit budget over the layers"
@@ -42,6 +44,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--average-bits", type=float, help="at most uniform B bits' size, BitOps")
     parser.add_argument("--size-mb", type=float, metavar="MB", help="of the layers' weights")
     parser.add_argument("--gbitops", type=float, metavar="G", help="10^9 bit operations an image")
+    accepted = parser.add_mutually_exclusive_group()
+    accepted.add_argument(
+        "--at-most-points",
+        type=float,
+        metavar="P",
+        help="the smallest budget that is measured to lose no more of top-1 than this",
+    )
+    accepted.add_argument("--at-most-nats", type=float, metavar="D", help="the same in divergence")
+    add_shared(parser, "limit", "no-history")
     parser.add_argument(
         "--objective", default=OBJECTIVES[0], choices=OBJECTIVES, help=f"default: {OBJECTIVES[0]}"
     )
@@ -61,10 +72,8 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any] | None, str]:
     limits = other = _other(options)
     if options.average_bits is not None:
         limits = combine(other, from_average(model.layers, options.average_bits, offered.target))
-    if limits == Limits() and options.plan is None:
-        raise ValueError("no budget: give --average-bits, --size-mb or --gbitops, or --plan")
-    if limits == Limits() and options.json is not None:
-        raise ValueError("--json is of one budget: give --average-bits, --size-mb or --gbitops")
+    accepted = _accepted(options)
+    _check(options, limits, accepted)
     for one in (limits, other):
         require_feasible(offered, one)  # before any work
     images = draw(options, model.loaded)
@@ -73,10 +82,38 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any] | None, str]:
     losses = Basis(options, model, calibrated, images.calibrating).losses(options.objective)
     if options.plan is not None:
         _plan(options.plan, model, offered, losses, other)
-    if limits == Limits():
+    if accepted is not None:
+        found = within(options, model, images, _path(model, offered, losses, other), accepted)
+    elif limits == Limits():
         return None, ""
-    payload, text = _described(options, model, exact(offered, losses, limits), images.calibrating)
-    return payload | {"folders": folders}, text
+    else:
+        found = Within(exact(offered, losses, limits))
+    payload, text = _described(options, model, found.solution, images.calibrating)
+    return payload | found.facts | {"folders": folders}, "\n".join([text, *found.lines])
+
+
+def _check(options: argparse.Namespace, limits: Limits, accepted: Accepted | None) -> None:
+    """Check that there is something to spend, and that it is said once."""
+    if accepted is not None:
+        if options.average_bits is not None:
+            raise ValueError("--average-bits is what --at-most-points and --at-most-nats find")
+        return
+    if limits == Limits() and options.plan is None:
+        raise ValueError(
+            "no budget: give --average-bits, --size-mb or --gbitops, --plan, or a loss that you "
+            "accept: --at-most-points or --at-most-nats"
+        )
+    if limits == Limits() and options.json is not None:
+        raise ValueError("--json is of one budget: give --average-bits, --size-mb or --gbitops")
+
+
+def _accepted(options: argparse.Namespace) -> Accepted | None:
+    """Return the loss that is accepted, if one was named."""
+    for unit in (POINTS, NATS):
+        most = getattr(options, f"at_most_{unit}")
+        if most is not None:
+            return Accepted(most, unit)
+    return None
 
 
 def _other(options: argparse.Namespace) -> Limits:
@@ -91,12 +128,17 @@ def _other(options: argparse.Namespace) -> Limits:
 
 def _plan(target: Output, model: Subject, offered: Choices, losses: Losses, other: Limits) -> None:
     """Write the path of budgets."""
+    target.write(to_csv(_path(model, offered, losses, other), model.costs))
+
+
+def _path(model: Subject, offered: Choices, losses: Losses, other: Limits) -> BudgetPlan:
+    """Spend all budgets from the lowest to the widest."""
     widest = offered.target.widest
     averages = np.linspace(min(offered.least_average, widest), widest, ROWS)
     limits = [
         combine(from_average(model.layers, float(one), offered.target), other) for one in averages
     ]
-    target.write(to_csv(budget_plan(offered, losses, limits), model.costs))
+    return budget_plan(offered, losses, limits)
 
 
 def _described(
