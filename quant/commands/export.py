@@ -2,11 +2,9 @@
 
 import argparse
 import json
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
-
-from torch import Tensor
 
 from assets.models.load import LoadedModel
 from assets.outputs import Output
@@ -26,6 +24,8 @@ from quant.commands.shared.options import (
     draw,
     subject,
 )
+from quant.commands.shared.text import accuracy, to_float
+from quant.evaluation.answers import Evaluation
 from quant.export.formats import FORMATS
 from quant.export.request import Request
 from quant.primitives.bits import Allocation
@@ -89,9 +89,6 @@ def _request(
     calibrates: ImageSet,
     checks: ImageSet,
 ) -> Request:
-    def images() -> Iterator[Tensor]:
-        return (pictures for pictures, _ in batches(checks))
-
     facts = _facts(model.loaded) | {
         "preset": options.preset,
         "allocation": json.dumps({layer: str(bits) for layer, bits in allocation.items()}),
@@ -102,7 +99,7 @@ def _request(
         model.loaded.input_size,
         calibrating(options, model, calibrates).calibration,
         allocation,
-        images,
+        partial(batches, checks),
         facts,
         options.opset,
         Progress(print_stages()),
@@ -124,6 +121,7 @@ def _text(payload: dict[str, Any]) -> str:
         f"{payload['file']}: {size / 1e6:.2f} MB{share}",
         f"checked on {check['images']} images: {check['equal']:.1%} of answers are Bitlens' own, "
         f"logits differ by up to {check['largest']:.2g}",
+        *_accuracies(payload["accuracy"]),
         *(_speed(payload) if "latency" in payload else ()),
     ]
     extra = payload["at_run_time"]
@@ -131,6 +129,12 @@ def _text(payload: dict[str, Any]) -> str:
         named = [layer for layer, other in extra.items() if other == what]
         lines.append(f"at run time, {what} in {len(named)} layers: {', '.join(named)}")
     return "\n".join(lines)
+
+
+def _accuracies(sides: dict[str, dict[str, Any]]) -> list[str]:
+    """Say what the file answers, and what Bitlens does, beside float on the same images."""
+    found = {name: Evaluation(**side) for name, side in sides.items()}
+    return [f"{name:<9} {accuracy(one)}, {to_float(one)}" for name, one in found.items()]
 
 
 def _speed(payload: dict[str, Any]) -> tuple[str, str]:

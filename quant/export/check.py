@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from quant.evaluation.answers import Answers, Evaluation
 from quant.export.request import Request
 from quant.model.quantized_model import QuantizedModel
 
@@ -53,23 +55,41 @@ class Comparison:
 
 
 @torch.no_grad()
-def compare(exported: Run, request: Request) -> Comparison:
-    """Run an exported model, and the quantized one as Bitlens does, on the images asked for.
+def compare(exported: Run, request: Request) -> tuple[Comparison, dict[str, Evaluation]]:
+    """Run an exported model, the quantized one as Bitlens does, and float, on the images asked for.
+
+    Returns:
+        how near the first two are, and the accuracy beside float of "exported" and "bitlens".
 
     Raises:
         ValueError: there are no images.
     """
     own = QuantizedModel(request.model, request.calibration, request.allocation)
     device = request.calibration.images.device
-    runs = (exported, own.run, request.model)
-    made = [[run(images.to(device)).cpu() for run in runs] for images in request.images()]
+    made = []
+    for images, labels in request.images():
+        runs = (run(images.to(device)).cpu() for run in (exported, own.run, request.model))
+        made.append((*runs, labels))
     if not made:
         raise ValueError("no images to check the exported model on: give at least one")
-    found, expected, plain = (torch.cat(side) for side in zip(*made, strict=True))
+    found, expected, plain, classes = (torch.cat(side) for side in zip(*made, strict=True))
     apart, moved = ((other - expected).abs().amax(1) for other in (found, plain))
     equal = float((found.argmax(1) == expected.argmax(1)).float().mean())
     middle = float(apart.median()), float(moved.median())
-    return Comparison(len(found), float(apart.max()), *middle, equal)
+    compared = Comparison(len(found), float(apart.max()), *middle, equal)
+    sides = {"exported": found, "bitlens": expected}
+    return compared, {
+        name: Answers.of(logits, classes, plain).counts().evaluation(0.0)
+        for name, logits in sides.items()
+    }
+
+
+def checked(exported: Run, request: Request) -> dict[str, Any]:
+    """Compare and check, as JSON has it; ValueError as `compare` and `Comparison.check` say."""
+    compared, accuracies = compare(exported, request)
+    compared.check()
+    sides = {name: asdict(accuracy) for name, accuracy in accuracies.items()}
+    return {"check": asdict(compared), "accuracy": sides}
 
 
 @dataclass(frozen=True)

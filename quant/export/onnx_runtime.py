@@ -10,7 +10,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from quant.export.check import Run, compare, latency
+from quant.export.check import Run, checked, latency
 from quant.export.graph import described
 from quant.export.lowering import Lowering, lowered
 from quant.export.qdq import QDQ, WIDTHS, check_preset, least_opset
@@ -36,13 +36,12 @@ def export_onnx(request: Request) -> Exported:
     lowering = lowered(request, plain, opset, QDQ())
     model, whole = lowering.model(), Lowering(plain, OPSET).model().SerializeToString()
     run, kernels = session(model.SerializeToString())
-    compared = compare(run, request)
-    compared.check()
+    answers = checked(run, request)
     times = latency(run, session(whole)[0], torch.zeros(1, *request.input_size))
     report = {
         "opset": opset,
         "float_bytes": len(whole),
-        "check": asdict(compared),
+        **answers,
         "latency": asdict(times),
         "integer_products": kernels,
         "at_run_time": lowering.extra,

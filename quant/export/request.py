@@ -20,7 +20,7 @@ class Request:
 
     Attributes:
         input_size: of one image, (3, H, W).
-        images: opens the images, (B, 3, H, W) in batches, that the file is checked on.
+        images: opens what the file is checked on: images (B, 3, H, W) and labels (B,), in batches.
         facts: what the file says of itself, by key.
         opset: of ONNX; None is the first that holds the bits.
     """
@@ -29,7 +29,7 @@ class Request:
     input_size: tuple[int, int, int]
     calibration: Calibration
     allocation: Allocation
-    images: Callable[[], Iterable[Tensor]]
+    images: Callable[[], Iterable[tuple[Tensor, Tensor]]]
     facts: Mapping[str, str]
     opset: int | None = None
     progress: Progress = SILENT

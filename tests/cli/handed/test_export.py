@@ -36,6 +36,9 @@ def test_a_model_is_written_checked_and_runs_elsewhere(model, capsys, tmp_path):
     assert payload["bytes"] == path.stat().st_size < 0.4 * payload["float_bytes"]
     assert payload["check"]["images"] == 24
     assert payload["check"]["equal"] >= 23 / 24
+    found = payload["accuracy"]["exported"]
+    assert found["images"] == 24
+    assert found["difference_low"] <= found["difference"] <= found["difference_high"]
     assert payload["latency"]["low"] <= payload["latency"]["ratio"] <= payload["latency"]["high"]
     assert payload["integer_products"] > 0
     pictures = load_images(None, load_model(model))
