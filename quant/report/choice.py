@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from quant.allocation.path import BudgetPlan
+from quant.primitives.bits import MENU
+from quant.primitives.formats import label, price
 from quant.report.drawing import svg, units
 from quant.report.drawing.elements import Html, charted, join, table, tag
 from quant.report.purchases import Purchase, bought, way_to
@@ -22,22 +25,22 @@ def section(subject: Subject) -> Html:
 def chosen(subject: Subject) -> str:
     """Return in words what was chosen."""
     recipe, spent = subject.recipe, subject.cost(subject.allocation)
-    bits = subject.allocation.values()
-    narrow = min(min(b.weight, b.activation) for b in bits)
-    wide = max(max(b.weight, b.activation) for b in bits)
+    widths = {w for bits in subject.allocation.values() for w in vars(bits).values()}
+    narrow, wide = (label(end(widths, key=price)) for end in (min, max))
     how = f"Bits of {len(subject.allocation)} layers, between {narrow} and {wide}"
-    if narrow == wide:
-        how = f"{narrow} bits in all {len(subject.allocation)} layers"
+    if len(widths) == 1:
+        how = f"{narrow}{' bits' * (widths <= {*MENU})} in all {len(subject.allocation)} layers"
     by = {
         "uniform": "nothing was chosen layer by layer",
         "file": "they were given as a file",
     }.get(kind_of(recipe), f"bought by {recipe.objective} within {recipe.budget}")
     if spent is None:
         return f"{how}; {by}."
+    whole = f", {units.size(spent.file_bytes)} with every scale and table" * bool(spent.file_bytes)
     return (
         f"{how}; {by}. The weights take {spent.average_bits:.2f} bits on average: "
         f"{units.size(spent.weight_bytes)}, and {units.size(spent.size_bytes)} with what stays in "
-        f"float; {units.large(spent.bitops)} BitOps an image."
+        f"float{whole}; {units.large(spent.bitops)} BitOps an image."
     )
 
 
@@ -55,34 +58,45 @@ def _waterfall(subject: Subject) -> Html:
         return tag("p", "Nothing was bought: these are the lowest widths there are.")
     lost = losses.at(plan.weight, plan.activation).sum(1)
     work = np.array([costs.cost(plan.allocation(row)).bitops for row in range(len(lost))])
-    dearest = sorted(steps, key=lambda step: -price(step, steps))[:DEAREST]
+    dearest = sorted(steps, key=lambda step: -share(step, steps))[:DEAREST]
     return charted(
         _chart(work, lost, dearest),
-        _sentence(subject, steps, lost),
+        _sentence(subject, plan, steps, lost),
         _table(steps, dearest),
         "The dearest bits",
     )
 
 
-def price(step: Purchase, steps: Sequence[Purchase]) -> float:
+def share(step: Purchase, steps: Sequence[Purchase]) -> float:
     """Return a step's share of all that was spent, of size and BitOps alike."""
     size, work = sum(s.size for s in steps), sum(s.bitops for s in steps)
     return (step.size / size if size else 0.0) + (step.bitops / work if work else 0.0)
 
 
-def _sentence(subject: Subject, steps: Sequence[Purchase], lost: np.ndarray) -> str:
+def _lowest(plan: BudgetPlan) -> str:
+    """Return in words what the way begins with."""
+    widths = {*plan.weight[0].tolist(), *plan.activation[0].tolist()}
+    if len(widths) > 1:
+        return "the cheapest of its widths"
+    (width,) = widths
+    return f"{label(width)}{' bits' * (width in MENU)} everywhere"
+
+
+def _sentence(
+    subject: Subject, plan: BudgetPlan, steps: Sequence[Purchase], lost: np.ndarray
+) -> str:
     sensitivity = subject.sensitivity
     assert sensitivity is not None
     by = kind_of(subject.recipe)
     other = "" if by in ("sensitivity", "file") else f" (the bits were not spent by it but: {by})"
     best = max(steps, key=lambda step: step.gain)
     return (
-        f"From {sensitivity.widths[0]} bits everywhere to these bits in {len(steps)} steps, each "
+        f"From {_lowest(plan)} to these bits in {len(steps)} steps, each "
         f"budget spent where the expected loss falls most: from {lost[0]:.3g} to {lost[-1]:.3g} "
         f"nats, the sum of what each layer alone is expected to cost{other}. The numbered rings "
         f"are the {min(DEAREST, len(steps))} dearest steps; the one that gave most is "
-        f"{best.layer}, {best.what} {best.before} → {best.after} bits, {best.gain:.2g} nats. "
-        f"Losses were {sensitivity.how} on {sensitivity.images} images."
+        f"{best.layer}, {best.what} {label(best.before)} → {label(best.after)}, "
+        f"{best.gain:.2g} nats. Losses were {sensitivity.how} on {sensitivity.images} images."
     )
 
 
@@ -112,7 +126,7 @@ def _table(steps: Sequence[Purchase], dearest: Sequence[Purchase]) -> Html:
     head = ["ring", "layer", "what", "from", "to", "size", "BitOps", "loss less (mnat)", "of all"]
     rows = [
         [
-            f"{number}", step.layer, step.what, step.before, step.after,
+            f"{number}", step.layer, step.what, label(step.before), label(step.after),
             units.size(step.size) if step.size else "", units.large(step.bitops),
             f"{1000 * step.gain:.3g}", units.share(step.gain / gained) if gained else "",
         ]

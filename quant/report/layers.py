@@ -9,14 +9,18 @@ from lrp.engine.layers import Layer
 from lrp.engine.names import block_of, number_of
 from quant.allocation.objectives import Losses
 from quant.primitives.bits import Allocation
+from quant.primitives.formats import BF16, FLOAT, HALF, label, price
 from quant.report.drawing import svg, units
 from quant.report.drawing.elements import Html, charted, join, table, tag
+from quant.report.drawing.widths import letter, written
 from quant.report.subject import Subject, name_of
 
 KINDS = {"linear": "linear layer", "matmul": "attention product", "conv2d": "convolution"}
 WIDE, TALLEST, A_ROW = 960.0, 60.0, 80  # of a strip, of a bar, layers in a row
 GAP, LEGIBLE = 0.12, 9.0  # between bars, as a share; the least width that bears a number
 HEAD, FOOT = 26.0, 26.0
+HIGHEST = 10.0  # bits: what has more is drawn as high
+SHORT = {HALF: "16", BF16: "16"}  # of widths that one letter does not say
 
 
 class Place(NamedTuple):
@@ -54,8 +58,10 @@ def spread(allocation: Allocation) -> str:
     )
     said = []
     for side, bits in sides:
-        counts = sorted(Counter(bits).items())
-        said.append(f"{side}: " + ", ".join(f"{units.count(n)} at {b}" for b, n in counts))
+        counts = sorted(Counter(bits).items(), key=lambda item: price(item[0]))
+        said.append(
+            f"{side}: " + ", ".join(f"{units.count(n)} at {label(width)}" for width, n in counts)
+        )
     return (
         f"Upwards the bits of a layer's weights (of a product, of its second operand), downwards "
         f"those of its activations. Of {len(allocation)} layers, {'; '.join(said)} bits."
@@ -69,7 +75,8 @@ def strip(allocation: Allocation) -> Html:
     size = -(-len(names) // count)
     rows = [names[start : start + size] for start in range(0, len(names), size)]
     height = HEAD + 2 * TALLEST + FOOT + 24
-    most = max(max(bits.weight, bits.activation) for bits in allocation.values())
+    # 16 bits and float are as high as the rest lets them be legible, and no higher.
+    most = max(min(price(w), HIGHEST) for b in allocation.values() for w in vars(b).values())
     marks: list[Html] = []
     for number, row in enumerate(rows):
         marks += _row(allocation, row, number * height + HEAD + TALLEST, WIDE / size, most)
@@ -77,13 +84,13 @@ def strip(allocation: Allocation) -> Html:
 
 
 def _row(
-    allocation: Allocation, names: Sequence[str], middle: float, pitch: float, most: int
+    allocation: Allocation, names: Sequence[str], middle: float, pitch: float, most: float
 ) -> list[Html]:
     places = [Place(name, (n + GAP / 2) * pitch, (1 - GAP) * pitch) for n, name in enumerate(names)]
     marks = [svg.line(0, middle, pitch * len(names), middle, "axis")]
     for place in places:
         bits = allocation[place.name]
-        told = f"{place.name}: {bits.weight} bits, activations {bits.activation}"
+        told = f"{place.name}: {label(bits.weight)}, activations {label(bits.activation)}"
         for width, up in ((bits.weight, True), (bits.activation, False)):
             marks += _bar(place, middle, width, up, TALLEST / most, told)
     bottom = middle + TALLEST + 16
@@ -102,12 +109,12 @@ def _short(name: str) -> str:
 
 
 def _bar(place: Place, middle: float, bits: int, up: bool, unit: float, told: str) -> list[Html]:
-    height = bits * unit
+    height = min(price(bits), HIGHEST) * unit
     top = middle - height if up else middle
-    marks = [svg.box(place.x, top, place.width, height, f"b{min(bits, 9)}", told)]
+    marks = [svg.box(place.x, top, place.width, height, f"b-{letter(bits)}", told)]
     if place.width >= LEGIBLE:
         y = top - 3 if up else top + height + 11
-        marks.append(svg.label(place.x + place.width / 2, y, bits, "bits"))
+        marks.append(svg.label(place.x + place.width / 2, y, SHORT.get(bits, letter(bits)), "bits"))
     return marks
 
 
@@ -125,7 +132,7 @@ def _rows(
             name,
             *([KINDS[known[name].kind].replace(" ", "\u00a0")] if known else []),
         ]
-        row += [bits.weight, bits.activation]
+        row += [written(bits.weight), written(bits.activation)]
         row += _size(known[name], bits.weight) if known else []
         row += _lost(losses, name, bits.weight, bits.activation) if losses else []
         rows.append(row)
@@ -133,7 +140,7 @@ def _rows(
 
 
 def _size(layer: Layer, weight: int) -> list[str]:
-    size = units.size(layer.parameters * weight / 8) if layer.parameters else ""
+    size = units.size(layer.parameters * price(weight) / 8) if layer.parameters else ""
     return [
         units.count(layer.parameters) if layer.parameters else "",
         size,
@@ -142,9 +149,8 @@ def _size(layer: Layer, weight: int) -> list[str]:
 
 
 def _lost(losses: Losses, name: str, weight: int, activation: int) -> list[str]:
-    place = losses.names.index(name)
-    sides = ((losses.weight, weight), (losses.activation, activation))
+    place, known = losses.names.index(name), {*losses.widths, FLOAT}
     return [
-        f"{1000 * table[place][losses.widths.index(bits)]:.3g}" if bits in losses.widths else "–"
-        for table, bits in sides
+        f"{1000 * losses.of_side(side, place, width):.3g}" if width in known else "–"
+        for side, width in (("weight", weight), ("activation", activation))
     ]

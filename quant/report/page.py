@@ -16,8 +16,9 @@ from quant.report import (
     repeat,
     trade_off,
 )
-from quant.report.drawing.colours import DARK, DARK_BITS, INK, LIGHT, LIGHT_BITS, MARKERS, OTHER
+from quant.report.drawing.colours import DARK, INK, LIGHT, MARKERS, OTHER
 from quant.report.drawing.elements import Html, join, tag
+from quant.report.drawing.widths import LETTERS, palette
 from quant.report.exported import Exported
 from quant.report.subject import Subject, name_of
 
@@ -93,17 +94,18 @@ def _top(subject: Subject, title: str) -> Html:
 
 def style() -> str:
     """Return the style sheet, with the colours of both themes; paper is light."""
-    light, dark = (_variables(*themed) for themed in ((0, LIGHT, LIGHT_BITS), (1, DARK, DARK_BITS)))
+    light, dark = (_variables(theme) for theme in (False, True))
     return (
         f":root{{{light}}}\n@media screen and (prefers-color-scheme: dark){{:root{{{dark}}}}}\n"
         f"{STYLE.read_text(encoding='utf-8')}"
     )
 
 
-def _variables(theme: int, palette: Sequence[str], bits: Sequence[str]) -> str:
-    """Return the colours of a theme, 0 being light, as CSS variables."""
-    named = {f"b{width}": colour for width, colour in enumerate(bits, start=2)}
-    named |= {f"m-{kind}": (m.light, m.dark)[theme] for kind, m in MARKERS.items()}
-    named |= {"m-other": (OTHER.light, OTHER.dark)[theme], "ink": INK[theme], "blue": palette[0]}
-    named |= {"red": palette[1]}
+def _variables(dark: bool) -> str:
+    """Return the colours of a theme as CSS variables."""
+    named = {f"b-{of}": colour for of, colour in zip(LETTERS, palette(dark), strict=True)}
+    named |= {f"m-{kind}": (m.light, m.dark)[dark] for kind, m in MARKERS.items()}
+    blue, red, *_ = DARK if dark else LIGHT
+    named |= {"m-other": (OTHER.light, OTHER.dark)[dark], "ink": INK[dark]}
+    named |= {"blue": blue, "red": red}
     return "".join(f"--{name}:{colour};" for name, colour in named.items())

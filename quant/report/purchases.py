@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
 from lrp.engine.layers import Layer
-from quant.allocation.budget import Limits, offer
+from quant.allocation.budget import Choices, Limits, offer
 from quant.allocation.objectives import Losses
 from quant.allocation.path import BudgetPlan, budget_plan
 from quant.primitives.bits import MENU, Allocation
-from quant.primitives.formats import label, price
+from quant.primitives.formats import label, price, prices
 from quant.report.drawing import units
 
 ROWS = 61  # budgets on the way to an allocation
@@ -90,37 +91,44 @@ def way_to(layers: Sequence[Layer], allocation: Allocation, losses: Losses) -> B
     """Return the path of growing budgets from the lowest widths to an allocation, its last row.
 
     No layer ever has more bits than the allocation gives it; within that, each budget is spent so
-    that the least is lost.
+    that the least is lost. An allocation of whole bits begins with the fewest that losses are known
+    of, one with other formats with the cheapest of its own.
 
     Raises:
         ValueError: there are no losses at some of its widths, or they are of other layers.
     """
     losses.of(allocation)
-    widths = [width for width in losses.widths if width <= _most(allocation)]
-    offered = offer(layers, widths, tied=False)
-    bits = [allocation[layer.name] for layer in layers]
-    caps = np.array([(b.weight, b.activation) for b in bits])
-    choices = replace(
-        offered,
-        weight=np.minimum(offered.weight, caps[:, :1]),
-        activation=np.minimum(offered.activation, caps[:, 1:]),
-    )
-    size, work = choices.parameters @ caps[:, 0], choices.macs @ caps.prod(1)
+    choices = _up_to(layers, allocation, losses)
+    pairs = np.array([(b.weight, b.activation) for b in (allocation[la.name] for la in layers)])
+    size, work = choices.parameters @ prices(pairs[:, 0]), choices.macs @ prices(pairs).prod(1)
     least = choices.least
-    shares = np.linspace(0, 1, ROWS)
     limits = [
         Limits(
             least.weight_bits + share * (size - least.weight_bits),
             least.bitops + share * (work - least.bitops),
         )
-        for share in shares.tolist()
+        for share in np.linspace(0, 1, ROWS).tolist()
     ]
     plan = budget_plan(choices, losses, limits)
     # A layer whose losses rise with its bits may be left below its own: the last row is exact.
     weight, activation = plan.weight.copy(), plan.activation.copy()
-    weight[-1], activation[-1] = caps.T
+    weight[-1], activation[-1] = pairs.T
     return replace(plan, weight=weight, activation=activation)
 
 
-def _most(allocation: Allocation) -> int:
-    return max(max(bits.weight, bits.activation) for bits in allocation.values())
+def _up_to(layers: Sequence[Layer], allocation: Allocation, losses: Losses) -> Choices:
+    """Return as choices of each layer what costs at most its own widths, on either side."""
+    whole = set(MENU) >= {width for bits in allocation.values() for width in vars(bits).values()}
+    rows = []
+    for layer in layers:
+        alike = [allocation[one.name] for one in layers if one.is_product == layer.is_product]
+        own, sides = allocation[layer.name], []
+        for side in ("weight", "activation"):
+            known = {*losses.widths} & {*MENU} if whole else {getattr(b, side) for b in alike}
+            most = getattr(own, side)
+            below = sorted((w for w in known if price(w) < price(most)), key=price)
+            sides.append([*below, most])
+        rows.append(list(product(*sides)))
+    longest = max(map(len, rows))
+    pairs = np.array([row + row[-1:] * (longest - len(row)) for row in rows])
+    return replace(offer(layers), weight=pairs[..., 0], activation=pairs[..., 1])

@@ -16,6 +16,7 @@ from quant.evaluation.answers import Answers
 from quant.evaluation.intervals import paired_interval, wilson
 from quant.history.runs import Run, UnreadableError
 from quant.primitives.bits import LayerBits
+from quant.primitives.formats import FLOAT, HALF, MXFP4
 from quant.report import choice, classes, finding, heatmaps, layers, repeat, trade_off
 from quant.report.subject import Subject
 from tests.app import runs_made as made
@@ -67,7 +68,7 @@ def test_a_float_run_beside_it_is_told_without_a_difference(subject: Subject) ->
 
 def test_the_strip_has_a_bar_for_each_width_as_high_as_its_bits(subject: Subject) -> None:
     drawn = re.findall(
-        r'<rect [^>]*height="([\d.]+)" class="b(\d)"><title>([^:]+):',
+        r'<rect [^>]*height="([\d.]+)" class="b-(\w)"><title>([^:]+):',
         layers.strip(subject.allocation),
     )
     unit = layers.TALLEST / 8
@@ -78,6 +79,22 @@ def test_the_strip_has_a_bar_for_each_width_as_high_as_its_bits(subject: Subject
         for bits in (pair.weight, pair.activation)
     ]
     assert found == expected
+
+
+def test_formats_are_called_by_their_names(subject: Subject) -> None:
+    names = list(subject.allocation)
+    allocation = {name: LayerBits(MXFP4, MXFP4) for name in names}
+    allocation |= {names[0]: LayerBits(HALF, HALF), names[-1]: LayerBits(FLOAT, FLOAT)}
+    recipe = replace(subject.recipe, allocation=allocation)
+    formats = replace(subject, run=replace(subject.run, recipe=recipe), beside=())
+    page = Page(layers.section(formats))
+    rows = page.table("weight bits")
+    assert [rows[n]["weight bits"] for n in (0, 1, -1)] == ["16", "MXFP4", "float"]
+    assert f"{len(names) - 2} at MXFP4, 1 at 16, 1 at float bits" in page.text
+    drawn = {found["class"] for found in page.named("rect")}
+    assert drawn == {"b-4", "b-9", "b-f"}
+    assert "no losses at 16" in choice.section(formats)
+    assert "between MXFP4 and float" in choice.chosen(formats)
 
 
 def test_many_layers_are_drawn_in_rows(subject: Subject) -> None:
