@@ -75,7 +75,8 @@ def test_what_was_exported_of_it_is_told_and_another_run_s_is_not(
     out, compared = tmp_path / "report.html", tmp_path / "compared.json"
     for bits in ("8", "4"):
         widths = ["--weight-bits", bits, "--activation-bits", bits, "--check-images", "8"]
-        made_of = [*small, *widths, "--to", "onnx", "--out", str(tmp_path / f"w{bits}.onnx")]
+        made_of = [*small, *widths, "--to", "onnx", "--preset", "bitlens"]
+        made_of += ["--out", str(tmp_path / f"w{bits}.onnx")]
         assert main(["export", *made_of, "--json", str(compared)]) == 0
         capsys.readouterr()
         told = ["--out", str(out), "--exported", str(compared)]
