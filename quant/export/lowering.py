@@ -36,8 +36,8 @@ class Notation(Protocol):
     def input(self, graph: Graph, quantizer: Quantizer, x: str) -> Coded:
         """Write a layer's input, quantized; ValueError where the format has no such quantizer."""
 
-    def weight(self, graph: Graph, weight: Weight, bits: int) -> str:
-        """Write a weight as (C, K)."""
+    def weight(self, graph: Graph, layer: QuantizedLinear, bits: int) -> str:
+        """Write a layer's weight as (C, K)."""
 
 
 class Lowering:
@@ -109,14 +109,13 @@ class Lowering:
         """Write a quantized layer on its input (..., C), of the shape `rows`."""
         graph, (layer, bits) = self._graph, self._layers[name]
         assert isinstance(layer, QuantizedLinear) and self._notation is not None
-        weight, bias = layer.weight, layer.weight.bias
         x, order = self._transforming.apply(name, layer.transform, x, rows)
-        if order is not None and isinstance(weight, Rounded):
-            weight = replace(weight, codes=weight.codes[:, order])
+        layer = layer if order is None else replace(layer, weight=_ordered(layer.weight, order))
+        weight, bias = layer.weight, layer.weight.bias
         coded = self._notation.input(graph, layer.quantizer, x)
         if coded.offset is not None:
             bias = bias + weight.values @ coded.offset.expand(weight.values.shape[1])
-        codes = self._notation.weight(graph, weight, bits)
+        codes = self._notation.weight(graph, layer, bits)
         product = graph.add("MatMul", coded.name, codes)
         return graph.add("Add", product, graph.constant(array(bias)), out=out)
 
@@ -173,6 +172,13 @@ class Lowering:
         x = graph.add("Conv", x, graph.constant(picks), kernel_shape=kernel_shape, **settings)
         x = graph.add("Reshape", x, graph.constant(np.array([0, columns, h * w])))
         return graph.add("Transpose", x, perm=[0, 2, 1])
+
+
+def _ordered(weight: Weight, order: Tensor) -> Weight:
+    """Return a weight whose columns are in another order."""
+    if isinstance(weight, Rounded):
+        return replace(weight, codes=weight.codes[:, order])
+    return replace(weight, values=weight.values[:, order])
 
 
 def lowered(

@@ -13,7 +13,7 @@ from quant.calibration.presets import Preset
 from quant.export.graph import Graph, array
 from quant.export.lowering import Coded
 from quant.export.skeleton import OPSET
-from quant.layers.quantized import FloatWeight, Weight
+from quant.layers.quantized import FloatWeight, QuantizedLinear
 from quant.primitives.bits import MENU, LayerBits
 from quant.primitives.floats import Cast
 from quant.primitives.formats import BF16, FLOAT, HALF
@@ -68,10 +68,10 @@ class QDQ:
             return Coded(_cast(graph, x, quantizer.bits))
         raise ValueError(NO_LOGARITHMS)
 
-    def weight(self, graph: Graph, weight: Weight, bits: int) -> str:
+    def weight(self, graph: Graph, layer: QuantizedLinear, bits: int) -> str:
+        weight = layer.weight
         if isinstance(weight, FloatWeight):
-            kept = array(weight.values.T).astype(helper.tensor_dtype_to_np_dtype(CASTS[bits]))
-            return graph.add("Cast", graph.constant(kept), to=TensorProto.FLOAT)
+            return _float_weight(graph, array(weight.values.T), bits)
         unsigned, kind, _ = CONTAINERS[container(bits)]
         codes, zeros = weight.codes.cpu().numpy(), []
         info = ml_dtypes.iinfo(kind)
@@ -79,8 +79,29 @@ class QDQ:
             lowest = np.minimum(codes.min(1), 0).astype(np.int16)
             codes, kind = codes - lowest[:, None], unsigned
             zeros = [graph.constant((-lowest).astype(unsigned))]
-        names = graph.constant(codes.T.astype(kind)), graph.constant(array(weight.scale))
-        return graph.add("DequantizeLinear", *names, *zeros, axis=1)
+        names = [graph.constant(codes.T.astype(kind)), graph.constant(array(weight.scale)), *zeros]
+        if isinstance(layer.quantizer, Cast):
+            return _scaled(graph, *names)
+        return graph.add("DequantizeLinear", *names, axis=1)
+
+
+def _scaled(graph: Graph, codes: str, scale: str, zeros: str = "") -> str:
+    """Write integers times their scales, which a runtime folds as it loads the file.
+
+    Where inputs are in float, ONNX Runtime 1.32 makes of DequantizeLinear and MatMul a product that
+    rounds them to 8 bits (MatMulNBits).
+    """
+    values = graph.add("Cast", codes, to=TensorProto.FLOAT)
+    if zeros:
+        values = graph.add("Sub", values, graph.add("Cast", zeros, to=TensorProto.FLOAT))
+    return graph.add("Mul", values, scale)
+
+
+def _float_weight(graph: Graph, values: np.ndarray, bits: int) -> str:
+    if bits == FLOAT:
+        return graph.constant(values)
+    kept = values.astype(helper.tensor_dtype_to_np_dtype(CASTS[bits]))
+    return graph.add("Cast", graph.constant(kept), to=TensorProto.FLOAT)
 
 
 def _cast(graph: Graph, x: str, bits: int) -> str:

@@ -19,7 +19,7 @@ from quant.export.graph import Graph, array, described
 from quant.export.lowering import Coded, lowered
 from quant.export.request import Exported, Request
 from quant.export.skeleton import OPSET, skeleton
-from quant.layers.quantized import Rounded, Weight
+from quant.layers.quantized import QuantizedLinear, Rounded
 from quant.primitives.bits import MENU
 from quant.primitives.formats import FLOAT
 from quant.primitives.quantizers import Quantizer, Uniform
@@ -38,7 +38,8 @@ class QONNX:
         q = quantizer.qparams
         return Coded(_quant(graph, x, array(q.scale), array(q.zero_point), q.bits, False))
 
-    def weight(self, graph: Graph, weight: Weight, bits: int) -> str:
+    def weight(self, graph: Graph, layer: QuantizedLinear, bits: int) -> str:
+        weight = layer.weight
         assert isinstance(weight, Rounded)  # as all of 2 to 8 bits are
         codes, scale = weight.codes.cpu().numpy(), array(weight.scale)
         largest, zero = 2 ** (bits - 1), np.zeros_like(scale)

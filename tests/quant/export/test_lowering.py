@@ -13,7 +13,8 @@ from quant.export.qdq import QDQ, least_opset
 from quant.export.qonnx_executor import QONNX, executor
 from quant.export.skeleton import OPSET, skeleton
 from quant.model.quantized_model import QuantizedModel
-from quant.primitives.bits import LayerBits, uniform
+from quant.primitives.bits import LayerBits, quantized, uniform
+from quant.primitives.formats import BF16, FLOAT, HALF
 from tests.models import FAMILIES, SIZE, SMALL, build, random_images
 
 AFFINE = "integer:norm=repq,gelu=uniform"
@@ -25,7 +26,8 @@ def bare(family):
 
 
 def lowered(calibration, family, allocation, notation=None):
-    layers = {n: (calibration.quantized(n, b), b.weight) for n, b in allocation.items()}
+    wanted = quantized(allocation)
+    layers = {n: (calibration.quantized(n, b), b.weight) for n, b in wanted.items()}
     floats = calibration.untouched(allocation)
     opset = least_opset(allocation.values())
     return Lowering(bare(family), opset, notation or QDQ(), layers, floats)
@@ -89,6 +91,14 @@ def test_layers_left_out_stay_in_float_and_rewritten(calibrated, family):
     calibration = calibrated(family)
     names = [layer.name for layer in list_layers(calibration.model, SIZE)]
     check(calibration, family, {name: LayerBits(8, 8) for name in names[1::2]})
+
+
+@pytest.mark.parametrize("pair", [(4, HALF), (8, FLOAT), (HALF, HALF), (BF16, BF16)])
+def test_one_side_may_stay_in_16_bits_or_in_float(calibrated, pair):
+    calibration = calibrated("vit", "integer")
+    layers = list_layers(calibration.model, SIZE)
+    whole = {layer.name: LayerBits(FLOAT, FLOAT) for layer in layers if layer.is_product}
+    check(calibration, "vit", {layer.name: LayerBits(*pair) for layer in layers} | whole)
 
 
 def test_uniform_affine_bits_leave_nothing_to_do_at_run_time(calibrated):
