@@ -69,13 +69,15 @@ def _even(
 
     The cheapest, where none is within: those of weights, then those of activations.
     """
-    sides = [
-        [pair for pair in pairs if pair[0] == pair[1] or not target.tieable]
-        for pairs in (target.pairs, target.products)
+    every = {
+        layer.kind: [p for p in target.of(layer) if p[0] == p[1] or not target.tieable]
+        for layer in layers
+    }
+    chosen = [
+        {kind: _dearest(pairs, average) for kind, pairs in every.items()}
+        for average in averages.tolist()
     ]
-    chosen = [[_dearest(pairs, average) for pairs in sides] for average in averages.tolist()]
-    kinds = [int(layer.is_product) for layer in layers]
-    table = np.array(chosen)[:, kinds]
+    table = np.array([[of[layer.kind] for layer in layers] for of in chosen])
     return table[..., 0], table[..., 1]
 
 

@@ -137,7 +137,7 @@ def offer(
     fixed = {name: _both(bits) for name, bits in (locks or {}).items()}
     widths = _menu(target, menu)
     _check(layers, target, fixed)
-    offered = [_offered(target, widths, tied, layer.is_product) for layer in layers]
+    offered = [_offered(target.of(layer), target, widths, tied) for layer in layers]
     locked = {name: [(bits.weight, bits.activation)] for name, bits in fixed.items()}
     pairs = [locked.get(la.name, row) for la, row in zip(layers, offered, strict=True)]
     longest = max(map(len, pairs))
@@ -172,9 +172,8 @@ def _has(target: Target, widths: Sequence[int]) -> str:
     return f"{target.label} has {', '.join(map(label, widths))} only"
 
 
-def _offered(target: Target, menu: Sequence[int], tied: bool, is_product: bool) -> list[Pair]:
+def _offered(every: Sequence[Pair], target: Target, menu: Sequence[int], tied: bool) -> list[Pair]:
     """Return the pairs of a layer whose widths are in the menu; all where the menu has none."""
-    every = target.products if is_product else target.pairs
     inside = [pair for pair in every if set(pair) <= set(menu)] or list(every)
     alike = [pair for pair in inside if pair[0] == pair[1]]
     return alike if tied and target.tieable else inside
@@ -190,7 +189,7 @@ def _check(layers: Sequence[Layer], target: Target, locks: Mapping[str, LayerBit
         if name not in by_name:
             raise ValueError(f"cannot lock {name!r}: this model has no such layer")
         bits.check()
-        pairs = target.products if by_name[name].is_product else target.pairs
+        pairs = target.of(by_name[name])
         if not bits.is_float and (bits.weight, bits.activation) not in pairs:
             weights, inputs = (dict.fromkeys(map(label, side)) for side in zip(*pairs, strict=True))
             raise ValueError(

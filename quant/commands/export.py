@@ -137,10 +137,10 @@ def _accuracies(sides: dict[str, dict[str, Any]]) -> list[str]:
     return [f"{name:<9} {accuracy(one)}, {to_float(one)}" for name, one in found.items()]
 
 
-def _speed(payload: dict[str, Any]) -> tuple[str, str]:
-    times = payload["latency"]
-    return (
+def _speed(payload: dict[str, Any]) -> list[str]:
+    times, products = payload["latency"], payload.get("integer_products")
+    return [
         f"{times['seconds'] * 1e3:.1f} ms an image, float {times['float_seconds'] * 1e3:.1f} ms: "
         f"{times['ratio']:.2f} times as long ({times['low']:.2f} to {times['high']:.2f})",
-        f"{payload['integer_products']} products run on integers",
-    )
+        *([] if products is None else [f"{products} products run on integers"]),
+    ]

@@ -42,5 +42,6 @@ class Format:
 
 FORMATS = {
     "onnx": Format("integers that ONNX Runtime runs", "onnx_runtime", "export_onnx"),
+    "torchao": Format("a state for PyTorch with torchao", "torchao_tensors", "export_torchao"),
     "qonnx": Format("widths that FINN and hls4ml build", "qonnx_executor", "export_qonnx"),
 }

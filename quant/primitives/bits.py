@@ -91,17 +91,18 @@ def uniform(
 ) -> Allocation:
     """Give every layer the same bits; an attention product has activations on both sides.
 
-    A range a token is no way to quantize attention: its products stay in float.
+    A range a token is known of linear layers only: attention products and convolutions stay in
+    float.
 
     `ends` are the bits of the first and the last layer, which are often spared.
     """
-    both = FLOAT if activation_bits == DYNAMIC else activation_bits
+    whole = LayerBits(FLOAT, FLOAT)
     for bits in (weight_bits, activation_bits, weight_bits if ends is None else ends):
         check_width(bits)
     allocation = {
-        layer.name: LayerBits(both, both)
-        if layer.is_product
-        else LayerBits(weight_bits, activation_bits)
+        layer.name: whole
+        if activation_bits == DYNAMIC and layer.kind != "linear"
+        else LayerBits(activation_bits if layer.is_product else weight_bits, activation_bits)
         for layer in layers
     }
     if ends is not None:

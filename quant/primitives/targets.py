@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from itertools import product
 
+from lrp.engine.layers import Layer
 from quant.primitives.formats import (
     BF16,
     DYNAMIC,
@@ -18,6 +19,7 @@ from quant.primitives.formats import (
 )
 
 Pair = tuple[int, int]
+_WHOLE: Pair = (FLOAT, FLOAT)
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Target:
         integers: pairs that multiply integers there.
         floats: pairs that multiply low-precision floats there. All others are computed in 16 or 32
             bit floats, so that they save memory and not work.
+        kept: kinds of layers (`Layer.kind`) that stay in float there.
     """
 
     key: str
@@ -43,6 +46,13 @@ class Target:
     products: tuple[Pair, ...]
     integers: frozenset[Pair] = frozenset()
     floats: frozenset[Pair] = frozenset()
+    kept: frozenset[str] = frozenset()
+
+    def of(self, layer: Layer) -> tuple[Pair, ...]:
+        """Return the pairs that a layer may take."""
+        if layer.kind in self.kept:
+            return (_WHOLE,)
+        return self.products if layer.is_product else self.pairs
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -78,13 +88,15 @@ def _target(
     products: tuple[Pair, ...] | None = None,
     integers: tuple[Pair, ...] = (),
     floats: tuple[Pair, ...] = (),
+    kept: tuple[str, ...] = (),
 ) -> Target:
     products = pairs if products is None else products
-    return Target(key, label, says, pairs, products, frozenset(integers), frozenset(floats))
+    computes = frozenset(integers), frozenset(floats)
+    return Target(key, label, says, pairs, products, *computes, frozenset(kept))
 
 
 _ANY, _FEW = tuple(product(INTEGERS, INTEGERS)), tuple(product((2, 4, 8), (2, 4, 8)))
-_BYTES, _WHOLE = ((8, 8),), (FLOAT, FLOAT)
+_BYTES = ((8, 8),)
 _MX, _NV = _alike(MXFP4, MXFP6, FP8), _alike(NVFP4, FP8)
 ANY = _target("any", "Any width", "Research and FPGAs: 2 to 8 by 2 to 8 bits.", _ANY, integers=_ANY)
 TARGETS = {
@@ -124,10 +136,12 @@ TARGETS = {
         _target(
             "torchao",
             "torchao",
-            "PyTorch: weights of 2 to 8 bits, activations of 8 a token, attention in float.",
+            "PyTorch: weights of 2 to 8 bits, activations of 8 a token; attention and patches in "
+            "float.",
             (*((bits, DYNAMIC) for bits in INTEGERS), _WHOLE),
             (_WHOLE,),
             integers=tuple((bits, DYNAMIC) for bits in INTEGERS),
+            kept=("matmul", "conv2d"),
         ),
         _target(
             "nvidia",

@@ -33,7 +33,7 @@ def dearest(to: Target, layers, step: int):
     """An allocation of a target's pairs by price, from the dearest."""
     found = {}
     for layer in layers:
-        pairs = to.products if layer.is_product else to.pairs
+        pairs = to.of(layer)
         ordered = sorted(pairs, key=lambda pair: -prices(np.array(pair)).prod())
         found[layer.name] = LayerBits(*ordered[min(step, len(ordered) - 1)])
     return found

@@ -64,7 +64,7 @@ def test_a_path_of_budgets_takes_only_what_the_target_has(to: Target) -> None:
         allocation = plan.allocation(row)
         for layer in LAYERS:
             bits = allocation[layer.name]
-            pairs = to.products if layer.is_product else to.pairs
+            pairs = to.of(layer)
             assert (bits.weight, bits.activation) in pairs
             if before is not None:  # nested
                 assert price(bits.weight) >= price(before[layer.name].weight)
