@@ -13,24 +13,13 @@ from torch import Tensor, nn
 from torchao.quantization import IntxUnpackedToInt8Tensor
 
 from quant.calibration.origins import Affine
-from quant.export.check import compare, latency
+from quant.export.check import checked, latency
 from quant.export.request import Exported, Request
 from quant.layers.quantized import QuantizedLinear, Rounded
 from quant.primitives.bits import quantized
 from quant.primitives.formats import DYNAMIC
 
 ACTIVATIONS = "int8_asym_per_token"
-# What a user runs; `tests/docs` runs it as it stands in docs/export.md.
-PROGRAM = """\
-import timm, torch, torchao.quantization
-model = timm.create_model("{model}", num_classes={classes}).eval().requires_grad_(False)
-saved = torch.load("{file}", weights_only=True)
-for key, value in saved["state"].items():  # some layers have got a bias
-    owner, _, name = key.rpartition(".")
-    if getattr(model.get_submodule(owner), name, None) is None:
-        model.get_submodule(owner).register_parameter(name, torch.nn.Parameter(value, False))
-model.load_state_dict(saved["state"], assign=True)
-"""
 # The same bits by torchao's own rounding, of other weights.
 CONFIG = """\
 from torchao.quantization import (
@@ -38,7 +27,7 @@ from torchao.quantization import (
 )
 quantize_(model, FqnToConfig({{
 {entries}
-}}))
+}}), filter_fn=None)
 """
 
 
@@ -52,12 +41,11 @@ def export_torchao(request: Request) -> Exported:
     state = _state(request)
     content = _saved(state, dict(request.facts))
     model = loaded(request.model, torch.load(io.BytesIO(content), weights_only=True)["state"])
-    compared = compare(model, request)
-    compared.check()
+    answers = checked(model, request)
     example = torch.zeros(1, *request.input_size, device=request.calibration.images.device)
     report = {
         "float_bytes": len(_saved(request.model.state_dict(), {})),
-        "check": asdict(compared),
+        **answers,
         "latency": asdict(latency(torch.no_grad()(model), torch.no_grad()(request.model), example)),
         "at_run_time": {},
         "config": config(request),
