@@ -43,7 +43,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """Measure one configuration and the float model on the same images."""
     model = subject(options)
-    name, allocation, used = configuration(options, model.layers)
+    name, allocation, used, _ = configuration(options, model.layers)
     images = replace(draw(options, model.loaded), taken=used)
     folders = told(images)
     measured = measuring(options, model, images)

@@ -13,7 +13,6 @@ from assets.sets.selection import batches
 from assets.sets.telling import told
 from assets.terminal import print_stages
 from lrp.engine.progress import Progress
-from quant.allocation.allocation_file import read_json
 from quant.calibration.presets import INTEGER
 from quant.commands.shared.evaluations import calibrating
 from quant.commands.shared.options import (
@@ -56,8 +55,9 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     if options.out.is_stdout:
         raise ValueError("--out - is no place for a model: name a file")
     model = subject(options)
-    name, allocation, used = configuration(options, model.layers)
-    options.limit, options.preset = options.check_images, _preset(options)
+    name, allocation, used, chosen_by = configuration(options, model.layers)
+    options.limit = options.check_images
+    options.preset = options.preset or chosen_by or INTEGER.name
     images = replace(draw(options, model.loaded), taken=used)
     folders = told(images)
     request = _request(options, model, allocation, images.calibrating, images.measured)
@@ -74,12 +74,6 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         "folders": folders,
     }
     return payload, _text(payload)
-
-
-def _preset(options: argparse.Namespace) -> str:
-    """Return the preset that was asked for, or that an allocation was chosen by."""
-    chosen = None if options.allocation is None else read_json(options.allocation).get("preset")
-    return options.preset or chosen or INTEGER.name
 
 
 def _request(

@@ -119,19 +119,34 @@ def add_configuration(parser: argparse.ArgumentParser) -> None:
     add_shared(parser, "ends")
 
 
-def configuration(
-    options: argparse.Namespace, layers: Sequence[Layer]
-) -> tuple[str, Allocation, dict[str, list[int]]]:
-    """Return a name, the bits, and the images they were chosen on."""
+class Configuration(NamedTuple):
+    """Bits of layers.
+
+    Attributes:
+        used: images that they were chosen on: places in a source, by its key.
+        preset: the quantizer that they were chosen by, if any.
+    """
+
+    name: str
+    allocation: Allocation
+    used: dict[str, list[int]]
+    preset: str | None = None
+
+
+def configuration(options: argparse.Namespace, layers: Sequence[Layer]) -> Configuration:
+    """Return the bits that were asked for."""
     widths = (options.weight_bits, options.activation_bits)
     if options.allocation is not None:
         if (*widths, options.ends) != (None, None, None):
             raise ValueError("give --allocation, or the bits of all layers, not both")
         payload = read_json(options.allocation)
-        return Path(options.allocation).stem, from_json(payload, layers), images_of(payload)
+        allocation, name = from_json(payload, layers), Path(options.allocation).stem
+        chosen_by = str(payload.get("preset") or "") or None
+        return Configuration(name, allocation, images_of(payload), chosen_by)
     if None in widths:
         raise ValueError("give --weight-bits and --activation-bits, or --allocation")
-    return str(LayerBits(*widths)), uniform(layers, *widths, options.ends), {}
+    allocation = uniform(layers, *widths, options.ends)
+    return Configuration(str(LayerBits(*widths)), allocation, {})
 
 
 def choices(options: argparse.Namespace, layers: Sequence[Layer], tied: bool) -> Choices:
