@@ -100,8 +100,8 @@ def _check(options: argparse.Namespace, limits: Limits, accepted: Accepted | Non
         return
     if limits == Limits() and options.plan is None:
         raise ValueError(
-            "no budget: give --average-bits, --size-mb or --gbitops, --plan, or a loss that you "
-            "accept: --at-most-points or --at-most-nats"
+            "no budget: give --average-bits, --size-mb or --gbitops, or --plan, or the loss that "
+            "you accept: --at-most-points or --at-most-nats"
         )
     if limits == Limits() and options.json is not None:
         raise ValueError("--json is of one budget: give --average-bits, --size-mb or --gbitops")

@@ -8,6 +8,7 @@ from lrp.engine.layers import Layer
 from quant.primitives.formats import (
     DYNAMIC,
     FLOAT,
+    HALF,
     INTEGERS,
     check_width,
     is_name,
@@ -30,6 +31,8 @@ class LayerBits:
     activation: int
 
     def __str__(self) -> str:
+        if self.weight == self.activation > HALF:
+            return label(self.weight)
         return f"W{label(self.weight)}A{label(self.activation)}"
 
     def in_words(self, unit: str = "bits") -> str:

@@ -182,3 +182,44 @@ def test_a_plan_that_cannot_be_written_is_said(capsys, small, sensed, tmp_path):
     path = tmp_path / "file" / "plan.csv"
     assert run(main, ["allocate", *small, "--plan", str(path)]) == 2
     assert f"{path} cannot be written" in capsys.readouterr().err
+
+
+def test_a_target_has_its_own_widths_at_their_price(capsys, small, sensed, layers):
+    """INT8 with an average of 12 bits: what costs most stays in float, within the budget."""
+    found = allocated(capsys, small, "--target", "int8", "--average-bits", "12")
+    pairs = {(b["weight"], b["activation"]) for b in found["layers"].values()}
+    assert pairs == {(8, 8), (32, 32)} and found["target"] == "int8"
+    size, work = spent(found, layers)
+    assert size <= 12 * sum(la.parameters for la in layers.values()) / 8e6
+    assert work <= 144 * sum(la.macs for la in layers.values()) / 1e9
+    assert found["file_bytes"] > found["size_bytes"]
+
+
+def test_a_loss_that_is_accepted_is_measured_to_be_kept(capsys, small, sensed):
+    found = allocated(capsys, small, "--at-most-nats", "0.1", "--limit", "24", "--no-history")
+    told = found["accepted"]
+    kept = [one for one in told["tried"] if one["accepted"]]
+    assert 1 <= len(told["tried"]) <= 8 and kept
+    assert all(one["evaluation"]["divergence"] <= 0.1 for one in kept)
+    least = min(one["size_bytes"] for one in kept)
+    assert found["size_bytes"] == least
+    assert (told["most"], told["unit"]) == (0.1, "nats")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--target", "tpu", "--average-bits", "8"], "no target 'tpu': choose from any, int8"),
+        (["--target", "int8", "--average-bits", "4"], "average bits 4.0: use 8 to 32"),
+        (["--target", "int8", "--menu", "4", "--average-bits", "8"], "INT8 has 8, float only"),
+        (["--target", "mx", "--lock", "head.fc=8", "--average-bits", "5"], "MXFP4, MXFP6, FP8"),
+        (["--lock", "head.fc=MXFP5", "--average-bits", "5"], "is no width"),
+        (["--at-most-points", "0"], "a loss of 0 points: use more than 0"),
+        (["--at-most-nats", "nan"], "a loss of nan nats: use more than 0"),
+        (["--at-most-points", "1", "--average-bits", "4"], "--average-bits is what"),
+    ],
+)
+def test_what_a_target_or_a_loss_cannot_be_is_said(arguments, sentence, capsys, small):
+    assert run(main, ["allocate", *small, *arguments]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said and len(said.strip().splitlines()) == 1

@@ -27,15 +27,6 @@ from quant.primitives.bits import Allocation, LayerBits, uniform
 from quant.primitives.formats import read_width
 from quant.primitives.targets import ANY, TARGETS, target
 
-
-def width(text: str) -> int:
-    """Read a width, as a type of options."""
-    try:
-        return read_width(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
 # Their help, and what else `add_argument` takes.
 SHARED: dict[str, tuple[str, dict[str, Any]]] = {
     "calibration": ("calibration images (default: others of --data)", {"metavar": "FOLDER"}),
@@ -56,7 +47,7 @@ SHARED: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "menu": (
         "widths, of the target's (default: all)",
-        {"type": width, "nargs": "+", "metavar": "BITS"},
+        {"nargs": "+", "metavar": "BITS"},
     ),
     "tied": ("a layer's weights and activations take one width", {"action": "store_true"}),
     "lock": (
@@ -113,8 +104,8 @@ def subject(options: argparse.Namespace) -> Subject:
 def add_configuration(parser: argparse.ArgumentParser) -> None:
     """Add the bits of every layer, for `configuration`."""
     widths = "2 to 8, 16, or a format"
-    parser.add_argument("--weight-bits", type=width, help=f"of every layer's weights: {widths}")
-    parser.add_argument("--activation-bits", type=width, help=f"of every layer's inputs: {widths}")
+    parser.add_argument("--weight-bits", help=f"of every layer's weights: {widths}")
+    parser.add_argument("--activation-bits", help=f"of every layer's inputs: {widths}")
     parser.add_argument("--allocation", metavar="FILE", help="bits by layer, from `quant allocate`")
     add_shared(parser, "ends")
 
@@ -145,8 +136,9 @@ def configuration(options: argparse.Namespace, layers: Sequence[Layer]) -> Confi
         return Configuration(name, allocation, images_of(payload), chosen_by)
     if None in widths:
         raise ValueError("give --weight-bits and --activation-bits, or --allocation")
-    allocation = uniform(layers, *widths, options.ends)
-    return Configuration(str(LayerBits(*widths)), allocation, {})
+    bits = LayerBits(*map(read_width, widths))
+    allocation = uniform(layers, bits.weight, bits.activation, options.ends)
+    return Configuration(str(bits), allocation, {})
 
 
 def choices(options: argparse.Namespace, layers: Sequence[Layer], tied: bool) -> Choices:
@@ -155,7 +147,8 @@ def choices(options: argparse.Namespace, layers: Sequence[Layer], tied: bool) ->
     twice = [name for name, count in Counter(name for name, _ in locks).items() if count > 1]
     if twice:
         raise ValueError(f"{twice[0]} is locked more than once: give each layer one --lock")
-    return offer(layers, options.menu, dict(locks), tied, target(options.target))
+    menu = None if options.menu is None else list(map(read_width, options.menu))
+    return offer(layers, menu, dict(locks), tied, target(options.target))
 
 
 def _lock(text: str) -> tuple[str, LayerBits | int]:
