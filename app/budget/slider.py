@@ -11,11 +11,11 @@ from app.components.budget_slider import budget_slider
 from app.components.budget_table import Actions, BudgetTable
 from app.components.plain_budget import plain_budget_slider
 from app.look.appearance import dark
-from app.parts import report
+from app.parts import report, take_away
 from app.state import address, budget, selection
 from app.state.selection import Selected
 from app.text import escape
-from app.work import models, spending
+from app.work import exports, models, spending
 from app.work.spending import Axis, Spending
 from lrp.propagation.scores import ContributionScores, Scoring
 from quant.allocation.path import BudgetPlan
@@ -98,8 +98,18 @@ def show(shown: Shown) -> None:
     address.show()
     if budget.RELOCKED.pop():
         st.rerun()  # other locks, another plan
-    if shown.measuring is not None:
-        live.show(shown.measuring)
+    measuring = shown.measuring
+    if measuring is not None:
+        live.show(measuring)
+        with st.container():  # what comes and goes above it would close the panel
+            _report(shown)
+        recipe = measuring.recipe(shown.variant(shown.row))
+        opened = measuring.calibrating, measuring.images
+        take_away.show(exports.Subject(shown.selected.loaded, recipe, lambda: opened))
+
+
+def _report(shown: Shown) -> None:
+    """Offer a report of the chosen budget, once it was measured."""
     run = shown.run
     if run is not None:
         with st.container(horizontal=True, vertical_alignment="center"):

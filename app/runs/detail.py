@@ -7,15 +7,17 @@ from pathlib import Path
 import streamlit as st
 
 from app.look import units
-from app.parts import report, sidebar
+from app.parts import report, sidebar, take_away
 from app.parts.numbers import figure
 from app.runs.listing import cost_of, pinned
 from app.state import runs as run_state
 from app.state import selection
 from app.state.selection import ModelChoice
 from app.text import Markdown, escape, told
-from app.work import history, models
+from app.work import exports, history, models
+from assets.sets.image_set import ImageSet
 from quant.allocation.cost import Cost
+from quant.experiments.calibrating import Calibrating
 from quant.history.recipe import Recipe
 from quant.history.runs import RUNNING, Run
 from quant.report.repeat import run_to_json
@@ -39,7 +41,21 @@ def show(run: Run, runs: Sequence[Run]) -> None:
         _metrics(run, spent)
         st.caption(escape(units.unbroken(facts(run))))
         report.show(run, beside)
+        _take_away(run.recipe)
         _note(run)
+
+
+def _take_away(recipe: Recipe) -> None:
+    """Offer the quantized model as a file, once the run's model is in use."""
+    selected = selection.CURRENT.get()
+    if recipe.allocation is None or selected is None or selected.loaded.key != recipe.model_key:
+        return
+    loaded = selected.loaded
+
+    def opened() -> tuple[Calibrating, ImageSet]:
+        return models.calibrating_again(loaded, recipe), models.measured_again(loaded, recipe)
+
+    take_away.show(exports.Subject(loaded, recipe, opened))
 
 
 def _alike(one: Run, other: Run) -> bool:

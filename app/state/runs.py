@@ -1,4 +1,4 @@
-"""What is chosen on the Runs page: filters, a run, an image that changed its answer."""
+"""What is chosen on the Runs page: filters, a run, an image that changed its answer, a format."""
 
 from collections.abc import Hashable
 
@@ -18,6 +18,7 @@ CHANGED_PAGE = "runs_page"
 CHANGED_STRIP = "runs_changed"
 EXPLAINED = "runs_explained"
 DIVIDER = "runs_divider"
+FORMAT = "export_format"  # of what is taken away, on the Budget page too
 
 # The number of the chosen run.
 RUN: Linked[int | None] = Linked("_run", None, parameter="run", read=number)

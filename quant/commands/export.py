@@ -1,22 +1,16 @@
 """`python -m quant export`: write a quantized model for another program, checked there."""
 
 import argparse
-import json
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-from assets.models.load import LoadedModel
 from assets.outputs import Output
-from assets.sets.image_set import ImageSet
-from assets.sets.selection import batches
 from assets.sets.telling import told
 from assets.terminal import print_stages
 from lrp.engine.progress import Progress
 from quant.calibration.presets import INTEGER
 from quant.commands.shared.evaluations import calibrating
 from quant.commands.shared.options import (
-    Subject,
     add_configuration,
     add_subject,
     configuration,
@@ -26,11 +20,9 @@ from quant.commands.shared.options import (
 from quant.commands.shared.text import accuracy, to_float
 from quant.evaluation.answers import Evaluation
 from quant.export.formats import FORMATS
-from quant.export.request import Request
-from quant.primitives.bits import Allocation
+from quant.export.request import CHECKED, Request
 
 SAYS = "write a quantized model for another program, checked there"
-CHECKED = 64  # images
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +52,10 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     options.preset = options.preset or chosen_by or INTEGER.name
     images = replace(draw(options, model.loaded), taken=used)
     folders = told(images)
-    request = _request(options, model, allocation, images.calibrating, images.measured)
+    calibrated = calibrating(options, model, images.calibrating).calibration
+    given = (model.loaded, calibrated, allocation, images.measured)
+    progress = Progress(print_stages())
+    request = Request.of(*given, options.check_images, options.opset, progress)
     exported = FORMATS[options.to].export(request)
     options.out.write(exported.content)
     payload = {
@@ -74,37 +69,6 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         "folders": folders,
     }
     return payload, _text(payload)
-
-
-def _request(
-    options: argparse.Namespace,
-    model: Subject,
-    allocation: Allocation,
-    calibrates: ImageSet,
-    checks: ImageSet,
-) -> Request:
-    facts = _facts(model.loaded) | {
-        "preset": options.preset,
-        "allocation": json.dumps({layer: str(bits) for layer, bits in allocation.items()}),
-        "calibration_images": str(len(calibrates)),
-    }
-    return Request(
-        model.loaded.model,
-        model.loaded.input_size,
-        calibrating(options, model, calibrates).calibration,
-        allocation,
-        partial(batches, checks),
-        facts,
-        options.opset,
-        Progress(print_stages()),
-    )
-
-
-def _facts(loaded: LoadedModel) -> dict[str, str]:
-    """Return what a file says of its model, and how pictures are prepared for it."""
-    prepared = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
-    settings = {name: loaded.data_config[name] for name in prepared}
-    return {"model": loaded.name, "weights": loaded.key, "pictures": json.dumps(settings)}
 
 
 def _text(payload: dict[str, Any]) -> str:

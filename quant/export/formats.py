@@ -17,11 +17,13 @@ class Format:
         says: what it is for.
         module, function: what exports to it; imported when it is asked for, as it needs packages
             that Bitlens runs without.
+        suffix: of its files' names.
     """
 
     says: str
     module: str
     function: str
+    suffix: str
 
     def export(self, request: Request) -> Exported:
         """Export a model, checked by the format's own runtime.
@@ -41,7 +43,9 @@ class Format:
 
 
 FORMATS = {
-    "onnx": Format("integers that ONNX Runtime runs", "onnx_runtime", "export_onnx"),
-    "torchao": Format("a state for PyTorch with torchao", "torchao_tensors", "export_torchao"),
-    "qonnx": Format("widths that FINN and hls4ml build", "qonnx_executor", "export_qonnx"),
+    "onnx": Format("integers that ONNX Runtime runs", "onnx_runtime", "export_onnx", ".onnx"),
+    "torchao": Format(
+        "a state for PyTorch with torchao", "torchao_tensors", "export_torchao", ".pt"
+    ),
+    "qonnx": Format("widths that FINN and hls4ml build", "qonnx_executor", "export_qonnx", ".onnx"),
 }

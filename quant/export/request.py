@@ -1,17 +1,31 @@
 """What an export is asked for, and what it gives."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from lrp.engine.progress import SILENT, Progress
+from lrp.engine.inputs import Images, Model
+from lrp.engine.progress import SILENT, Progress, follow
 from quant.calibration.calibration import Calibration
+from quant.evaluation.image_set import Pictures
 from quant.primitives.bits import Allocation
 from quant.primitives.formats import label
 
 NEWEST = 25  # opset of ONNX that ONNX Runtime 1.32 runs
+CHECKED, BATCH = 64, 16  # images
+PREPARED = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
+
+
+class Loaded(Model, Protocol):
+    """A float model, and how it wants its pictures."""
+
+    @property
+    def input_size(self) -> tuple[int, int, int]: ...
+    @property
+    def data_config(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +47,32 @@ class Request:
     facts: Mapping[str, str]
     opset: int | None = None
     progress: Progress = SILENT
+
+    @classmethod
+    def of(
+        cls,
+        loaded: Loaded,
+        calibration: Calibration,
+        allocation: Allocation,
+        images: Images,
+        most: int = CHECKED,
+        opset: int | None = None,
+        progress: Progress = SILENT,
+    ) -> "Request":
+        """Return a request for a file that says of itself what it is.
+
+        Args:
+            images: of which the first, at most `most`, are what it is checked on.
+        """
+        count = min(most, len(images))
+
+        def opened() -> Iterator[tuple[Tensor, Tensor]]:
+            batches = Pictures(images, room=0).batches(stop=count, largest=BATCH)
+            return follow(batches, count, progress.of("checking, image"))
+
+        facts = _facts(loaded, calibration, allocation)
+        given = (loaded.model, loaded.input_size, calibration, allocation)
+        return cls(*given, opened, facts, opset, progress)
 
     def require_widths(self, widths: Collection[int], program: str) -> None:
         """Check before any work that a program has these widths.
@@ -60,6 +100,18 @@ class Request:
         if asked > NEWEST:
             raise ValueError(f"opset {asked} of ONNX is too new: use --opset {least} to {NEWEST}")
         return asked
+
+
+def _facts(loaded: Loaded, calibration: Calibration, allocation: Allocation) -> dict[str, str]:
+    """Return what a file says of its model, its bits, and how pictures are prepared for it."""
+    return {
+        "model": loaded.name,
+        "weights": loaded.key,
+        "pictures": json.dumps({name: loaded.data_config[name] for name in PREPARED}),
+        "preset": calibration.preset.name,
+        "allocation": json.dumps({layer: str(bits) for layer, bits in allocation.items()}),
+        "calibration_images": str(len(calibration.images)),
+    }
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from quant.allocation.allocation_file import read_json
+from quant.evaluation.answers import Evaluation
 from quant.history.recipe import Recipe
 from quant.report.drawing import units
 from quant.report.drawing.elements import Html, join, table, tag
@@ -25,7 +26,7 @@ def read(path: str, recipe: Recipe) -> Exported:
     """
     try:
         payload = read_json(path)
-        weights, bits, facts = payload["weights"], payload["bits"], _facts(payload)
+        weights, bits, facts = payload["weights"], payload["bits"], facts_of(payload)
         name = PurePath(str(payload["file"])).name
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
         raise ValueError(
@@ -39,7 +40,8 @@ def read(path: str, recipe: Recipe) -> Exported:
     return Exported(name, facts)
 
 
-def _facts(payload: Any) -> list[tuple[str, str]]:
+def facts_of(payload: Any) -> list[tuple[str, str]]:
+    """Return in words what an export's check found, with what each number is of."""
     check, size = payload["check"], units.size(payload["bytes"])
     if "float_bytes" in payload:
         size += f", {payload['bytes'] / payload['float_bytes']:.2f} of the float file's"
@@ -54,9 +56,25 @@ def _facts(payload: Any) -> list[tuple[str, str]]:
         ("file", size),
         ("same answers as Bitlens", f"{units.share(check['equal'])} of {check['images']} images"),
         ("largest difference of logits", f"{check['largest']:.2g}"),
+        *_accuracies(payload.get("accuracy", {})),
         *(_speed(payload) if "latency" in payload else ()),
         ("computed at run time besides", "; ".join(extra) or "nothing"),
         ("versions", versions),
+    ]
+
+
+def _accuracies(sides: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return what the file answers, and what Bitlens does on the same images, beside float."""
+    whose = {"exported": "top-1 of the file", "bitlens": "top-1 of Bitlens"}
+    found = [(words, Evaluation(**sides[side])) for side, words in whose.items() if side in sides]
+    return [
+        (
+            words,
+            f"{units.share(e.top1)} ({units.interval(e.top1_low, e.top1_high)}), to float "
+            f"{units.points(e.difference)} points "
+            f"({units.points_between(e.difference_low, e.difference_high)})",
+        )
+        for words, e in found
     ]
 
 
@@ -66,7 +84,9 @@ def _speed(payload: Any) -> list[tuple[str, str]]:
         f"{units.time(time['seconds'])}, float {units.time(time['float_seconds'])}: "
         f"{time['ratio']:.2f} times as long ({time['low']:.2f} to {time['high']:.2f})"
     )
-    return [("an image takes", takes), ("products on integers", f"{payload['integer_products']}")]
+    products = payload.get("integer_products")  # of formats that tell
+    told = [] if products is None else [("products on integers", f"{products}")]
+    return [("an image takes", takes), *told]
 
 
 def _by_what(at_run_time: dict[str, str]) -> dict[str, list[str]]:
