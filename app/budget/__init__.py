@@ -2,5 +2,6 @@
 
 Read `settings` (the controls) and `objective` (what bits are spent by), `table` (all budgets,
 priced) and `slider`, `live` (the measurement that a release starts); below it, `tabs`: `trade_off`
-with `sweep`, `sensitivities`, `scores`, `allocation_files`. `charts` draws.
+with `sweep` (which also goes down to a loss that is accepted), `sensitivities`, `scores`,
+`allocation_files`. `charts` draws.
 """

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app.budget import live, scores
 from app.look import units
@@ -33,12 +34,17 @@ WORDS = {ESTIMATED: "Estimated", MEASURED: "Measured"}
 
 @dataclass(frozen=True, eq=False)
 class Settings:
-    """What the controls say: on which images, calibrated, scored and sensed how."""
+    """What the controls say: on which images, calibrated, scored and sensed how.
+
+    Attributes:
+        beside: where more controls go, beside these.
+    """
 
     draw: Draw
     calibrating: Calibrating
     scoring: Scoring
     how: str
+    beside: DeltaGenerator
 
 
 def choose(selected: Selected) -> Settings:
@@ -56,9 +62,10 @@ def choose(selected: Selected) -> Settings:
             draw = _measuring(selected)
             st.divider()
             scoring = scores.choose(draw)
+        beside = st.container(width="content")
         _locks(selected)
     calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.PRESET.get())
-    return Settings(draw, calibrating, scoring, how)
+    return Settings(draw, calibrating, scoring, how, beside)
 
 
 def _target() -> None:

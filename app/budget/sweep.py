@@ -1,14 +1,18 @@
-"""A sweep: objectives by budgets, measured one after another in the background."""
+"""Several budgets, measured one after another in the background: a sweep, or down to a loss."""
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app.budget import live
 from app.budget.slider import Shown
+from app.look import units
 from app.parts import job_panel
+from app.parts.choice import one_of
 from app.state import budget, selection
-from app.state.budget import Sweep
+from app.state.budget import Looking, Sweep
 from app.text import escape
 from app.work import models, spending
 from app.work.job import CANCELLED, DONE
@@ -28,10 +32,12 @@ from quant.allocation.objectives import (
 )
 from quant.allocation.path import budget_plan
 from quant.experiments.measuring import FLOAT, Variant
+from quant.experiments.within_loss import NATS, POINTS, Accepted, Search
 from quant.primitives.bits import uniform
 
 BUDGETS = (3, 4, 5, 6, 8)
 WAYS = (*OBJECTIVES, *CONTROLS)
+LOSSES = {POINTS: ("Points of top-1", 1.0, 0.1), NATS: ("Nats of divergence", 0.05, 0.01)}
 
 
 def show(shown: Shown) -> None:
@@ -131,3 +137,76 @@ def _spent(shown: Shown, losses: Losses, budgets: Sequence[int]) -> list[Variant
         Variant(plan.allocation(row), losses.objective, shown.words(f"{b} bit"))
         for row, b in enumerate(feasible)
     ]
+
+
+def accept_loss(shown: Shown, place: DeltaGenerator) -> None:
+    """Offer to look for the smallest budget within a loss; set the slider to what was found."""
+    if shown.measuring is None:
+        return
+    with place.popover("Accept a loss", icon=":material/trending_down:"):
+        unit = one_of(
+            "Loss in", list(LOSSES), budget.LOSS_UNIT, format_func=lambda unit: LOSSES[unit][0]
+        )
+        most = st.number_input(
+            "At most",
+            min_value=0.001,
+            value=LOSSES[unit][1],
+            step=LOSSES[unit][2],
+            format="%.3g",
+            key=f"{budget.LOSS}-{unit}",
+            persist_state="session",
+            help="Below float, on the images measured: up to eight budgets are measured on all.",
+        )
+        args = shown, Accepted(most, unit)
+        st.button("Find the smallest budget", on_click=_look, args=args, type="primary")
+    _looked(shown)
+
+
+def _look(shown: Shown, accepted: Accepted) -> None:
+    assert shown.measuring is not None
+    _let_go()
+    every = [shown.variant(row) for row in range(len(shown.axis.values))]
+    job = spending.start_search(shown.measuring, every, shown.plan.loss, accepted)
+    budget.LOOKING.set(Looking(job.key, shown.plan, shown.measuring.key))
+
+
+def _let_go() -> None:
+    """Stop the search, as another begins or its budgets are no longer the slider's."""
+    looking = budget.LOOKING.pop()
+    job = None if looking is None else models.jobs().find(looking.key)
+    if job is not None:
+        models.cancel(job)
+
+
+def _looked(shown: Shown) -> None:
+    """Show how far the search is, or what it found."""
+    looking = budget.LOOKING.get()
+    job = None if looking is None else models.jobs().find(looking.key)
+    if looking is None or job is None or shown.measuring is None:
+        return
+    if looking.plan is not shown.plan or looking.of != shown.measuring.key:
+        _let_go()
+    elif job.state == CANCELLED:
+        st.caption("The search was stopped; what it measured is kept.")
+    elif job.state != DONE:
+        job_panel.follow(job)
+    else:
+        if not looking.taken:
+            budget.LOOKING.set(replace(looking, taken=True))
+            budget.choose_value(shown.axis.unit, shown.axis.values[job.result.found()])
+        st.info(escape(units.unbroken(found(job.result, shown))), icon=":material/trending_down:")
+
+
+def found(search: Search, shown: Shown) -> str:
+    """Return in words which budget a search found, what it was measured to lose, and how sure."""
+    e, many = search.measured[search.found()], len(search.measured)
+    among = f"the smallest of {many} budgets measured" if many > 1 else "measured"
+    sure = " The whole interval is within that." if search.accepted.unit == POINTS else ""
+    if not search.sure:
+        sure = " The interval reaches further: measure on more images to be sure."
+    return (
+        f"{shown.table.text(search.found()).strip()} is {among} to lose at most {search.accepted}: "
+        f"{units.points(e.difference)} points to float (95 %: "
+        f"{units.points_between(e.difference_low, e.difference_high)}), divergence "
+        f"{e.divergence:.4f} nats, on {units.count(e.images)} images.{sure}"
+    )

@@ -22,6 +22,8 @@ BELOW = "below"
 BOUGHT = "bought"
 SWEEP_OBJECTIVES = "sweep_objectives"
 SWEEP_BUDGETS = "sweep_budgets"
+LOSS = "accepted_loss"
+LOSS_UNIT = "accepted_loss_unit"
 
 AVERAGE = "average"
 SIZE = "size"
@@ -45,6 +47,17 @@ class Sweep:
     key: Hashable
     begin: Callable[[], Hashable]
     paused: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Looking:
+    """A search for the smallest budget within a loss: its job's key, the plan whose budgets it
+    goes through, what names what it measures, and whether the slider took what it found."""
+
+    key: Hashable
+    plan: object
+    of: Hashable
+    taken: bool = False
 
 
 def _bits_read(text: str) -> float | None:
@@ -100,8 +113,9 @@ WIDTHS: Linked[tuple[int, ...]] = Linked(
 TIED: Linked[bool] = Linked(
     "_apart", False, parameter="tied", read="1".__eq__, write=lambda tied: "1"
 )
-# The evaluation that the budget started last, and the sweep.
+# The evaluation that the budget started last, the search for a loss, and the sweep.
 LIVE: Entry[Started | None] = Entry("_live", None)
+LOOKING: Entry[Looking | None] = Entry("_looking", None)
 SWEEP: Entry[Sweep | None] = Entry("_sweep", None)
 # Whether locks changed after the plan was made.
 RELOCKED: Entry[bool] = Entry("_relocked", False)

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import streamlit as st
 
-from app.budget import objective, settings, slider, tabs
+from app.budget import objective, settings, slider, sweep, tabs
 from app.budget.settings import Settings
 from app.budget.slider import Shown
 from app.state import runs, selection
@@ -48,6 +48,7 @@ def _shown(selected: Selected) -> Shown | None:
     spent_by = objective.obtain(selected, controls)
     shown = None if spent_by is None else _plan(selected, controls, spent_by)
     if shown is not None:
+        sweep.accept_loss(shown, controls.beside)
         _under(shown)
     return shown
 

@@ -4,6 +4,7 @@ Cached for all sessions.
 """
 
 import hashlib
+import time
 from collections.abc import Generator, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +30,7 @@ from quant.evaluation.prediction import Prediction, point, predict
 from quant.evaluation.stream import Step
 from quant.experiments.calibrating import Calibrating
 from quant.experiments.measuring import Given, Measuring, Shared, Variant
+from quant.experiments.within_loss import TRIES, Accepted, Search
 from quant.history.runs import Run
 from quant.primitives.bits import LayerBits
 from quant.primitives.targets import ANY, Target
@@ -194,6 +196,25 @@ def sweep(
     return len(variants)
 
 
+def search(
+    measuring: Measuring, variants: Sequence[Variant], looking: Search, progress: Progress
+) -> Generator[None, None, Search]:
+    """Evaluate budgets until the smallest that loses no more than is accepted is known.
+
+    Args:
+        variants: by row of what is searched.
+
+    Raises:
+        ValueError: none of those evaluated loses so little.
+    """
+    for row in looking.rows():
+        part = progress.part(len(looking.measured), TRIES)
+        step = yield from evaluate(measuring, variants[row], None, part)
+        looking.tell(row, step.evaluation)
+    looking.found()
+    return looking
+
+
 def start_evaluation(measuring: Measuring, variant: Variant, precision: float | None) -> Job:
     """Evaluate a variant in the background; before other jobs, if it needs no calibration."""
     key = ("evaluation", history.place(), measuring.recipe(variant).key, precision)
@@ -217,6 +238,16 @@ def start_sweep(measuring: Measuring, variants: Sequence[Variant], precision: fl
     title = f"Sweep over {len(variants)} configurations"
     work = partial(sweep, measuring, variants, precision)
     return models.jobs().submit(key, title, work, models.owner().name, again=True)
+
+
+def start_search(
+    measuring: Measuring, variants: Sequence[Variant], expected: np.ndarray, accepted: Accepted
+) -> Job:
+    """Look for the smallest budget within a loss, in the background."""
+    key = ("search", history.place(), time.monotonic_ns())
+    work = partial(search, measuring, variants, Search(expected, accepted))
+    title = f"Looking for a budget that loses at most {accepted}"
+    return models.jobs().submit(key, title, work, models.owner().name)
 
 
 def float_top1(runs: Sequence[Run]) -> float | None:

@@ -37,7 +37,8 @@ class Accepted:
         return self.lost(evaluation) <= self.most
 
     def __str__(self) -> str:
-        return f"{self.most:g} {self.unit}"
+        unit = self.unit.removesuffix("s") if self.most == 1 else self.unit
+        return f"{self.most:g} {unit}"
 
 
 class Search:
@@ -67,6 +68,20 @@ class Search:
         if self.best is None or self.accepted.unit == NATS:
             return self.best is not None
         return -100 * self.measured[self.best].difference_low <= self.accepted.most
+
+    def found(self) -> int:
+        """Return the best row.
+
+        Raises:
+            ValueError: none of those measured loses so little.
+        """
+        if self.best is None:
+            least = min(map(self.accepted.lost, self.measured.values()))
+            raise ValueError(
+                f"no budget was measured to lose at most {self.accepted}: the least was "
+                f"{least:.3g}; accept more, or offer wider widths"
+            )
+        return self.best
 
     def rows(self) -> Iterator[int]:
         """Yield rows to measure, each answered by `tell` before the next, until it is found."""

@@ -48,20 +48,14 @@ def within(
                 "run": last.run,
             }
         )
-    if search.best is None:
-        least = min(map(accepted.lost, search.measured.values()))
-        raise ValueError(
-            f"no budget was measured to lose at most {accepted}: the least was {least:.3g}; accept "
-            "more, or offer wider widths"
-        )
+    best = search.found()
     facts = {**asdict(accepted), "surely": search.sure, "tried": tried}
-    return Within(plan.solution(search.best), {"accepted": facts}, (_found(search),))
+    return Within(plan.solution(best), {"accepted": facts}, (_found(search),))
 
 
 def _found(search: Search) -> str:
     """Say what was measured, and how sure it is."""
-    assert search.best is not None
-    best = search.measured[search.best]
+    best = search.measured[search.found()]
     doubt = "" if search.sure else "; that interval reaches further: measure on more images"
     return (
         f"the smallest of {len(search.measured)} budgets measured that loses at most "

@@ -23,6 +23,7 @@ from quant.evaluation.stream import Step
 from quant.experiments.calibrating import All, Calibrating
 from quant.experiments.measuring import FLOAT as PLAIN
 from quant.experiments.measuring import Given, Measuring, Variant
+from quant.experiments.within_loss import NATS, Accepted, Search
 from quant.history import runs as history
 from quant.history.recipe import Recipe
 from quant.history.runs import FILE, Run, Runs
@@ -91,6 +92,19 @@ class Heard:
 
 def kept(measuring: Measuring) -> list[Run]:
     return measuring.history.listed()
+
+
+def test_a_search_measures_budgets_until_one_keeps_the_loss(measuring: Measuring) -> None:
+    rows = [Variant(uniform(LAYERS, width, 4), "sensitivity", f"W{width}") for width in (2, 4, 8)]
+    looking = Search(np.array([3.0, 0.3, 0.1]), Accepted(0.2, NATS))
+    assert Heard().run(partial(spending.search, measuring, rows, looking)) is looking
+    runs = {run.recipe.budget: run.counts.evaluation(run.seconds) for run in kept(measuring)}
+    assert {f"W{(2, 4, 8)[row]}" for row in looking.measured} == set(runs)
+    for variant in rows:
+        Heard().run(partial(spending.evaluate, measuring, variant, None))
+    every = {run.recipe.budget: run.counts.evaluation(run.seconds) for run in kept(measuring)}
+    nats = [every[variant.budget].divergence for variant in rows]
+    assert looking.best == next(row for row, lost in enumerate(nats) if lost <= 0.2)
 
 
 def test_an_evaluation_says_what_running_the_model_says(measuring: Measuring) -> None:
