@@ -44,6 +44,9 @@ class Format:
 
 FORMATS = {
     "onnx": Format("integers that ONNX Runtime runs", "onnx_runtime", "export_onnx", ".onnx"),
+    "aimet": Format(
+        "ONNX beside AIMET's encodings 1.0.0", "aimet_encodings", "export_aimet", ".zip"
+    ),
     "torchao": Format(
         "a state for PyTorch with torchao", "torchao_tensors", "export_torchao", ".pt"
     ),
