@@ -137,7 +137,7 @@ class Calibration:
 
     def _has(self, width: int) -> bool:
         """Return whether a pass is made already; one that a file holds is opened."""
-        check_width(width % PALETTED)
+        check_width(width % PALETTED if isinstance(width, int) else width)
         for folder in (self._spare, self.folder):
             if width in self._passes or folder is None or not file_of(folder, width).exists():
                 continue

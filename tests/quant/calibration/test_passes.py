@@ -131,6 +131,7 @@ def test_presets_choose_the_quantizers_they_name(calibrated):
     kinds = {
         "bitlens": (Rotation, Codebook, Codebook),
         "bitlens-affine": (Rotation, Uniform, Uniform),
+        "integer": (Rotation, Uniform, Uniform),
         "lrp-qvit": (Rescaling, Uniform, Logarithmic),
         "repq-vit": (Rescaling, Uniform, Logarithmic),
     }
