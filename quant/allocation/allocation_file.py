@@ -15,7 +15,7 @@ from lrp.engine.layers import Layer
 from quant.allocation.cost import Cost, CostModel
 from quant.allocation.path import BudgetPlan, Solution
 from quant.primitives.bits import Allocation, LayerBits
-from quant.primitives.formats import read_width
+from quant.primitives.formats import from_plain
 from quant.primitives.targets import ANY, Target
 
 SCHEMA = 2
@@ -203,7 +203,7 @@ def _bits(name: str, entry: Any) -> LayerBits:
         widths = entry["weight"], entry["activation"]
         if not all(isinstance(width, int | float | str) for width in widths):
             raise TypeError
-        bits = LayerBits(*map(read_width, widths))
+        bits = LayerBits(*map(from_plain, widths))
     except (TypeError, KeyError):
         raise ValueError(f'{name} needs "weight" and "activation" bits') from None
     except ValueError as error:

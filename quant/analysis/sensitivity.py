@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lrp.engine.ranks import rank_correlation
+from quant.primitives.formats import label
 
 ESTIMATED, MEASURED = "estimated", "measured"
 HOW = (ESTIMATED, MEASURED)
@@ -109,12 +110,12 @@ def rank_correlations(one: Sensitivity, other: Sensitivity) -> dict[str, dict[st
     """Compare how two sensitivities rank layers: at each width, and layers and widths together.
 
     Returns:
-        Rank correlations by "weight" and "activation", then by width ("2" to "8") or "pooled".
+        Rank correlations by "weight" and "activation", then by width ("4", "MXFP4") or "pooled".
     """
     return {
         side: {
             **{
-                str(width): rank_correlation(first[:, column], second[:, column])
+                label(width): rank_correlation(first[:, column], second[:, column])
                 for column, width in enumerate(one.widths)
             },
             "pooled": rank_correlation(first, second),

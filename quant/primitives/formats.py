@@ -125,6 +125,17 @@ def is_name(text: str) -> bool:
     return text.upper() in _BY_NAME
 
 
+def from_plain(width: int | str) -> int:
+    """Return the width that a file holds: as `plain` wrote it, a number is no text.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(width, str) and width.isdecimal():
+        check_width(width)  # type: ignore[arg-type]
+    return read_width(width)
+
+
 def read_width(width: int | str) -> int:
     """Return the width that a number or a name stands for.
 

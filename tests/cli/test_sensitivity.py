@@ -102,3 +102,16 @@ def test_a_spoilt_file_is_found_again_and_said(capsys, small, sensed, caplog):
     assert run(main, ["sensitivity", *small]) == 0
     assert f"{path} is damaged" in caplog.text and "found again" in caplog.text
     assert path.read_bytes() == whole
+
+
+def test_a_targets_widths_are_those_asked_about(capsys, small, sensed, found):
+    first = asked(capsys, small, "--target", "mx")
+    assert first["widths"] == ["MXFP4", "MXFP6", "FP8"] and len(first["layers"]) == LAYERS
+    sums = [sum(layer["activation"][i] for layer in first["layers"].values()) for i in range(3)]
+    assert sums[0] > sums[1] > 0 and sums[0] > sums[2] > 0
+    assert found == [4]
+    assert asked(capsys, small, "--target", "mx") == first
+    assert asked(capsys, small, "--target", "int8")["widths"] == list(range(2, 9))
+    assert found == [4]  # both were kept
+    assert main(["sensitivity", *small, "--target", "mx"]) == 0
+    assert "weights at MXFP4" in capsys.readouterr().out

@@ -93,6 +93,7 @@ def test_the_first_schema_is_still_read(layers, payload):
         (lambda p: p["layers"]["head"].pop("weight"), 'head needs "weight"'),
         (lambda p: p["layers"]["head"].update(weight=9), "head: 9 bits"),
         (lambda p: p["layers"]["head"].update(activation="MX4"), "head: 'MX4' bits"),
+        (lambda p: p["layers"]["head"].update(activation="4"), "head: '4' bits"),
     ],
 )
 def test_what_is_wrong_is_named(layers, payload, change, message):
