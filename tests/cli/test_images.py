@@ -51,7 +51,7 @@ def asked(command: str, data: list[str], *arguments: str) -> dict[str, set[tuple
         raise Seen
 
     with pytest.MonkeyPatch.context() as patched:
-        for module in ("evaluations", "compare"):
+        for module in ("shared.evaluations", "compare"):
             patched.setattr(f"quant.commands.{module}.Measuring", measuring)
         patched.setattr("quant.commands.sweep.Basis", basis)
         with pytest.raises(Seen):
