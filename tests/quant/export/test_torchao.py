@@ -41,7 +41,7 @@ def reloaded(family: str, content: bytes) -> torch.nn.Module:
     return model.requires_grad_(False)
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 7, 8])
+@pytest.mark.parametrize("bits", [2, 4, 6, 8])  # families by turns
 def test_a_state_answers_as_measured(bits: int) -> None:
     family = list(SMALL)[bits % 3]
     layers = list_layers(build(family), SIZE)
