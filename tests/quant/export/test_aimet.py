@@ -28,7 +28,7 @@ def asked(family: str, allocation, name: str = "integer") -> Request:
     return Request(model, SIZE, calibration, allocation, images, {"model": family})
 
 
-@pytest.mark.parametrize(("family", "bits"), zip(SMALL, (8, 5, 4), strict=True))
+@pytest.mark.parametrize(("family", "bits"), list(zip(SMALL, (8, 5, 4), strict=True)))
 def test_encodings_are_the_quantizers_that_were_measured(family: str, bits: int) -> None:
     layers = list_layers(build(family), SIZE)
     request = asked(family, uniform(layers, bits, bits))
