@@ -7,31 +7,20 @@ import zipfile
 import numpy as np
 import onnx
 import pytest
-import torch
 from onnx import numpy_helper
 
 from lrp.engine.layers import list_layers
-from quant.calibration.calibration import Calibration
-from quant.calibration.presets import preset
-from quant.export.request import Request
 from quant.primitives.bits import LayerBits, uniform
-from tests.models import IMAGES, SIZE, SMALL, build, random_images
+from tests.models import SIZE, SMALL, build
+from tests.quant.export_requests import asked
 
 module = pytest.importorskip("quant.export.aimet_encodings")
-
-
-def asked(family: str, allocation, name: str = "integer") -> Request:
-    model = build(family)
-    calibration = Calibration(model, random_images(), preset(name))
-    labels = torch.zeros(IMAGES, dtype=torch.long)
-    images = lambda: [(random_images(), labels)]  # noqa: E731 - opened anew each time
-    return Request(model, SIZE, calibration, allocation, images, {"model": family})
 
 
 @pytest.mark.parametrize(("family", "bits"), list(zip(SMALL, (8, 5, 4), strict=True)))
 def test_encodings_are_the_quantizers_that_were_measured(family: str, bits: int) -> None:
     layers = list_layers(build(family), SIZE)
-    request = asked(family, uniform(layers, bits, bits))
+    request = asked(family, uniform(layers, bits, bits), "integer")
     exported = module.export_aimet(request)
     with zipfile.ZipFile(io.BytesIO(exported.content)) as zipped:
         model = onnx.load_from_string(zipped.read("model.onnx"))

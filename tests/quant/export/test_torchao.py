@@ -7,24 +7,14 @@ import timm
 import torch
 
 from lrp.engine.layers import list_layers
-from quant.calibration.calibration import Calibration
-from quant.calibration.presets import preset
 from quant.model.quantized_model import QuantizedModel
 from quant.primitives.bits import LayerBits, uniform
 from quant.primitives.formats import DYNAMIC, FLOAT
-from tests.models import IMAGES, SIZE, SMALL, build, random_images
+from tests.models import SIZE, SMALL, build, random_images
+from tests.quant.export_requests import asked
 
 torchao = pytest.importorskip("torchao.quantization")
 module = pytest.importorskip("quant.export.torchao_tensors")
-request_of = pytest.importorskip("quant.export.request").Request
-
-
-def asked(family: str, allocation, name: str = "bitlens"):
-    model = build(family)
-    calibration = Calibration(model, random_images(), preset(name))
-    labels = torch.zeros(IMAGES, dtype=torch.long)
-    images = lambda: [(random_images(), labels)]  # noqa: E731 - opened anew each time
-    return request_of(model, SIZE, calibration, allocation, images, {"model": family})
 
 
 def reloaded(family: str, content: bytes) -> torch.nn.Module:
@@ -45,7 +35,7 @@ def reloaded(family: str, content: bytes) -> torch.nn.Module:
 def test_a_state_answers_as_measured(bits: int) -> None:
     family = list(SMALL)[bits % 3]
     layers = list_layers(build(family), SIZE)
-    request = asked(family, uniform(layers, bits, DYNAMIC))
+    request = asked(family, uniform(layers, bits, DYNAMIC), "bitlens")
     exported = module.export_torchao(request)
     own = QuantizedModel(request.model, request.calibration, request.allocation)
     logits = reloaded(family, exported.content)(random_images())
@@ -61,7 +51,9 @@ def test_a_state_answers_as_measured(bits: int) -> None:
 def test_the_same_bits_by_torchaos_own_rounding() -> None:
     """The lines that a report gives run as they stand."""
     layers = list_layers(build("vit"), SIZE)
-    request = asked("vit", uniform(layers, 4, DYNAMIC) | {"head": LayerBits(FLOAT, FLOAT)})
+    request = asked(
+        "vit", uniform(layers, 4, DYNAMIC) | {"head": LayerBits(FLOAT, FLOAT)}, "bitlens"
+    )
     model = build("vit")
     exec(module.config(request), {"model": model, "torch": torch})
     kinds = {n: type(m.weight) for n, m in model.named_modules() if type(m) is torch.nn.Linear}
@@ -80,4 +72,4 @@ def test_the_same_bits_by_torchaos_own_rounding() -> None:
 )
 def test_what_torchao_has_no_room_for_is_named(bits, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        module.export_torchao(asked("vit", bits))
+        module.export_torchao(asked("vit", bits, "bitlens"))
