@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,14 @@ def real_data() -> Path:
             f"no real weights and images in {folder}: set BITLENS_REAL_DATA to their folder"
         )
     return folder
+
+
+@pytest.fixture
+def traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports of the same weights share what torch's exporter makes of them, in seconds."""
+    shared = import_module("tests.quant.traced").traced
+    for module in ("aimet_encodings", "onnx_runtime", "qonnx_executor"):
+        monkeypatch.setattr(f"quant.export.{module}.skeleton", shared)
 
 
 @pytest.fixture(params=list(models.SMALL))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 SIZE = (3, 32, 32)
 IMAGES = 3
-TOKENS: dict[str, Any] = {"patch_size": 8, "embed_dim": 32, "depth": 4, "num_heads": 2}
+TOKENS: dict[str, Any] = {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
 WINDOWS = {
     "patch_size": 2,
     "window_size": 4,
@@ -23,23 +23,22 @@ SMALL: Families = {
     "deit": ("deit_tiny_distilled_patch16_224", TOKENS),
     "swin": ("swin_tiny_patch4_window7_224", WINDOWS),
 }
-_SHALLOW = TOKENS | {"depth": 2}
 FAMILIES: Families = SMALL | {
-    "deit3": ("deit3_small_patch16_224", _SHALLOW),  # LayerScale, class token outside positions
-    "beit": ("beit_base_patch16_224", _SHALLOW),  # relative positions, average pooling
-    "cait": ("cait_xxs24_224", _SHALLOW),  # talking heads, class attention
-    "registers": ("vit_small_patch16_224", _SHALLOW | {"reg_tokens": 4}),
-    "average": ("vit_tiny_patch16_224", _SHALLOW | {"global_pool": "avg", "class_token": False}),
-    "dinov2": ("vit_small_patch14_reg4_dinov2", _SHALLOW),
-    "dinov2-swiglu": ("vit_giant_patch14_reg4_dinov2", _SHALLOW),
-    "dinov3": ("vit_small_plus_patch16_dinov3", _SHALLOW),  # rotary, gated, registers
-    "eva02": ("eva02_tiny_patch14_224", _SHALLOW),  # rotary, SwiGLU
-    "eva02-subnorm": ("eva02_base_patch14_224", _SHALLOW),
-    "siglip": ("vit_base_patch16_siglip_224", _SHALLOW),  # attention pooling
-    "aimv2": ("aimv2_large_patch14_224", _SHALLOW),  # RMSNorm
-    "relative": ("vit_relpos_small_patch16_224", _SHALLOW),
-    "rope-mixed": ("vit_base_patch16_rope_mixed_224", _SHALLOW),
-    "parallel": ("vit_small_patch16_18x2_224", _SHALLOW),
+    "deit3": ("deit3_small_patch16_224", TOKENS),  # LayerScale, class token outside positions
+    "beit": ("beit_base_patch16_224", TOKENS),  # relative positions, average pooling
+    "cait": ("cait_xxs24_224", TOKENS),  # talking heads, class attention
+    "registers": ("vit_small_patch16_224", TOKENS | {"reg_tokens": 4}),
+    "average": ("vit_tiny_patch16_224", TOKENS | {"global_pool": "avg", "class_token": False}),
+    "dinov2": ("vit_small_patch14_reg4_dinov2", TOKENS),
+    "dinov2-swiglu": ("vit_giant_patch14_reg4_dinov2", TOKENS),
+    "dinov3": ("vit_small_plus_patch16_dinov3", TOKENS),  # rotary, gated, registers
+    "eva02": ("eva02_tiny_patch14_224", TOKENS),  # rotary, SwiGLU
+    "eva02-subnorm": ("eva02_base_patch14_224", TOKENS),
+    "siglip": ("vit_base_patch16_siglip_224", TOKENS),  # attention pooling
+    "aimv2": ("aimv2_large_patch14_224", TOKENS),  # RMSNorm
+    "relative": ("vit_relpos_small_patch16_224", TOKENS),
+    "rope-mixed": ("vit_base_patch16_rope_mixed_224", TOKENS),
+    "parallel": ("vit_small_patch16_18x2_224", TOKENS),
     "pit": (
         "pit_ti_224",
         {

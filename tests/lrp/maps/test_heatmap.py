@@ -1,10 +1,11 @@
 import pytest
+import timm
 import torch
 
 from lrp.maps.heatmap import PIXELS, default_depth, depths, heatmap, heatmap_alone
 from lrp.propagation.relevance import relevance
 from lrp.propagation.trace import Trace
-from tests.models import build
+from tests.models import SIZE, SMALL, build
 
 
 def test_every_depth_offered_has_a_heatmap(model, images):
@@ -46,6 +47,8 @@ def test_a_model_that_does_not_say_how_it_cuts_images_has_pixels_only(images):
     assert default_depth(trace) == PIXELS
 
 
-@pytest.mark.parametrize(("family", "depth"), [("vit", "blocks.1"), ("swin", "layers.0.blocks.0")])
-def test_the_default_is_a_quarter_down_or_where_no_token_is_merged_yet(images, family, depth):
-    assert default_depth(Trace(build(family), images)) == depth
+def test_the_default_is_a_quarter_down_or_where_no_token_is_merged_yet(images):
+    name, kwargs = SMALL["vit"]
+    vit = timm.create_model(name, img_size=SIZE[1], **{**kwargs, "depth": 4}).eval()
+    assert default_depth(Trace(vit.requires_grad_(False), images)) == "blocks.1"
+    assert default_depth(Trace(build("swin"), images)) == "layers.0.blocks.0"

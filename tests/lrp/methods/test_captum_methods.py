@@ -95,8 +95,8 @@ def other_family(name):
 @pytest.mark.parametrize(
     ("model", "block", "side"),
     [
-        (build("vit"), "blocks.3", 4),
-        (build("deit"), "blocks.3", 4),
+        (build("vit"), "blocks.1", 4),
+        (build("deit"), "blocks.1", 4),
         (build("swin"), "layers.1.blocks.1", 8),
         (other_family("eva02_tiny_patch14_224"), "blocks.1", 4),
         (other_family("cait_xxs24_224"), "blocks_token_only.1", 4),

@@ -16,8 +16,8 @@ from quant.primitives.transforms import Transform
 from tests.models import SIZE, build, random_images
 
 WIDTHS = (3, 8)
-LINEAR = ("blocks.0.attn.qkv", "blocks.1.attn.proj", "blocks.2.mlp.fc1", "blocks.3.mlp.fc2", "head")
-PRODUCTS = ("blocks.0.attn.matmul1", "blocks.3.attn.matmul2")
+LINEAR = ("blocks.0.attn.qkv", "blocks.1.attn.proj", "blocks.0.mlp.fc1", "blocks.1.mlp.fc2", "head")
+PRODUCTS = ("blocks.0.attn.matmul1", "blocks.1.attn.matmul2")
 PRESETS = ("bitlens", "repq-vit")
 Found = tuple[Calibration, dict[str, Seen]]
 

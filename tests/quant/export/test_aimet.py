@@ -15,6 +15,7 @@ from tests.models import SIZE, SMALL, build
 from tests.quant.export_requests import asked
 
 module = pytest.importorskip("quant.export.aimet_encodings")
+pytestmark = pytest.mark.usefixtures("traced_once")
 
 
 @pytest.mark.parametrize(("family", "bits"), list(zip(SMALL, (8, 5, 4), strict=True)))

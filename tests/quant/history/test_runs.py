@@ -257,7 +257,7 @@ def test_processes_write_at_once(processes, path):
     """Two write the same run, two their own, into a file that none of them found."""
     begun = begin_together(processes, path, (1, 1, 2, 3), 40)
     for process, pipe in begun:
-        process.join(60)
+        process.join(300)
         assert process.exitcode == 0
         pipe.close()
     found = Runs(path).listed()
