@@ -7,7 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app.budget import live, scores
 from app.look import units
-from app.parts.choice import one_of, preset
+from app.parts.choice import one_of, preset, stream
 from app.state import budget, selection
 from app.state import quantizer as quantizer_state
 from app.state.entry import Entry
@@ -58,13 +58,14 @@ def choose(selected: Selected) -> Settings:
             _widths()
             _limits()
             how = _how()
+            stream()
             st.divider()
             draw = _measuring(selected)
             st.divider()
             scoring = scores.choose(draw)
         beside = st.container(width="content")
         _locks(selected)
-    calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.PRESET.get())
+    calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.preset())
     return Settings(draw, calibrating, scoring, how, beside)
 
 

@@ -3,7 +3,7 @@
 A Vega-Lite specification is the same for every table, so that a moving slider redraws at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,19 +15,22 @@ import plotly.graph_objects as go
 from app.look.altair_charts import (
     CHARTS_KEPT,
     ROWS,
+    SWATCHES,
     figures,
     outline,
     over_blocks,
     pickable,
     specification,
 )
-from app.look.charts import MARGIN, colours, ink, line
+from app.look.charts import DARK_KINDS, LIGHT_KINDS, MARGIN, colours, ink, line
 from lrp.engine.layers import Layer
+from lrp.engine.names import is_sum
 from quant.analysis.anatomy import Histogram
 from quant.analysis.clipping import LIMITS, Clipping
 from quant.analysis.layer_errors import SqnrByWidth
 from quant.report.drawing.colours import DARK_BITS, LIGHT_BITS
 
+SUM, NORM = "residual sum", "LayerNorm output"
 TOP, BOTTOM = 50.0, 5.0  # dB, where the strip's colours end
 
 
@@ -127,6 +130,36 @@ def strip_spec(layers: tuple[Layer, ...], dark: bool) -> dict[str, Any]:
         )
     )
     return over_blocks(layers, [cells], 230, dark)
+
+
+def stream_table(errors: Mapping[str, float], bits: int) -> pd.DataFrame:
+    """Return one row a residual sum or LayerNorm output, with its SQNR in dB."""
+    return pd.DataFrame(
+        {
+            "name": list(errors),
+            "kind": [SUM if is_sum(name) else NORM for name in errors],
+            "bits": bits,
+            "SQNR": list(errors.values()),
+            "left": [place + 0.1 for place in range(len(errors))],
+            "right": [place + 0.9 for place in range(len(errors))],
+        }
+    )
+
+
+@lru_cache(CHARTS_KEPT)
+def stream_spec(count: int, dark: bool) -> dict[str, Any]:
+    """Specify bars of the SQNR of so many residual sums and LayerNorm outputs."""
+    axis = alt.Axis(title="in the order they run", ticks=False, labels=False, grid=False)
+    kinds = alt.Scale(domain=[SUM, NORM], range=(DARK_KINDS if dark else LIGHT_KINDS)[:2])
+    bars = ROWS.mark_bar().encode(
+        x=alt.X("left:Q", axis=axis).scale(domain=[0, count], nice=False),
+        x2="right",
+        y=alt.Y("SQNR:Q").axis(title="SQNR (dB)", tickCount=5),
+        y2=alt.datum(0),
+        color=alt.Color("kind:N", legend=SWATCHES, scale=kinds),
+        tooltip=["name:N", "kind:N", "bits:Q", *figures(".1f", "SQNR")],
+    )
+    return specification(alt.layer(bars, height=200))
 
 
 def range_table(found: Clipping, limit: float) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app.look import units
-from app.parts.choice import a_layer, preset
+from app.parts.choice import a_layer, preset, stream
 from app.state.entry import Entry
 from app.state.quantizer import ACTIVATION, WEIGHT
 from app.state.selection import Selected
@@ -16,7 +16,7 @@ from quant.primitives.bits import MENU, LayerBits
 
 def choose(selected: Selected) -> tuple[Layer, LayerBits]:
     """Let the user choose a layer, at first a linear one of a block, its bits and the preset."""
-    row = st.columns([2.2, 0.8, 0.8, 1.2], gap="small", vertical_alignment="bottom")
+    row = st.columns([1.9, 0.8, 0.8, 1.0, 1.1], gap="small", vertical_alignment="bottom")
     with row[0]:
         layers = models.layers_of(selected.loaded)
         inside = [each for each in layers if each.block and each.kind == "linear"]
@@ -29,6 +29,8 @@ def choose(selected: Selected) -> tuple[Layer, LayerBits]:
         activation = _width("Activation bits", ACTIVATION, ACTIVATION.get())
     with row[3]:
         preset()
+    with row[4]:
+        stream()
     return layer, LayerBits(activation if product else weight, activation)
 
 

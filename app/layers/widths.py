@@ -18,6 +18,7 @@ from assets.models.load import LoadedModel
 from assets.sets.image_set import has_digits
 from lrp.engine.layers import Layer
 from quant.analysis.layer_errors import ACTIVATIONS, BOTH, WEIGHTS, SqnrByWidth
+from quant.calibration.presets import STREAM
 from quant.experiments.calibrating import Calibrating
 
 KINDS = {"Both": BOTH, "Weights alone": WEIGHTS, "Activations alone": ACTIVATIONS}
@@ -82,6 +83,31 @@ def model(layers: tuple[Layer, ...], calibrating: Calibrating) -> None:
     wide.insert(0, "layer", found.names)
     box = as_numbers({"SQNR in dB by layer and width": wide})
     csv_button(box, wide, "sqnr.csv", "Download as CSV")
+    if found.stream:
+        _stream(found)
+
+
+def _stream(found: SqnrByWidth) -> None:
+    """Show what lies between the layers, where it is quantized too."""
+    bits = STREAM[quantizer.STREAM.get()]
+    st.subheader("Residual sums and LayerNorm outputs")
+    st.caption(escape(between(found, bits)))
+    table = charts.stream_table(found.stream, bits)
+    st.vega_lite_chart(table, charts.stream_spec(len(table), dark()), alt="SQNR of sums and norms")
+    shown = table[["name", "kind", "bits", "SQNR"]].round(1)
+    box = as_numbers({"SQNR in dB of residual sums and LayerNorm outputs": shown})
+    csv_button(box, shown, "stream.csv", "Download as CSV")
+
+
+def between(found: SqnrByWidth, bits: int) -> Markdown:
+    """Return in words what is quantized between the layers, and where it costs most."""
+    worst = min(found.stream, key=lambda name: found.stream[name])
+    return Markdown(
+        "These are layers of their own, without weights: each sum of a block's input and what the "
+        "block adds, and what each LayerNorm gives, as integers of {} bits with one range a "
+        "tensor. Their bits are those chosen above; the slider does not spend them, and sizes and "
+        "BitOps have nothing of them. **{}** has the least SQNR ({}), measured on its float values."
+    ).format(bits, worst, units.decibels(found.stream[worst]))
 
 
 def weakest(found: SqnrByWidth, kind: int) -> Markdown:

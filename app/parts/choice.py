@@ -1,4 +1,4 @@
-"""Choose on any page: one of a few options, a layer, the preset."""
+"""Choose on any page: one of a few options, a layer, the preset, the residual stream."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -9,7 +9,7 @@ from app.look.altair_charts import PICK
 from app.state import quantizer, selection
 from app.text import Markdown, escape
 from lrp.engine.layers import Layer
-from quant.calibration.presets import PRESETS, Preset
+from quant.calibration.presets import PRESETS, STREAM, Preset
 
 T = TypeVar("T")
 
@@ -79,9 +79,26 @@ def preset() -> None:
     )
 
 
+def stream() -> None:
+    """Let the user choose whether the residual stream and LayerNorm outputs are integers too."""
+    st.selectbox(
+        "Residual stream",
+        list(STREAM),
+        format_func=lambda bits: escape(f"{bits} bits" if STREAM[bits] else "float"),
+        key=quantizer.STREAM.widget,
+        on_change=quantizer.STREAM.follow(quantizer.STREAM.get()),
+        width=150,
+        help="Integer chips also quantize the residual sums (x + attention, x + MLP) and what "
+        "LayerNorms give, with one range a tensor. With 8 bits a model can lose everything.",
+    )
+
+
 def preset_sentence() -> Markdown:
-    """Return the chosen preset with its sentence."""
-    return _said(PRESETS[quantizer.PRESET.get()])
+    """Return the chosen preset with its sentence, and what is quantized besides."""
+    said, bits = _said(PRESETS[quantizer.PRESET.get()]), STREAM[quantizer.STREAM.get()]
+    if not bits:
+        return said
+    return Markdown("{} Residual sums and LayerNorm outputs have {} bits.").format(said, bits)
 
 
 def _said(preset: Preset) -> Markdown:

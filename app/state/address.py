@@ -11,7 +11,8 @@ from app.text import escape, short
 # Ids and widths, never a picture. Some widgets put theirs into the address by themselves.
 ENTRIES: tuple[Linked[Any], ...] = (
     *(selection.IMAGE, selection.TARGET, selection.RIVAL, selection.DEPTH, selection.LAYER),
-    *(budget.TARGET, budget.BITS, quantizer.PRESET, quantizer.WEIGHT, quantizer.ACTIVATION),
+    *(budget.TARGET, budget.BITS, quantizer.PRESET, quantizer.STREAM),
+    *(quantizer.WEIGHT, quantizer.ACTIVATION),
     *(budget.OBJECTIVE, budget.UNIT, budget.WIDTHS, budget.TIED, runs.RUN),
 )
 

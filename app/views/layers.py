@@ -5,7 +5,7 @@ import streamlit as st
 from app.layers import attention, clipping, controls, spread, widths
 from app.lesson import panel
 from app.look.charts import layer_facts
-from app.parts.choice import one_of, preset, preset_sentence
+from app.parts.choice import one_of, preset, preset_sentence, stream
 from app.parts.job_panel import result
 from app.state import quantizer as quantizer_state
 from app.state import selection
@@ -50,7 +50,7 @@ def _guarded(selected: Selected, view: str) -> None:
 def one_layer(selected: Selected) -> None:
     """Take one layer apart."""
     layer, bits = controls.choose(selected)
-    calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.PRESET.get())
+    calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.preset())
     st.caption(Markdown(" ").join([layer_facts(layer), preset_sentence()]))
     result(passes_of(calibrating, [bits.activation]))
     notice = models.notice_of(calibrating)
@@ -69,8 +69,10 @@ def one_layer(selected: Selected) -> None:
 
 def whole_model(selected: Selected) -> None:
     """Show all layers at all widths."""
-    preset()
-    calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.PRESET.get())
+    with st.container(horizontal=True):
+        preset()
+        stream()
+    calibrating = models.calibrating(selected.loaded, selected.folder, quantizer_state.preset())
     widths.model(models.layers_of(selected.loaded), calibrating)
 
 

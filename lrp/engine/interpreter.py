@@ -35,6 +35,7 @@ _SPELLINGS: dict[str, tuple[Callable[..., Any], ...]] = {
         *(torch.sigmoid, torch.tanh, Tensor.sigmoid, Tensor.tanh),
     ),
 }
+_NORMS = ("layer_norm", "rms_norm")
 OPERATIONS = {spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings}
 
 Rows = Callable[[Tensor], Tensor]  # a layer on rows (..., C)
@@ -130,6 +131,7 @@ class Interpreter(TorchFunctionMode):
         |- matmul                   calls
         |  `- multiply              a product of two activations, by its name
         |- softmax, layer_norm, rms_norm, normalize, activate, add, mul
+        |- passed                   what add, layer_norm and rms_norm gave, by its name
         `- other                    anything else
 
     For example, a model without what one layer adds::
@@ -165,9 +167,12 @@ class Interpreter(TorchFunctionMode):
         name = OPERATIONS.get(func)
         if name == "activate":
             return self.activate(func, *args, **(kwargs or {}))
-        if name is not None:
-            return getattr(self, name)(*args, **(kwargs or {}))
-        return self.other(func, args, kwargs or {})
+        if name is None:
+            return self.other(func, args, kwargs or {})
+        output = getattr(self, name)(*args, **(kwargs or {}))
+        if name == "add":
+            return self.passed(self.scope.next_sum(), output)
+        return self.passed(self.scope.current, output) if name in _NORMS else output
 
     def enter(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         """Note that the module called `name` starts with `inputs`."""
@@ -179,6 +184,10 @@ class Interpreter(TorchFunctionMode):
     def other(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Run an operation that no method handles."""
         return func(*args, **kwargs)
+
+    def passed(self, name: str, output: Tensor) -> Tensor:
+        """Pass on what a sum, or the normalisation of a module, gave; `name` is its own."""
+        return output
 
     def weigh(
         self, name: str, form: Linear, input: Tensor, weight: Tensor, bias: Tensor | None

@@ -1,18 +1,29 @@
 """The names of layers: made and read here alone, and keys everywhere else.
 
 A layer with weights has timm's dotted name. An attention product is called after the module that
-it runs in: `blocks.3.attn.matmul1` (q k^T) and `.matmul2` (attention times v).
+it runs in: `blocks.3.attn.matmul1` (q k^T) and `.matmul2` (attention times v). So is a sum:
+`blocks.3.add1` (x + attn(x)), `.add2` (x + mlp(x)), and `add1` of the model itself (x + positions).
 """
 
 import re
 
 _BLOCK = re.compile(r"^(?:.*\.)?blocks\w*\.\d+(?=\.|$)")
-_PRODUCT = "matmul"
+_PRODUCT, _SUM = "matmul", "add"
 
 
 def product_name(module: str, number: int) -> str:
     """Return the name of the product that `module` runs as its `number`th, from 1."""
     return f"{module}.{_PRODUCT}{number}".lstrip(".")
+
+
+def sum_name(module: str, number: int) -> str:
+    """Return the name of the sum that `module` runs as its `number`th, from 1."""
+    return f"{module}.{_SUM}{number}".lstrip(".")
+
+
+def is_sum(name: str) -> bool:
+    """Return whether a name is a sum's."""
+    return role_of(name).rstrip("0123456789") == _SUM
 
 
 def is_product(name: str) -> bool:

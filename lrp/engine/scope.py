@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from lrp.engine.names import product_name
+from lrp.engine.names import product_name, sum_name
 
 Enter = Callable[[str, nn.Module, tuple[Any, ...]], None]
 
@@ -26,6 +26,7 @@ class Scope(threading.local):
         """Empty the stack before a run and tell `on_enter` of every module entered."""
         self.names: list[str] = []
         self.products: list[int] = []
+        self.sums: list[int] = []
         self.on_enter = on_enter
 
     @property
@@ -37,6 +38,11 @@ class Scope(threading.local):
         """Name the next activation-by-activation product of the running module."""
         self.products[-1] += 1
         return product_name(self.current, self.products[-1])
+
+    def next_sum(self) -> str:
+        """Name the next sum of two tensors of the running module."""
+        self.sums[-1] += 1
+        return sum_name(self.current, self.sums[-1])
 
 
 _scopes: weakref.WeakKeyDictionary[nn.Module, Scope] = weakref.WeakKeyDictionary()
@@ -58,6 +64,7 @@ def _instrument(model: nn.Module) -> Scope:
         if scope.names:
             scope.names.pop()
             scope.products.pop()
+            scope.sums.pop()
 
     for name, module in model.named_modules():
         module.register_forward_pre_hook(_entered(scope, name))
@@ -70,6 +77,7 @@ def _entered(scope: Scope, name: str) -> Callable[[nn.Module, tuple[Any, ...]], 
     def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         scope.names.append(name)
         scope.products.append(0)
+        scope.sums.append(0)
         if scope.on_enter is not None:
             scope.on_enter(name, module, inputs)
 

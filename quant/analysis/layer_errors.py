@@ -5,13 +5,14 @@ Errors as tensors of one layer at one width; and in decibels, of all layers at a
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lrp.engine.interpreter import Interpreter
 from lrp.engine.progress import SILENT, Progress
 from quant.analysis.widths import Sides
 from quant.calibration.calibration import Calibration
@@ -137,11 +138,14 @@ class SqnrByWidth:
     Attributes:
         errors: (L, 3, W): weights alone quantized, activations alone, both. Of an attention
             product, the second factor alone and the first alone.
+        stream: of residual sums and LayerNorm outputs, by name, in the order they run; none where
+            they are not quantized.
     """
 
     names: tuple[str, ...]
     widths: tuple[int, ...]
     errors: np.ndarray
+    stream: Mapping[str, float] = field(default_factory=dict)
 
 
 def sqnr_by_width(
@@ -162,7 +166,29 @@ def sqnr_by_width(
     with torch.no_grad():
         FloatLayers(calibration.model, calibration.surveyed(), measure).run(images)
     errors = [[[decibels(s, n) for s, n in row] for row in powers[name]] for name in names]
-    return SqnrByWidth(tuple(names), MENU, np.array(errors))
+    stream = stream_sqnr(calibration, images) if calibration.preset.stream else {}
+    return SqnrByWidth(tuple(names), MENU, np.array(errors), stream)
+
+
+@torch.no_grad()
+def stream_sqnr(calibration: Calibration, images: Tensor) -> dict[str, float]:
+    """Return the SQNR in dB of residual sums and LayerNorm outputs by name, as the float model has
+    them, under the quantizers behind the widest integers; in the order they run."""
+    found = _Stream(calibration)
+    found.run(images)
+    return found.errors
+
+
+class _Stream(Interpreter):
+    def __init__(self, calibration: Calibration) -> None:
+        super().__init__(calibration.model)
+        self.quantizers = calibration.stored(MENU[-1]).stream()
+        self.errors: dict[str, float] = {}
+
+    def passed(self, name: str, output: Tensor) -> Tensor:
+        if name in self.quantizers:
+            self.errors[name] = sqnr(output, self.quantizers[name](output))
+        return output
 
 
 def _noise(seen: Seen, passes: Mapping[int, Stored], corrected: bool) -> np.ndarray:

@@ -19,13 +19,15 @@ from lrp.engine.progress import SILENT, Progress
 from quant.calibration.origins import Affine
 from quant.calibration.passes import PALETTED, Pass, Solver, Surveyed, pass_of, weights_in
 from quant.calibration.presets import Preset
+from quant.calibration.residual_stream import stream_of
 from quant.calibration.side_by_side import side_by_side
 from quant.calibration.store import SCHEMA, DamagedError, Stored, save_pass
 from quant.calibration.survey import Survey, plainer, rewrite
 from quant.layers.quantized import QuantizedLinear, QuantizedProduct
 from quant.layers.runtime import Cache, RunningLayer, running
 from quant.primitives.bits import MENU, Allocation, LayerBits, quantized
-from quant.primitives.formats import check_width, plain
+from quant.primitives.formats import check_width, plain, price
+from quant.primitives.quantizers import Quantizer
 
 LOG = logging.getLogger(__name__)
 
@@ -93,7 +95,8 @@ class Calibration:
         _, channels, height, width = self.images.shape
         layers = list_layers(self.model, (channels, height, width))
         found = survey.norms, survey.kinds, plainer(survey, preset, layers)
-        return Surveyed(preset, [layer.name for layer in layers], weights, *found)
+        stream = stream_of(self.model, self.images[:1]) if preset.stream else ()
+        return Surveyed(preset, [layer.name for layer in layers], weights, *found, stream)
 
     def solve(self, widths: Iterable[int] = MENU, progress: Progress = SILENT) -> None:
         """Make the passes of `widths` that no file holds yet; `progress` counts layers.
@@ -182,6 +185,17 @@ class Calibration:
         if name not in stored.linear:
             raise ValueError(f"no layer {name!r} in this model: check the allocation")
         return stored.solved(name, bits.weight).at(bits.weight)
+
+    def stream(self, allocation: Allocation) -> dict[str, Quantizer]:
+        """Return the quantizers of residual sums and LayerNorm outputs, by name, as they run.
+
+        They are those of the pass of the widest inputs in `allocation`, as one model has one set;
+        there are none where the preset has none, and where nothing is quantized.
+        """
+        passes = needed(allocation) if self.preset.stream else set()
+        if not passes:
+            return {}
+        return self.stored(max(sorted(passes), key=lambda n: price(n % PALETTED))).stream()
 
     def untouched(self, allocation: Allocation) -> dict[str, Affine]:
         """Return the rewritten weights of the layers that `allocation` leaves in float.

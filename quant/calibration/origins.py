@@ -10,12 +10,12 @@ from torch.utils.weak import WeakTensorKeyDictionary
 Affine = tuple[Tensor, Tensor]  # a weight (K, C) and a bias (K,); of a normalisation (C,) and (C,)
 
 # Operations whose output holds entries of their input, at other places or on another device.
-_MOVES = frozenset(
+MOVES = frozenset(
     """__get__ __getitem__ cat chunk contiguous expand expand_as flatten flip index_select movedim
     narrow pad permute repeat reshape reshape_as roll select split squeeze stack swapaxes tile
     transpose unbind unflatten unsqueeze view view_as""".split()  # noqa: SIM905 - a table of names
 )
-_COPIES = frozenset("clone detach dropout float to type_as".split())  # noqa: SIM905
+COPIES = frozenset("clone detach dropout float to type_as".split())  # noqa: SIM905
 
 
 class Origins:
@@ -42,11 +42,11 @@ class Origins:
     def follow(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
         """Note that `func` made `out` of its arguments."""
         name = getattr(func, "__name__", "")
-        if not args or not any(tensor in self._companions for tensor in _tensors(args[0])):
+        if not args or not any(tensor in self._companions for tensor in tensors(args[0])):
             return
-        if name in _COPIES and isinstance(out, Tensor):
+        if name in COPIES and isinstance(out, Tensor):
             self._companions[out] = self._companions[args[0]]
-        elif name in _MOVES:
+        elif name in MOVES:
             self._move(lambda moved: func(moved, *args[1:], **kwargs), args[0], out)
         elif name == "__setitem__" or (name.endswith("_") and not name.endswith("__")):
             del self._companions[args[0]]  # it is written to
@@ -55,7 +55,7 @@ class Origins:
         """Move the companions of a tensor, or of several that are joined."""
         alone = isinstance(moved, Tensor)
         found = move(self._of(moved) if alone else [self._of(tensor) for tensor in moved])
-        for tensor, companion in zip(_tensors(out), _tensors(found), strict=False):
+        for tensor, companion in zip(tensors(out), tensors(found), strict=False):
             self._companions[tensor] = companion
 
     def _of(self, tensor: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class Origins:
         return None
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def tensors(value: Any) -> Iterator[Tensor]:
     """Yield a tensor, or those of a sequence."""
     if isinstance(value, Tensor):
         yield value

@@ -14,10 +14,11 @@ from quant.calibration.linear_solver import SolvedLinear, solve_linear
 from quant.calibration.origins import Affine
 from quant.calibration.presets import Preset
 from quant.calibration.product_solver import solve_mix, solve_scores
+from quant.calibration.residual_stream import fit_stream
 from quant.layers.quantized import QuantizedLinear, QuantizedProduct
 from quant.primitives.bits import MENU, LayerBits
 from quant.primitives.formats import DYNAMIC, FLOAT, HALF, PALETTES
-from quant.primitives.quantizers import Quantizer
+from quant.primitives.quantizers import Quantizer, Uniform
 
 ROWS = 8192  # of a layer's input, kept for its weights
 Compute = Callable[..., Tensor]
@@ -51,6 +52,7 @@ class Surveyed:
         weights: rewritten weights and biases by layer name (`quant.calibration.survey`).
         norms, kinds: what comes before a layer (`survey.Survey`).
         plainer: layers that the preset treats in a plainer way than others of their kind, and why.
+        stream: names of the residual stream that are quantized (`residual_stream.stream_of`).
     """
 
     preset: Preset
@@ -59,6 +61,7 @@ class Surveyed:
     norms: Mapping[str, Affine]
     kinds: Mapping[str, str]
     plainer: Mapping[str, str]
+    stream: Sequence[str] = ()
 
     def affine(self, name: str, weight: Tensor, bias: Tensor | None) -> Affine:
         """Return a layer's weight (K, C) and bias (K,), rewritten where they are."""
@@ -76,11 +79,13 @@ class Pass:
         bits: what the pass is called.
         linear: by layer name; weights at every width asked for.
         products: by name; both operands' quantizers at this width.
+        stream: by name; quantizers of residual sums and LayerNorm outputs.
     """
 
     bits: int
     linear: dict[str, SolvedLinear] = field(default_factory=dict)
     products: dict[str, tuple[Quantizer, Quantizer]] = field(default_factory=dict)
+    stream: dict[str, Uniform] = field(default_factory=dict)
 
 
 class Solver(Interpreter):
@@ -154,6 +159,14 @@ class Solver(Interpreter):
         self.made.linear[name] = solved
         self._report()
         return solved.at(self.through)
+
+    def passed(self, name: str, output: Tensor) -> Tensor:
+        if name not in self.surveyed.stream:
+            return output
+        fitted = self._fitted(output)
+        self._check(name, output=fitted)
+        quantizer = self.made.stream[name] = fit_stream(fitted, self.preset.stream)
+        return self._side_by_side(lambda x: x, quantizer, output)
 
     def softmax(self, input: Tensor, dim: int, *args: Any, **kwargs: Any) -> Tensor:
         self._softmaxed = super().softmax(input, dim)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from quant.primitives.qparams import WIDE
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -26,6 +28,8 @@ class Preset:
         ridge: ERQ's weight of the float weights in its ridge correction; None leaves it out.
         bias: correct each bias for the mean error of its layer's output.
         sequential: calibrate each layer on inputs that the layers before it have quantized.
+        stream: bits of the residual stream and of LayerNorm outputs, 8 or 16, as integers with one
+            range a tensor (`quant.calibration.residual_stream`); 0 leaves them in float.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Preset:
     ridge: float | None = None
     bias: bool = True
     sequential: bool = True
+    stream: int = 0
 
     def choice(self, kind: str) -> str:
         """Return how an input is treated that is "norm", "gelu", "patches" or "plain"."""
@@ -56,6 +61,7 @@ class Preset:
 
 
 SWITCH = {"on": True, "off": False}
+STREAM = {"off": 0, "8": 8, "16": WIDE}
 CHOICES: dict[str, Any] = {
     "norm": ("tensor", "repq", "clipped", "rotated"),
     "clip": float,
@@ -70,6 +76,7 @@ CHOICES: dict[str, Any] = {
     "ridge": float,
     "bias": SWITCH,
     "sequential": SWITCH,
+    "stream": STREAM,
 }
 
 BITLENS = Preset("bitlens", "Rotated and balanced, codebooks after softmax and GELU, GPTQ.")
@@ -134,7 +141,7 @@ def _value(field: str, text: str) -> Any:
         return _number(field, text)
     if text not in choices:
         raise ValueError(f"{field}={text}: choose from {', '.join(choices)}")
-    return SWITCH[text] if choices is SWITCH else text
+    return choices[text] if isinstance(choices, dict) else text
 
 
 def _number(field: str, text: str) -> float | None:

@@ -24,7 +24,7 @@ from quant.primitives.qparams import QParams
 from quant.primitives.quantizers import Codebook, Logarithmic, Quantizer, Uniform
 from quant.primitives.transforms import Equalisation, Rescaling, Rotation, Transform
 
-SCHEMA = 1
+SCHEMA = 2
 # Kept by name, each with the tensors it is made of.
 TRANSFORMS: dict[str, Any] = {t.__name__: t for t in (Rotation, Equalisation, Rescaling)}
 # Quantizers that are made of numbers alone.
@@ -55,6 +55,7 @@ def save_pass(made: Pass, path: Path, key: str = "") -> None:
         "bits": made.bits,
         "linear": {},
         "products": {},
+        "stream": {},
     }
     for name, solved in made.linear.items():
         described["linear"][name] = {
@@ -70,6 +71,8 @@ def save_pass(made: Pass, path: Path, key: str = "") -> None:
             _put_quantizer(quantizer, f"{name}|{side}", tensors)
             for side, quantizer in enumerate(pair)
         ]
+    for name, quantizer in made.stream.items():
+        described["stream"][name] = _put_quantizer(quantizer, f"{name}|stream", tensors)
     _write(_apart(tensors), described, path)
 
 
@@ -138,6 +141,7 @@ class Stored:
             self.key = str(described.get("key"))
             self.linear: dict[str, Any] = described["linear"]
             self.products: dict[str, Any] = described["products"]
+            self._stream: dict[str, Any] = described["stream"]
         except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
             raise DamagedError(f"{path} is no calibration ({error})") from None
         if version != SCHEMA:
@@ -177,6 +181,13 @@ class Stored:
     def operand(self, name: str, side: int) -> Quantizer:
         """Read the quantizer of one side of an attention product."""
         return _get_quantizer(self.products[name][side], f"{name}|{side}", self._read)
+
+    def stream(self) -> dict[str, Quantizer]:
+        """Read the quantizers of residual sums and LayerNorm outputs, by name, as they run."""
+        return {
+            name: _get_quantizer(described, f"{name}|stream", self._read)
+            for name, described in self._stream.items()
+        }
 
     def _read(self, key: str) -> Tensor:
         try:

@@ -11,7 +11,7 @@ from lrp.engine.inputs import Images, Model
 from lrp.engine.progress import SILENT, Progress, follow
 from quant.calibration.calibration import Calibration
 from quant.evaluation.image_set import Pictures
-from quant.primitives.bits import Allocation
+from quant.primitives.bits import Allocation, quantized
 from quant.primitives.formats import label
 
 NEWEST = 25  # opset of ONNX that ONNX Runtime 1.32 runs
@@ -37,6 +37,9 @@ class Request:
         images: opens what the file is checked on: images (B, 3, H, W) and labels (B,), in batches.
         facts: what the file says of itself, by key.
         opset: of ONNX; None is the first that holds the bits.
+
+    Raises:
+        ValueError: the residual stream is quantized, which no format has yet.
     """
 
     model: nn.Module
@@ -47,6 +50,14 @@ class Request:
     facts: Mapping[str, str]
     opset: int | None = None
     progress: Progress = SILENT
+
+    def __post_init__(self) -> None:
+        stream = self.calibration.preset.stream
+        if stream and quantized(self.allocation):
+            raise ValueError(
+                f"the preset's stream={stream} (integer residual sums and LayerNorm outputs) is in "
+                "no export yet: use stream=off"
+            )
 
     @classmethod
     def of(

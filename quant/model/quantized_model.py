@@ -30,6 +30,7 @@ class QuantizedModel(Interpreter):
             name: calibration.layer(name, bits) for name, bits in quantized(allocation).items()
         }
         self.float = calibration.untouched(allocation)
+        self.stream = calibration.stream(allocation)
         self.arithmetic = Arithmetic.of(self.layers.values())
 
     @torch.no_grad()
@@ -42,6 +43,9 @@ class QuantizedModel(Interpreter):
         if name in self.layers:
             return form.by_rows(self.layers[name], input)
         return form.apply(input, *self.float.get(name, (weight, bias)))
+
+    def passed(self, name: str, output: Tensor) -> Tensor:
+        return self.stream[name](output) if name in self.stream else output
 
     def multiply(self, name: str, input: Tensor, other: Tensor) -> Tensor:
         layer = self.layers.get(name)

@@ -63,6 +63,7 @@ class QuantizedTrace(Trace):
             for name, layer in self._quantized.items()
             if isinstance(layer, QuantizedLinear)
         }
+        self._stream = calibration.stream(allocation)
         super().__init__(model, images, rules)
 
     def weigh(
@@ -78,6 +79,11 @@ class QuantizedTrace(Trace):
         rounded, value = self._computed(name, form, input)
         output = super().weigh(name, form, _through(input, rounded), weight, bias)
         return _through(output, value)
+
+    def passed(self, name: str, output: Tensor) -> Tensor:
+        if name not in self._stream:
+            return output
+        return _through(output, self._stream[name](output.detach()))
 
     @torch.no_grad()
     def _computed(self, name: str, form: Linear, x: Tensor) -> tuple[Tensor, Tensor]:

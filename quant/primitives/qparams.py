@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 MIN_BITS, MAX_BITS = 2, 8
+WIDE = 16  # of what is added up and normalised; no layer has it
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +26,7 @@ class QParams:
         scale: of one of the granularities above; positive.
         zero_point: shaped as `scale`; whole numbers, held as floats. May lie outside [0, 2^bits),
             where a range does not reach zero.
-        bits: 2 to 8.
+        bits: 2 to 8, or 16.
     """
 
     scale: Tensor
@@ -55,9 +56,10 @@ def choose_qparams(low: Tensor, high: Tensor, bits: int) -> QParams:
     A range of no width is stretched to reach zero, so that a constant is kept exactly.
 
     Raises:
-        ValueError: a bound is not finite, or `bits` is not 2 to 8.
+        ValueError: a bound is not finite, or `bits` is not 2 to 8 or 16.
     """
-    check_bits(bits)
+    if bits != WIDE:
+        check_bits(bits)
     if not (torch.isfinite(low).all() and torch.isfinite(high).all()):
         raise ValueError("a range is not finite: the tensor holds an infinite value or NaN")
     # A width lost in rounding would make a scale of 0 and a zero point without bound.

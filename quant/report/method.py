@@ -8,7 +8,8 @@ LIMITS = (
     "images does, not what other kinds of images would do.",
     "Quantized layers were computed as a chip would: weights and inputs as integers (or what their "
     "quantizer stands for), sums exact. Norms, softmax, activation functions, biases and the sums "
-    "between layers stay in float.",
+    "between layers stay in float; where the quantizer's name has `stream`, what norms and those "
+    "sums give is rounded to integers too.",
     "Size is that of the layers' weights at their bits and of all else as 32-bit floats. BitOps "
     "are multiply-adds times weight bits times activation bits. Neither is a measured latency.",
     "An allocation's expected loss adds up what each layer costs alone. It ranks allocations; the "

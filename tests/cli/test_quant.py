@@ -297,7 +297,7 @@ def test_a_damaged_history_is_said_before_any_work(capsys, home, passes):
     evaluated(capsys, *REPQ, "--no-history")  # works without
 
 
-@pytest.mark.parametrize("name", [*PRESETS, "bitlens:gelu=uniform,bias=off"])
+@pytest.mark.parametrize("name", [*PRESETS, "bitlens:gelu=uniform,bias=off", "integer:stream=16"])
 def test_every_preset_can_be_asked_for(name, capsys):
     payload, _ = evaluated(capsys, "--preset", name, "--weight-bits", "8", "--activation-bits", "8")
     assert payload["preset"] == name
@@ -328,6 +328,7 @@ def test_presets_are_compared_over_draws(tmp_path, capsys):
         (["--weight-bits", "9", "--activation-bits", "4"], "9 bits"),
         ([*W4A4, "--preset", "best"], "no preset 'best': choose from bitlens, bitlens-affine"),
         ([*W4A4, "--preset", "bitlens:gelu=cubic"], "gelu=cubic: choose from uniform"),
+        ([*W4A4, "--preset", "integer:stream=4"], "stream=4: choose from off, 8, 16"),
         (["--allocation", "none.json"], "none.json cannot be read"),
         (["--allocation", "x", "--weight-bits", "4"], "not both"),
         ([*W4A4, "--limit", "0"], "0 images"),

@@ -124,6 +124,34 @@ def test_the_whole_model_is_measured_in_the_background(
     assert "a bit brings" in said(app)  # the curve comes from the same measurement
 
 
+def test_sums_and_norms_are_layers_of_their_own_where_they_are_quantized(
+    open_page: Open, run_until: RunUntil
+) -> None:
+    app = open_page("layers", **QUICK, layers="Whole model", stream="8")
+    run_until(app, lambda: len(app.dataframe) > 1)
+    layers, between = (frame.value for frame in app.dataframe)
+    assert len(layers) == 40  # which can be chosen: none of them is a sum
+    assert list(between.columns) == ["name", "kind", "bits", "SQNR"]
+    assert set(between["kind"]) == {"residual sum", "LayerNorm output"}
+    assert set(between["bits"]) == {8}
+    assert "layers.1.blocks.0.add2" in set(between["name"])
+    assert "layers.1.blocks.0.norm1" in set(between["name"])
+    assert between["SQNR"].between(15, 60).all()
+    worst = between["name"][between["SQNR"].idxmin()]
+    assert f"**{worst}** has the least SQNR" in said(app)
+    assert not set(between["name"]) & set(layers["layer"])
+    app.selectbox(key=quantizer.STREAM.widget).set_value("off").run()
+    run_until(app, lambda: len(app.dataframe) == 1)
+    assert "stream" not in app.query_params
+
+
+def test_the_preset_says_that_the_stream_is_quantized(open_page: Open, run_until: RunUntil) -> None:
+    app = open_page("layers", **QUICK, stream="16")
+    run_until(app, lambda: "goes to other tokens" in said(app))
+    assert "LayerNorm outputs have 16 bits" in said(app)
+    assert errors(app) == []
+
+
 def test_the_sweep_can_be_cancelled_and_started_again(open_page: Open, run_until: RunUntil) -> None:
     link = {**QUICK, "model": "digits-deit", "preset": "lrp-qvit", "layer": ""}
     app = open_page("layers", **link, layers="Whole model")

@@ -68,6 +68,10 @@ LINKS: dict[str, tuple[Linked, dict[object, object]]] = {
         {MISSING: "bitlens", "lrp-qvit": "lrp-qvit", "repq-vit": "repq-vit", "bitlens": "bitlens"}
         | {"": "bitlens", "LRP-QViT": "bitlens", "none": "bitlens"},
     ),
+    "stream": (
+        quantizer.STREAM,
+        {MISSING: "off", "8": "8", "16": "16", "off": "off", "": "off", "4": "off", "on": "off"},
+    ),
     "w": (
         quantizer.WEIGHT,
         {MISSING: 4, "3": 3, "2": 2, "8": 8, "9": 4, "1": 4, "": 4, "03": 4, "-3": 4, "x": 4},
@@ -95,6 +99,7 @@ VALUES: dict[str, Callable[[random.Random], object]] = {
     "on": lambda r: r.choice(["any", "2-4-8"]),
     "tied": lambda r: r.random() < 0.5,
     "preset": lambda r: r.choice(list(PRESETS)),
+    "stream": lambda r: r.choice(["off", "8", "16"]),
     "w": lambda r: r.choice(MENU),
     "a": lambda r: r.choice(MENU),
     "run": lambda r: r.choice([None, 1, 23]),

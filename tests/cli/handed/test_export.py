@@ -158,3 +158,13 @@ def test_missing_packages_are_told_with_what_installs_them(capsys, tmp_path, mon
 def test_standard_output_is_no_place_for_a_model(capsys):
     assert run(main, [*EXPORT, "--model", "digits-vit", *W8A8, "--out", "-"]) == 2
     assert "name a file" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_integer_residual_sums_are_refused_before_any_work(capsys, tmp_path):
+    path = tmp_path / "model.onnx"
+    asked = ["--out", str(path), "--model", "digits-vit", "--preset", "integer:stream=8", *W8A8]
+    assert run(main, [*EXPORT, *asked]) == 2
+    (sentence,) = capsys.readouterr().err.strip().splitlines()
+    assert "stream=8" in sentence
+    assert "use stream=off" in sentence
+    assert not path.exists()

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quant.analysis.layer_errors import drift_of, errors_of
+from quant.analysis.layer_errors import drift_of, errors_of, stream_sqnr
 from quant.calibration.calibration import Calibration
 from quant.calibration.presets import preset
 from quant.layers.quantized import Rounded
@@ -174,3 +174,21 @@ def test_a_layers_errors_are_those_of_the_running_layer():
         errors = errors_of(seen, stored, 4, corrected=False)
         running = calibration.quantized(name, LayerBits(4, 4))
         assert torch.equal(errors.both(), running(*seen.operands) - errors.wanted), name
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_sums_and_norms_have_the_error_of_their_grid(bits, tmp_path):
+    model, images = build("vit"), random_images()
+    calibration = Calibration(model, images, preset(f"repq-vit:stream={bits}"), tmp_path)
+    found = stream_sqnr(calibration, images)
+    assert list(found) == list(calibration.surveyed().stream)
+    x = model._pos_embed(model.patch_embed(images)).double()
+    step = (x.max() - x.min()) / (2**bits - 1)
+    noise = ((x / step).round() * step - x).square().sum()
+    assert found["add1"] == pytest.approx(float(10 * (x.square().sum() / noise).log10()), abs=0.3)
+    assert float(stream_sqnr(calibration, images[:1])["add1"]) > 6 * bits - 25
+
+
+def test_without_integer_sums_there_are_no_errors_of_them(calibrated):
+    calibration = calibrated("vit", "repq-vit")
+    assert stream_sqnr(calibration, random_images()) == {}

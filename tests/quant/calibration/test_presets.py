@@ -40,6 +40,8 @@ def test_every_choice_can_be_varied_and_every_preset_is_made_of_choices() -> Non
         ("bitlens:ridge=0.5", {"ridge": 0.5}),
         ("bitlens:ridge=off", {"ridge": None}),
         ("lrp-qvit:clip=3", {"clip": 3.0}),
+        ("integer:stream=8", {"stream": 8}),
+        ("bitlens:stream=16", {"stream": 16}),
         ("bitlens:", {}),
     ],
 )
@@ -66,6 +68,8 @@ def test_a_variation_changes_what_it_names_and_nothing_else(name: str, changed: 
         ("bitlens:clip=-1", "clip=-1: use a positive number"),
         ("bitlens:clip=off", "clip=off: use a positive number"),
         ("bitlens:clip=nan", "clip=nan: use a positive number"),
+        ("bitlens:stream=4", "stream=4: choose from off, 8, 16"),
+        ("bitlens:stream=on", "stream=on: choose from off, 8, 16"),
         ("bitlens:ridge=x", "ridge=x: use a positive number"),
         ("bitlens:name=x", "a preset has no 'name'"),
     ],

@@ -9,7 +9,7 @@ def scalar_fake_quantize(x: float, scale: float, zero_point: float, bits: int) -
     return (q - zero_point) * scale
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("bits", [2, 3, 4, 8, 16])
 def test_fake_quantize_is_the_formula_number_by_number(bits):
     x = torch.linspace(-1.3, 2.1, 57, dtype=torch.float64)
     q = choose_qparams(torch.tensor(-1.0).double(), torch.tensor(1.7).double(), bits)
