@@ -141,7 +141,7 @@ class Stored:
             self.key = str(described.get("key"))
             self.linear: dict[str, Any] = described["linear"]
             self.products: dict[str, Any] = described["products"]
-            self._stream: dict[str, Any] = described["stream"]
+            self._stream: dict[str, Any] = described.get("stream", {})  # as of schema 2
         except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
             raise DamagedError(f"{path} is no calibration ({error})") from None
         if version != SCHEMA:

@@ -13,7 +13,7 @@ from torch import Tensor
 from quant.calibration.linear_solver import SolvedLinear
 from quant.calibration.passes import Pass
 from quant.calibration.presets import PRESETS
-from quant.calibration.store import DamagedError, Stored, save_pass
+from quant.calibration.store import SCHEMA, DamagedError, Stored, save_pass
 from quant.layers.quantized import Rounded
 from quant.primitives.qparams import QParams
 from quant.primitives.quantizers import Codebook, Logarithmic, Uniform, codebook
@@ -169,7 +169,7 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
 def test_a_file_without_a_tensor_it_lists_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "a4.safetensors"
     layer = {"quantizer": {"kind": "uniform", "bits": 4}, "transform": "", "widths": [4]}
-    described = {"schema": 1, "linear": {"head": layer}, "products": {}}
+    described = {"schema": SCHEMA, "linear": {"head": layer}, "products": {}}
     save_file({"x": torch.ones(2)}, path, {"bitlens": json.dumps(described)})
     with pytest.raises(ValueError, match=r"a4\.safetensors is damaged"):
         Stored(path, CPU).solved("head", 4)
