@@ -20,11 +20,11 @@ from quant.model.quantized_trace import QuantizedTrace
 from quant.primitives.bits import Allocation, LayerBits, uniform
 from quant.primitives.formats import FLOAT
 from quant.primitives.quantizers import Uniform
-from tests.models import FAMILIES, SIZE, SMALL, build, random_images
+from tests.models import FAMILIES, SIZE, SMALL, TOKENS, build, random_images
 
 PARTS = ["norm1", "add1", "norm2", "add2"]
 BLOCKS = {
-    "vit": [f"blocks.{i}" for i in range(4)],
+    "vit": [f"blocks.{i}" for i in range(TOKENS["depth"])],
     "swin": [f"layers.{stage}.blocks.{i}" for stage in (0, 1) for i in (0, 1)],
 }
 BLOCKS["deit"] = BLOCKS["vit"]
