@@ -1,19 +1,19 @@
 """Real DeiT-Tiny on real ImageNet images, through the options a user has."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import timm
 import torch
 from timm.data import ImageNetInfo, create_transform, resolve_model_data_config
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import ImageFolder
 
 from assets.models.load import load_model
 from assets.sets.image_set import load_images
+from lrp.__main__ import main as explain
 from lrp.engine.layers import list_layers
+from quant.__main__ import main as quantize
 from quant.evaluation.image_set import Pictures
 from quant.evaluation.logits import float_logits
 from quant.evaluation.stream import stream
@@ -21,6 +21,7 @@ from tests.quant.report.parsed import Page
 
 pytestmark = pytest.mark.real_data
 MODEL = "deit_tiny_patch16_224"
+COMMANDS = {"lrp": explain, "quant": quantize}
 
 
 @pytest.fixture(scope="module")
@@ -34,20 +35,13 @@ def folder(real_data):
 
 
 @pytest.fixture
-def command(repository, checkpoint):
+def command(checkpoint, capsys):
     """Run `python -m ...` for this model and return its JSON."""
 
     def call(module, verb, *arguments):
-        line = [sys.executable, "-m", module, verb, "--model", MODEL, "--checkpoint"]
-        done = subprocess.run(
-            [*line, str(checkpoint), *map(str, arguments), "--json", "-"],
-            cwd=repository,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        given = ("--model", MODEL, "--checkpoint", checkpoint, *arguments, "--json", "-")
+        assert COMMANDS[module]([verb, *map(str, given)]) == 0
+        return json.loads(capsys.readouterr().out)
 
     return call
 
@@ -57,8 +51,9 @@ def test_it_classifies_what_plain_timm_and_torchvision_classify(checkpoint, fold
     images = load_images(folder, loaded)
     assert len(images) == 500
     assert len(list_layers(loaded.model, loaded.input_size)) == 74
+    places = range(0, 500, 2)
     plain = float_logits(loaded.model)
-    *_, last = stream(plain, Pictures(images), plain)
+    *_, last = stream(plain, Pictures(images.subset(list(places))), plain)
     found = last.answers.evaluation(last.seconds)
     model = timm.create_model(MODEL, checkpoint_path=str(checkpoint)).eval()
     transform = create_transform(**resolve_model_data_config(model), is_training=False)
@@ -66,23 +61,15 @@ def test_it_classifies_what_plain_timm_and_torchvision_classify(checkpoint, fold
     indices = torch.tensor([ImageNetInfo().label_names().index(name) for name in folders.classes])
     hits = 0
     with torch.inference_mode():
-        for pictures, labels in DataLoader(folders, 50):
+        for pictures, labels in DataLoader(Subset(folders, places), 50):
             hits += int((model(pictures).argmax(1) == indices[labels]).sum())
-    assert found.top1 == hits / 500
-    assert 0.74 <= found.top1 <= 0.82
+    assert found.top1 == hits / len(places)
+    assert 0.72 <= found.top1 <= 0.84
 
 
-def test_it_is_explained(repository, checkpoint, folder, tmp_path):
-    picture = min(folder.glob("*/*"))
-    line = [sys.executable, "-m", "lrp", "explain", "--model", MODEL, "--out", str(tmp_path)]
-    done = subprocess.run(
-        [*line, "--checkpoint", str(checkpoint), "--image", str(picture)],
-        cwd=repository,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+def test_it_is_explained(checkpoint, folder, tmp_path):
+    given = ("--checkpoint", checkpoint, "--image", min(folder.glob("*/*")), "--out", tmp_path)
+    assert explain(["explain", "--model", MODEL, *map(str, given)]) == 0
     payload = json.loads((tmp_path / "explanation.json").read_text())
     assert len(payload["layers"]) == 74
     assert (tmp_path / "overlay.png").stat().st_size > 10_000
@@ -103,8 +90,8 @@ def test_its_maps_are_faithful(command, folder):
     assert "localisation" not in best
 
 
-def test_it_is_allocated_and_evaluated(repository, command, folder, tmp_path):
-    calibrated = ("--data", folder, "--calibration-images", 8)
+def test_it_is_allocated_and_evaluated(command, folder, tmp_path):
+    calibrated = ("--data", folder, "--calibration-images", 4)
     # three widths, spent by relevance: sensitivities need calibrations at all seven, minutes here
     spent = ("--average-bits", 6, "--objective", "lrp", "--menu", 4, 6, 8)
     allocation = command("quant", "allocate", *calibrated, *spent)
@@ -112,7 +99,7 @@ def test_it_is_allocated_and_evaluated(repository, command, folder, tmp_path):
     assert allocation["size_bytes"] <= allocation["uniform"]["size_bytes"]
     assert allocation["bitops"] <= allocation["uniform"]["bitops"]
     (tmp_path / "a.json").write_text(json.dumps(allocation))
-    images = (*calibrated, "--limit", 120)
+    images = (*calibrated, "--limit", 80)
     mixed = command("quant", "evaluate", *images, "--allocation", tmp_path / "a.json")
     eight, four = (
         command("quant", "evaluate", *images, "--weight-bits", b, "--activation-bits", b)
@@ -121,17 +108,15 @@ def test_it_is_allocated_and_evaluated(repository, command, folder, tmp_path):
     assert eight["quantized"]["agreement"] > 0.9
     assert four["quantized"]["top1"] > 0.4
     assert four["quantized"]["agreement"] < eight["quantized"]["agreement"]
-    assert mixed["images"] == eight["images"] == 120
+    assert mixed["images"] == eight["images"] == 80
     assert four["size_bytes"] < mixed["size_bytes"] < eight["size_bytes"]
-    check_report(repository, tmp_path / "report.html", mixed, four)
+    check_report(tmp_path / "report.html", mixed, four)
 
 
-def check_report(repository, out, *measured):
+def check_report(out, *measured):
     """The report of runs is a small file that fetches nothing and shows eight images."""
     runs = [str(payload["run"]) for payload in measured]
-    line = [sys.executable, "-m", "quant", "report", *runs, "--out", str(out)]
-    done = subprocess.run(line, cwd=repository, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert quantize(["report", *runs, "--out", str(out)]) == 0
     page = Page(out.read_text(encoding="utf-8"))
     assert page.fetched == page.faults == []
     assert out.stat().st_size < 5_000_000

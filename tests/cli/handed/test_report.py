@@ -69,6 +69,7 @@ def test_its_commands_find_the_same_run_again(
     assert [found.id for found in measured.listed()] == [2, 1]
 
 
+@pytest.mark.usefixtures("traced_once")
 def test_what_was_exported_of_it_is_told_and_another_run_s_is_not(
     measured: Runs, small: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
