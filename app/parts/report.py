@@ -23,7 +23,7 @@ def offer(selected: Selected | None, run: Run, beside: Sequence[Run] = ()) -> No
         disabled=bool(why_not),
         help=escape(why_not or _help(run, beside)),
         on_click=_begin,
-        args=(selected, _numbers(run, beside)),
+        args=(selected, run, _numbers(run, beside)),
     )
 
 
@@ -47,9 +47,10 @@ def _numbers(run: Run, beside: Sequence[Run]) -> tuple[int, ...]:
     return (run.id, *(other.id for other in beside))
 
 
-def _begin(selected: Selected, numbers: tuple[int, ...]) -> None:
+def _begin(selected: Selected, run: Run, numbers: tuple[int, ...]) -> None:
     try:
-        run_state.REPORT.set((numbers, reports.begin(selected.loaded, numbers)))
+        exports = run_state.exported(run.recipe)
+        run_state.REPORT.set((numbers, reports.begin(selected.loaded, numbers, exports)))
     except ValueError as error:
         st.toast(told(error), icon=":material/error:")
 

@@ -12,6 +12,7 @@ from app.text import Markdown, escape, told
 from app.work.exports import Subject
 from quant.export.formats import FORMATS
 from quant.export.request import CHECKED, Exported
+from quant.report.exported import Exported as Told
 from quant.report.exported import facts_of
 
 
@@ -67,14 +68,16 @@ def _begin(subject: Subject, to: str) -> None:
 
 
 def _found(subject: Subject, to: str, made: Exported) -> None:
-    """Show what the check found, and offer the file."""
+    """Show what the check found, for reports to tell of too, and offer the file."""
     st.markdown(escape(units.unbroken(sentence(made))))
-    facts = pd.DataFrame(facts_of({"format": to, **made.report}), columns=["what", "found"])
+    told_of = Told(file_name(subject, to), facts_of({"format": to, **made.report}))
+    runs.EXPORTED.set({**runs.EXPORTED.get(), (subject.recipe.key, to): told_of})
+    facts = pd.DataFrame(told_of.facts, columns=["what", "found"])
     st.dataframe(facts, hide_index=True, alt="what the check of the file found")
     st.download_button(
         "Download the file",
         lambda: made.content,  # read on a click: it may be large
-        file_name(subject, to),
+        told_of.name,
         "application/octet-stream",
         key="download-export",
         icon=":material/download:",

@@ -1,9 +1,10 @@
 """What is chosen on the Runs page: filters, a run, an image that changed its answer, a format."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 
 from app.state.entry import Entry, Linked, number
 from quant.history.recipe import Recipe
+from quant.report.exported import Exported
 
 # Keys of widgets.
 MODEL_FILTER = "runs_model"
@@ -27,6 +28,9 @@ CHANGED: Entry[tuple[Hashable, int] | None] = Entry("_changed_image", None)
 # A run's recipe, for the Budget page to take its allocation from.
 HANDED: Entry[Recipe | None] = Entry("_handed_over", None)
 
+# What was exported in this session, by the key of its recipe and the format.
+EXPORTED: Entry[Mapping[tuple[str, str], Exported]] = Entry("_exported", {})
+
 # The runs of the report that was asked for last, and the key of its job.
 REPORT: Entry[tuple[tuple[int, ...], Hashable] | None] = Entry("_report", None)
 
@@ -35,3 +39,8 @@ def image(of: Hashable) -> int | None:
     """Return the place of the image chosen in a comparison; another comparison has another one."""
     chosen = CHANGED.get()
     return chosen[1] if chosen is not None and chosen[0] == of else None
+
+
+def exported(recipe: Recipe) -> Sequence[Exported]:
+    """Return what was exported of a recipe; ValueError where there is no such preset any more."""
+    return [file for (key, _), file in EXPORTED.get().items() if key == recipe.key]

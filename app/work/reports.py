@@ -15,21 +15,27 @@ from assets.sets.image_set import class_names
 from lrp.engine.progress import Progress
 from quant.history.recipe import Recipe
 from quant.history.runs import Run
+from quant.report.exported import Exported
 from quant.report.page import write
 from quant.report.subject import Opened, Subject, gather
 
 KEPT = 4
 
 
-def begin(loaded: LoadedModel, numbers: Sequence[int]) -> Hashable:
+def begin(
+    loaded: LoadedModel, numbers: Sequence[int], exports: Sequence[Exported] = ()
+) -> Hashable:
     """Begin a report of runs of a model, as the history is now; return the key of its job.
+
+    Args:
+        exports: what was exported of the first run.
 
     Raises:
         ValueError: the runs cannot be told of together.
     """
     subject = gather(history.history(), numbers)
     subject = replace(subject, opened=_opened(loaded, subject.recipe))
-    make = partial(_made, _without_paths(subject) if public.on() else subject)
+    make = partial(_made, _without_paths(subject) if public.on() else subject, exports)
     key = ("report", history.place(), tuple(numbers), time.monotonic_ns())
     title = f"Writing the report of run {subject.run.id}"
     Wanted(key, title, make, _kept(), models.jobs()).start(models.owner().name)
@@ -51,8 +57,8 @@ def _kept() -> "Recent[bytes]":
     return kept
 
 
-def _made(subject: Subject, progress: Progress) -> bytes:
-    return write(subject, progress=progress).encode()
+def _made(subject: Subject, exports: Sequence[Exported], progress: Progress) -> bytes:
+    return write(subject, exports, progress).encode()
 
 
 def _opened(loaded: LoadedModel, recipe: Recipe) -> Opened:

@@ -104,7 +104,10 @@ def section(files: Sequence[Exported]) -> Html:
     """Return what was exported: a table a file."""
     if not files:
         how = tag("code", "python -m quant export")
-        more = " writes a model for other programs; its --json can be told of here."
+        more = (
+            " writes a model for other programs; its --json can be told of here, and so can what "
+        )
+        more += "the page exports."
         return tag("p", "Nothing that was exported is told of. ", how, more, class_="note")
     return join(
         join([tag("h3", one.name), table(["what", "found"], one.facts, words=2)]) for one in files

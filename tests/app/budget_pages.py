@@ -1,7 +1,7 @@
 """What tests do to the Budget page, and read off it."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.state import budget
 from app.work import models
+from app.work.job import CANCELLED, Job
 from app.work.jobs import JobQueue
 from lrp.engine.layers import Layer
 from lrp.engine.progress import Progress
@@ -24,6 +25,7 @@ from quant.primitives.bits import MENU
 from tests.app import runs_made as made
 
 MODEL = "digits-swin"
+RunUntil = Callable[[AppTest, Callable[[], object]], None]
 FOUR = 40  # the row of 4 bits, which the page begins with: 2 to 8 bits in 121 steps
 IMAGES = 100
 
@@ -37,6 +39,17 @@ def choose(app: AppTest, key: str, value: object) -> None:
 def press(app: AppTest, label: str) -> None:
     next(button for button in app.button if button.label == label).click().run()
     assert not app.exception
+
+
+def cancel(app: AppTest, run_until: RunUntil, find: Callable[[], Job | None]) -> None:
+    """Press *Cancel* once it is there, and wait until the job that goes on has stopped."""
+    run_until(app, lambda: "Cancel" in labels(app))
+    job = find()
+    assert job is not None
+    press(app, "Cancel")
+    assert job.ended.wait(60)
+    assert job.state == CANCELLED
+    app.run()
 
 
 def move(app: AppTest, row: int) -> None:

@@ -11,7 +11,6 @@ from streamlit.testing.v1 import AppTest
 
 from app.state import budget
 from app.work import models, spending
-from app.work.job import CANCELLED
 from lrp.engine.progress import Progress
 from quant.evaluation.answers import Evaluation
 from quant.experiments.measuring import Measuring, Variant
@@ -118,11 +117,5 @@ def test_the_search_can_be_cancelled(
     monkeypatch.setattr(spending, "evaluate", endless)
     app = opened
     on.press(app, LOOK)
-    run_until(app, lambda: "Cancel" in on.labels(app))
-    job = models.jobs().find(app.session_state[budget.LOOKING.key].key)
-    assert job is not None
-    on.press(app, "Cancel")
-    assert job.ended.wait(20)
-    assert job.state == CANCELLED
-    app.run()
+    on.cancel(app, run_until, lambda: models.jobs().find(app.session_state[budget.LOOKING.key].key))
     assert "what it measured is kept" in on.said(app)

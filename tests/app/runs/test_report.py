@@ -1,7 +1,7 @@
 """The Report button: what it offers, when, and that what it makes is the report."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from app.parts import report
 from app.state import runs as run_state
 from app.state.selection import Selected
 from app.work import models, reports
-from app.work.job import CANCELLED
 from lrp.engine.progress import Progress
 from quant.history.runs import FILE, Run, Runs
+from quant.report.exported import Exported
 from quant.report.subject import Subject
 from tests.app import budget_pages as on
 from tests.app import runs_made as made
@@ -102,7 +102,7 @@ def test_it_says_why_there_can_be_none(three: list[Run], history: Runs, open_pag
 def test_it_can_be_cancelled_while_nothing_else_waits(
     three: list[Run], open_page: Open, run_until: RunUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slow(subject: Subject, progress: Progress) -> bytes:
+    def slow(subject: Subject, exports: Sequence[Exported], progress: Progress) -> bytes:
         while True:
             progress(1, 8, "heatmap")
             threading.Event().wait(0.05)
@@ -110,14 +110,7 @@ def test_it_can_be_cancelled_while_nothing_else_waits(
     monkeypatch.setattr(reports, "_made", slow)
     app = open_page("runs", **SWIN, run=str(three[2].id))
     on.press(app, "Report")
-    run_until(app, lambda: "Cancel" in on.labels(app))
-    on.press(app, "Cancel")
-    _, key = app.session_state[run_state.REPORT.key]
-    job = reports.job(key)
-    assert job is not None
-    assert job.ended.wait(20)
-    assert job.state == CANCELLED
-    app.run()
+    on.cancel(app, run_until, lambda: reports.job(app.session_state[run_state.REPORT.key][1]))
     assert "Cancelled" in on.said(app)
     assert DOWNLOAD not in downloads(app)
 
@@ -145,7 +138,7 @@ def test_strangers_see_no_paths(
     run = made.keep(runs, recipe, made.answers({1}))
     made.keep(runs, made.recipe(8, data="/srv/secret/pictures"), made.answers({1}))
     found = reports._without_paths(reports.gather(runs, [run.id]))
-    html = reports._made(found, Progress()).decode()
+    html = reports._made(found, (), Progress()).decode()
     assert "/srv/secret" not in html
     assert "pictures" in html
 

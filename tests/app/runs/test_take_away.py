@@ -11,8 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.parts import take_away
 from app.state import runs as run_state
-from app.work import exports, models
-from app.work.job import CANCELLED
+from app.work import exports, models, reports
 from app.work.jobs import JobQueue
 from assets.models.load import LoadedModel
 from assets.sets.image_set import ImageSet
@@ -24,6 +23,7 @@ from quant.history.recipe import Recipe
 from quant.history.runs import Run, Runs
 from tests.app import budget_pages as on
 from tests.app import runs_made as made
+from tests.quant.report.parsed import Page
 
 Open = Callable[..., AppTest]
 RunUntil = Callable[[AppTest, Callable[[], object]], None]
@@ -131,6 +131,33 @@ def test_a_run_is_exported_by_a_job_and_told_of(
     assert DOWNLOAD in downloads(app)
 
 
+def test_a_report_tells_of_what_was_exported_of_its_run_in_this_session(
+    three: list[Run], open_page: Open, run_until: RunUntil
+) -> None:
+    def report(run: Run) -> Page:
+        app.session_state[run_state.RUN.key] = run.id
+        app.run()
+        on.press(app, "Report")
+        run_until(app, lambda: "Download the report" in downloads(app))
+        written = reports.written(app.session_state[run_state.REPORT.key][1])
+        assert written is not None
+        return Page(written.decode())
+
+    app = open_page("runs", **SWIN, run=str(three[2].id))
+    to(app, STAND_IN)
+    on.press(app, EXPORT)
+    run_until(app, lambda: DOWNLOAD in downloads(app))
+    told, name = found(app), take_away.file_name(subject(three[2]), STAND_IN)
+    page = report(three[2])
+    assert name in page.text
+    assert {row["what"]: row["found"] for row in page.table("found")} == told
+    assert "Nothing that was exported" in report(three[1]).text
+    forget()  # the file is gone, but it was exported
+    assert name in report(three[2]).text
+    app = open_page("runs", **SWIN, run=str(three[2].id))
+    assert "Nothing that was exported" in report(three[2]).text
+
+
 def test_only_a_quantized_run_of_the_model_in_use_is_offered(
     three: list[Run], history: Runs, open_page: Open
 ) -> None:
@@ -202,12 +229,8 @@ def test_it_can_be_cancelled(
     on.press(app, EXPORT)
     run_until(app, lambda: "Cancel" in on.labels(app))
     assert EXPORT not in on.labels(app)
-    job = models.jobs().find(("export", STAND_IN, three[2].recipe.key))
-    assert job is not None
-    on.press(app, "Cancel")
-    assert job.ended.wait(20)
-    assert job.state == CANCELLED
-    app.run()
+    key = ("export", STAND_IN, three[2].recipe.key)
+    on.cancel(app, run_until, lambda: models.jobs().find(key))
     assert "Cancelled" in on.said(app)
     monkeypatch.setitem(FORMATS, STAND_IN, TEXT)
     on.press(app, EXPORT)
@@ -226,7 +249,7 @@ def test_limits_of_jobs_hold(three: list[Run], monkeypatch: pytest.MonkeyPatch) 
     assert long is not None
     assert refused is not None
     assert "1 jobs of yours" in refused.error
-    assert long.ended.wait(20)
+    assert long.ended.wait(60)
     assert "more than 0.5 s" in long.error
 
 
