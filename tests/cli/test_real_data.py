@@ -91,7 +91,7 @@ def test_its_maps_are_faithful(command, folder):
 
 
 def test_it_is_allocated_and_evaluated(command, folder, tmp_path):
-    calibrated = ("--data", folder, "--calibration-images", 4)
+    calibrated = ("--data", folder, "--calibration-images", 8)
     # three widths, spent by relevance: sensitivities need calibrations at all seven, minutes here
     spent = ("--average-bits", 6, "--objective", "lrp", "--menu", 4, 6, 8)
     allocation = command("quant", "allocate", *calibrated, *spent)
@@ -99,7 +99,7 @@ def test_it_is_allocated_and_evaluated(command, folder, tmp_path):
     assert allocation["size_bytes"] <= allocation["uniform"]["size_bytes"]
     assert allocation["bitops"] <= allocation["uniform"]["bitops"]
     (tmp_path / "a.json").write_text(json.dumps(allocation))
-    images = (*calibrated, "--limit", 80)
+    images = (*calibrated, "--limit", 120)
     mixed = command("quant", "evaluate", *images, "--allocation", tmp_path / "a.json")
     eight, four = (
         command("quant", "evaluate", *images, "--weight-bits", b, "--activation-bits", b)
@@ -108,7 +108,7 @@ def test_it_is_allocated_and_evaluated(command, folder, tmp_path):
     assert eight["quantized"]["agreement"] > 0.9
     assert four["quantized"]["top1"] > 0.4
     assert four["quantized"]["agreement"] < eight["quantized"]["agreement"]
-    assert mixed["images"] == eight["images"] == 80
+    assert mixed["images"] == eight["images"] == 120
     assert four["size_bytes"] < mixed["size_bytes"] < eight["size_bytes"]
     check_report(tmp_path / "report.html", mixed, four)
 

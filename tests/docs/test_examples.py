@@ -95,7 +95,7 @@ def test_real_deit_keeps_its_accuracy_there(
     """Float answers 77.1 % of 468 of these; 100 of them are +- 4 points, INT8 +- 2 beside it."""
     name, data = "deit_tiny_patch16_224", real_data / "imagenet_sample" / "val"
     weights = ["--checkpoint", str(real_data / f"{name}.safetensors")]
-    exported(tmp_path, "--model", name, *weights, "--data", str(data), "--calibration-images", "4")
+    exported(tmp_path, "--model", name, *weights, "--data", str(data))
     loaded = load_model(name, real_data / f"{name}.safetensors")
     images = load_images(data, loaded)
     expected = {}

@@ -326,12 +326,15 @@ def sensed(app: AppTest) -> pd.DataFrame:
     return tables[-1].set_index("layer")  # after the slider's bits
 
 
-def test_scores_are_shown_with_their_spread(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_are_shown_with_their_spread(
+    page: AppTest, run_until: RunUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = []
     monkeypatch.setattr(
         "app.look.altair_charts.score_table", lambda *a: seen.append(a) or pd.DataFrame()
     )
     show(page, tabs.BY)
+    run_until(page, lambda: seen)
     layers, mean, deviation, _ = seen[-1]
     assert sum(mean.values()) == pytest.approx(1)
     assert list(mean) == [layer.name for layer in layers]
@@ -349,6 +352,7 @@ def test_other_rules_statistics_and_images_are_scored_anew(
     page: AppTest, run_until: RunUntil
 ) -> None:
     show(page, tabs.BY)
+    run_until(page, lambda: "carries most" in on.said(page))
     before = scored(page)
     page.select_slider(key=selection.SCORE_IMAGES).set_value(8).run()
     run_until(page, lambda: "over 8 images" in on.said(page))
