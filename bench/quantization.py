@@ -40,7 +40,7 @@ def _forwards(model: nn.Module, images: Tensor) -> Mapping[str, Callable[[], obj
     for path, integers in (("as the machine can", True), ("simulated", False)):
         calibration = Calibration(model, images, PRESETS[DEFAULT], integers=integers)
         for bits in (4, 8):
-            quantized = QuantizedModel(model, calibration, uniform(layers, bits, bits))
+            quantized = QuantizedModel(calibration, uniform(layers, bits, bits))
             runs[f"W{bits}A{bits}, {path}"] = lambda q=quantized: q.run(images)  # type: ignore[misc]
     return runs
 
@@ -97,7 +97,7 @@ class _TimedSolver(Solver):
 def _breakdown(model: nn.Module, images: Tensor) -> None:
     """Print where one pass of the default preset spends its time."""
     calibration = Calibration(model, images, PRESETS[DEFAULT])
-    solver = _TimedSolver(model, calibration.surveyed(), 4, MENU)
+    solver = _TimedSolver(calibration.surveyed(), 4, MENU)
     whole = _seconds(lambda: solver.solve(images))
     print(f"\none pass of {DEFAULT}, by kind of layer: share of its time")
     for role, spent in sorted(solver.spent.items(), key=lambda pair: -pair[1]):

@@ -172,7 +172,7 @@ def explained_of(
         if calibrating is None or allocation is None:
             trace = Trace(loaded.model, images)
         else:
-            trace = QuantizedTrace(loaded.model, images, calibrating.calibration, allocation)
+            trace = QuantizedTrace(images, calibrating.calibration, allocation)
         probabilities = torch.softmax(trace.logits[0].detach(), 0)
         values = heatmap_alone(trace, target)[0]
         return Explained(probabilities.cpu().numpy(), values.detach().cpu().numpy())

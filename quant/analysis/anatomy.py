@@ -174,7 +174,7 @@ class _Watched(QuantizedModel):
     """A quantized model that keeps every softmax's output by the module that runs it."""
 
     def __init__(self, calibration: Calibration, allocation: Allocation) -> None:
-        super().__init__(calibration.model, calibration, allocation)
+        super().__init__(calibration, allocation)
         self.seen: dict[str, Tensor] = {}
 
     def softmax(self, input: Tensor, dim: int, *args: Any, **kwargs: Any) -> Tensor:

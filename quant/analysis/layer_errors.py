@@ -164,7 +164,7 @@ def sqnr_by_width(
         progress(len(powers), len(names))
 
     with torch.no_grad():
-        FloatLayers(calibration.model, calibration.surveyed(), measure).run(images)
+        FloatLayers(calibration.surveyed(), measure).run(images)
     errors = [[[decibels(s, n) for s, n in row] for row in powers[name]] for name in names]
     stream = stream_sqnr(calibration, images) if calibration.preset.stream else {}
     return SqnrByWidth(tuple(names), MENU, np.array(errors), stream)

@@ -80,7 +80,7 @@ class _Fisher:
     """Losses on a few images to second order, by gradients."""
 
     def __init__(self, calibration: Calibration, images: Tensor, draws: torch.Generator) -> None:
-        self.replay = Replay(calibration.model, calibration.surveyed(), images, gradients=True)
+        self.replay = Replay(calibration.surveyed(), images, gradients=True)
         self._gradients = _gradients(self.replay, draws)
 
     def losses(self, name: str, errors: list[Tensor]) -> list[float]:
@@ -119,7 +119,7 @@ class _Runs:
     """Losses on a few images as they are, by running the model from the layer on."""
 
     def __init__(self, calibration: Calibration, images: Tensor, progress: Progress) -> None:
-        self.replay = Replay(calibration.model, calibration.surveyed(), images)
+        self.replay = Replay(calibration.surveyed(), images)
         self._float, self._progress = _log_probabilities(self.replay.logits), progress
 
     def losses(self, name: str, errors: list[Tensor]) -> list[float]:
@@ -211,7 +211,7 @@ class _Errors:
         inputs = [number for number in held if number is not None]
         images, drifts = calibration.images, dict[tuple[str, int], Tensor | float]()
         for part in images.split(BATCH):
-            for name, seen in Replay(calibration.model, calibration.surveyed(), part).seen.items():
+            for name, seen in Replay(calibration.surveyed(), part).seen.items():
                 progress.check()
                 for number in inputs if seen.affine is not None else ():
                     mean = drift_of(seen, self._passes[number]) * (len(part) / len(images))

@@ -23,6 +23,7 @@ from quant.calibration.residual_stream import stream_of
 from quant.calibration.side_by_side import side_by_side
 from quant.calibration.store import SCHEMA, DamagedError, Stored, save_pass
 from quant.calibration.survey import Survey, plainer, rewrite
+from quant.calibration.turning import Turned, turned, unturned
 from quant.layers.quantized import QuantizedLinear, QuantizedProduct
 from quant.layers.runtime import Cache, RunningLayer, running
 from quant.primitives.bits import MENU, Allocation, LayerBits, quantized
@@ -81,6 +82,14 @@ class Calibration:
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return Path(folder)
 
+    @property
+    def turned(self) -> Turned:
+        """The model that quantized layers run in, with its streams turned where the preset says."""
+        _, channels, height, width = self.images.shape
+        if self.preset.norm != "rotated":
+            return unturned(self.model)
+        return turned(self.model, (channels, height, width))
+
     def surveyed(self) -> Surveyed:
         """Return what all passes share; found with one float pass, once."""
         if self._surveyed is None:
@@ -89,14 +98,17 @@ class Calibration:
 
     @torch.no_grad()
     def _survey(self) -> Surveyed:
-        survey, preset = Survey(self.model), self.preset
+        turned, preset = self.turned, self.preset
+        survey = Survey(turned.model)
         survey.run(self.images)
         weights = rewrite(survey, preset.centred, preset.heads)
         _, channels, height, width = self.images.shape
         layers = list_layers(self.model, (channels, height, width))
-        found = survey.norms, survey.kinds, plainer(survey, preset, layers)
-        stream = stream_of(self.model, self.images[:1]) if preset.stream else ()
-        return Surveyed(preset, [layer.name for layer in layers], weights, *found, stream)
+        kinds = survey.kinds | dict.fromkeys(survey.norms.keys() & turned.reads.keys(), "turned")
+        found = survey.norms, kinds, plainer(survey, preset, layers)
+        stream = stream_of(turned.model, self.images[:1]) if preset.stream else ()
+        names = [layer.name for layer in layers]
+        return Surveyed(turned.model, preset, names, weights, *found, stream)
 
     def solve(self, widths: Iterable[int] = MENU, progress: Progress = SILENT) -> None:
         """Make the passes of `widths` that no file holds yet; `progress` counts layers.
@@ -122,7 +134,7 @@ class Calibration:
 
     def _make(self, surveyed: Surveyed, width: int, progress: Progress) -> None:
         inputs, weights = width % PALETTED, weights_in(width)
-        made = Solver(self.model, surveyed, inputs, weights, progress).solve(self.images)
+        made = Solver(surveyed, inputs, weights, progress).solve(self.images)
         made.bits = width
         with self._saving:
             self._save(made)

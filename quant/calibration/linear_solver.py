@@ -27,6 +27,7 @@ from quant.primitives.quantizers import Quantizer, Uniform
 from quant.primitives.reparameterise import reparameterise
 from quant.primitives.rounding import damped, round_floats, round_weight
 from quant.primitives.transforms import (
+    Rescaling,
     Rotation,
     Transform,
     centre,
@@ -67,7 +68,7 @@ def solve_linear(
     and 16 bits need no help.
 
     Args:
-        kind: of its input: "norm", "gelu", "patches" or "plain".
+        kind: of its input: "norm", "turned", "gelu", "patches" or "plain".
         rows: (n, C), the input where the layers before are quantized already, if they are.
         affine: its weight (K, C) and bias (K,).
         norm: gain and bias (C,) of the LayerNorm before, if there is one.
@@ -100,6 +101,8 @@ def _transform(choice: str, rows: Tensor, weight: Tensor, norm: Affine | None) -
     if choice == "rotated":
         scale = torch.ones_like(flips) if norm is None else gain(norm[0], weight.norm(dim=0))
         return Rotation(flips / scale, centre(rows / scale) * scale)
+    if choice == "centred":
+        return Rescaling(-centre(rows), torch.ones_like(flips))
     return equalise(rows, weight, flips) if choice == "equalised" else None
 
 

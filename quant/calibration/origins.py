@@ -80,8 +80,9 @@ class Origins:
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
-    """Yield a tensor, or those of a sequence."""
+    """Yield a tensor, or those of a sequence, and of sequences in it."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, (tuple, list)):
-        yield from (item for item in value if isinstance(item, Tensor))
+        for item in value:
+            yield from tensors(item)

@@ -48,13 +48,16 @@ class Surveyed:
     """What the survey of a model found, which every pass over it shares.
 
     Attributes:
+        model: in float, its streams turned where that is so (`quant.calibration.turning`).
         layers: the names to quantize, in the order they run.
         weights: rewritten weights and biases by layer name (`quant.calibration.survey`).
-        norms, kinds: what comes before a layer (`survey.Survey`).
+        norms, kinds: what comes before a layer (`survey.Survey`); "turned" is a norm's output that
+            is rotated already.
         plainer: layers that the preset treats in a plainer way than others of their kind, and why.
         stream: names of the residual stream that are quantized (`residual_stream.stream_of`).
     """
 
+    model: nn.Module
     preset: Preset
     layers: Sequence[str]
     weights: Mapping[str, Affine]
@@ -99,13 +102,12 @@ class Solver(Interpreter):
 
     def __init__(
         self,
-        model: nn.Module,
         surveyed: Surveyed,
         bits: int,
         weight_bits: Sequence[int],
         progress: Progress = SILENT,
     ) -> None:
-        super().__init__(model)
+        super().__init__(surveyed.model)
         self.surveyed, self.bits, self.weight_bits = surveyed, bits, tuple(weight_bits)
         # The layers after see inputs as this width of the weights gives them.
         self.through = bits if bits in (*MENU, *weight_bits) else self.weight_bits[-1]

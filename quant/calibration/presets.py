@@ -50,8 +50,10 @@ class Preset:
     stream: int = 0
 
     def choice(self, kind: str) -> str:
-        """Return how an input is treated that is "norm", "gelu", "patches" or "plain"."""
+        """Return how an input is treated that is "norm", "turned", "gelu", "patches" or "plain"."""
         treated = {"norm": self.norm, "gelu": self.gelu, "patches": self.patches}
+        if self.norm == "rotated":
+            treated["turned"] = "centred"
         return treated.get(kind, "uniform")
 
     @property

@@ -118,7 +118,7 @@ class Measuring:
             return self.shared.plain
         calibration = self.calibrating.calibration
         calibration.solve_for(variant.allocation, progress.of("calibrating, layer"))
-        model = QuantizedModel(self.calibrating.loaded.model, calibration, variant.allocation)
+        model = QuantizedModel(calibration, variant.allocation)
         return Logits(str(variant), model.run, self.calibrating.device, str(model.arithmetic))
 
     def measure(

@@ -73,7 +73,7 @@ def export_aimet(request: Request) -> Exported:
     """
     request.require_widths({*MENU, FLOAT}, "AIMET")
     opset, notation = request.opset_from(OPSET), AIMET()
-    plain = skeleton(request.model, request.input_size)
+    plain = skeleton(request.calibration.turned.model, request.input_size)
     lowering = lowered(request, plain, opset, notation)
     model = lowering.model()
     encodings = {

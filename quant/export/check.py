@@ -68,7 +68,7 @@ def compare(exported: Run, request: Request) -> tuple[Comparison, dict[str, Eval
     Raises:
         ValueError: there are no images.
     """
-    own = QuantizedModel(request.model, request.calibration, request.allocation)
+    own = QuantizedModel(request.calibration, request.allocation)
     device = request.calibration.images.device
     made = []
     for images, labels in request.images():

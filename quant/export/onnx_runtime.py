@@ -32,7 +32,7 @@ def export_onnx(request: Request) -> Exported:
     check_preset(request.calibration.preset)
     request.require_widths(WIDTHS, "ONNX Runtime")
     opset = request.opset_from(least_opset(request.allocation.values()))
-    plain = skeleton(request.model, request.input_size)
+    plain = skeleton(request.calibration.turned.model, request.input_size)
     lowering = lowered(request, plain, opset, QDQ())
     model, whole = lowering.model(), Lowering(plain, OPSET).model().SerializeToString()
     run, kernels = session(model.SerializeToString())

@@ -68,7 +68,7 @@ def export_qonnx(request: Request) -> Exported:
     check_preset(request.calibration.preset)
     request.require_widths({*MENU, FLOAT}, "QONNX")
     opset = request.opset_from(OPSET)
-    plain = skeleton(request.model, request.input_size)
+    plain = skeleton(request.calibration.turned.model, request.input_size)
     lowering = lowered(request, plain, opset, QONNX())
     model = lowering.model()
     started = time.perf_counter()

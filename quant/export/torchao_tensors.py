@@ -95,7 +95,7 @@ def _state(request: Request) -> dict[str, Tensor]:
     """Return the model's state with what is quantized, and what was rewritten beside it."""
     calibration, allocation = request.calibration, quantized(request.allocation)
     calibration.solve_for(allocation, request.progress.of("calibrating, layer"))
-    state: dict[str, Tensor] = dict(request.model.state_dict())
+    state: dict[str, Tensor] = dict(calibration.turned.model.state_dict())
     for name, affine in calibration.untouched(allocation).items():
         _put(state, name, affine)
     for name, bits in allocation.items():

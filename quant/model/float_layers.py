@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lrp.engine.interpreter import Interpreter, Linear
 from quant.calibration.calibration import Calibration
@@ -57,10 +57,8 @@ class FloatLayers(Interpreter):
             `on_layer` is not called with them.
     """
 
-    def __init__(
-        self, model: nn.Module, surveyed: Surveyed, on_layer: Callable[[Seen, Tensor], None] | None
-    ) -> None:
-        super().__init__(model)
+    def __init__(self, surveyed: Surveyed, on_layer: Callable[[Seen, Tensor], None] | None) -> None:
+        super().__init__(surveyed.model)
         self.surveyed, self.on_layer, self.names = surveyed, on_layer, set(surveyed.layers)
         self.replayed: list[Tensor] = []
 
@@ -96,15 +94,13 @@ class Replay:
         logits: (B, K).
     """
 
-    def __init__(
-        self, model: nn.Module, surveyed: Surveyed, images: Tensor, gradients: bool = False
-    ) -> None:
+    def __init__(self, surveyed: Surveyed, images: Tensor, gradients: bool = False) -> None:
         self.seen: dict[str, Seen] = {}
         self.outputs: dict[str, Tensor] = {}
-        self._model, self._surveyed = model, surveyed
+        self._surveyed = surveyed
         self._images = images.detach().clone().requires_grad_(gradients)
         with torch.set_grad_enabled(gradients):
-            self.logits = FloatLayers(model, surveyed, self._keep).run(self._images)
+            self.logits = FloatLayers(surveyed, self._keep).run(self._images)
 
     def _keep(self, seen: Seen, output: Tensor) -> None:
         self.seen[seen.name], self.outputs[seen.name] = seen, output
@@ -116,7 +112,7 @@ class Replay:
         Layers before it are not computed again.
         """
         before = list(self.outputs)[: list(self.outputs).index(name)]
-        again = FloatLayers(self._model, self._surveyed, None)
+        again = FloatLayers(self._surveyed, None)
         again.replayed = [*(self.outputs[layer] for layer in before), output][::-1]
         return again.run(self._images)
 
@@ -134,7 +130,7 @@ def look(calibration: Calibration, images: Tensor, name: str) -> Seen:
         if layer.name == name and not seen:
             seen.append(layer.drawn())
 
-    FloatLayers(calibration.model, calibration.surveyed(), keep).run(images)
+    FloatLayers(calibration.surveyed(), keep).run(images)
     if not seen:
         raise ValueError(f"no layer {name!r} in this model: choose one of its layers")
     return seen[0]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lrp.engine.interpreter import Interpreter, Linear
 from quant.calibration.calibration import Calibration
@@ -12,7 +12,7 @@ from quant.primitives.bits import Allocation, quantized
 
 
 class QuantizedModel(Interpreter):
-    """`model` with the layers of `allocation` quantized; `run(images)` gives the logits.
+    """A model with the layers of `allocation` quantized; `run(images)` gives the logits.
 
     The model is shared and never changed, so several quantized models can run on one float model,
     in one thread each. A calibration pass the allocation needs and no one made yet is made here.
@@ -24,10 +24,11 @@ class QuantizedModel(Interpreter):
         ValueError: the allocation names a layer the model has not, or a width we have not.
     """
 
-    def __init__(self, model: nn.Module, calibration: Calibration, allocation: Allocation) -> None:
-        super().__init__(model)
+    def __init__(self, calibration: Calibration, allocation: Allocation) -> None:
+        taken = quantized(allocation)
+        super().__init__(calibration.turned.model if taken else calibration.model)
         self.layers: dict[str, Callable[..., Tensor]] = {
-            name: calibration.layer(name, bits) for name, bits in quantized(allocation).items()
+            name: calibration.layer(name, bits) for name, bits in taken.items()
         }
         self.float = calibration.untouched(allocation)
         self.stream = calibration.stream(allocation)

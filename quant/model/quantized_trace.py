@@ -4,13 +4,15 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd import Function
 
 from lrp.engine.interpreter import Convolution, Linear, UnsupportedOperation
 from lrp.propagation.rules import ATTN_LRP, Rules
 from lrp.propagation.trace import Trace
 from quant.calibration.calibration import Calibration
+from quant.calibration.origins import Affine
+from quant.calibration.turning import unturned
 from quant.layers.quantized import QuantizedLinear, QuantizedProduct
 from quant.layers.runtime import RunningLinear, RunningProduct
 from quant.primitives.bits import Allocation, quantized
@@ -25,9 +27,10 @@ class QuantizedTrace(Trace):
 
     Rules such as z-plus see the signs of inputs and weights, so on the tape both are in the basis
     the float model has them in: with T a layer's transform, its input is x^ = T^-1(Q(T(x))) and
-    its weight the integer weight taken back through T. Relevance passes rounding straight through:
-    of R_x^ = x^ G the input takes R_x = x G, and what rounding adds, (x^ - x) G, ends there, as it
-    comes from nowhere in the image (our reading).
+    its weight the integer weight taken back through T; where residual streams are turned
+    (`quant.calibration.turning`), what layers read and write is turned back too. Relevance passes
+    rounding straight through: of R_x^ = x^ G the input takes R_x = x G, and what rounding adds,
+    (x^ - x) G, ends there, as it comes from nowhere in the image (our reading).
 
     Attention stays as `quant.calibration.survey` rewrites it: q and k, and v and what reads it, are
     turned per head, and keys and values lose their mean. Products of the turned are those of the
@@ -37,7 +40,7 @@ class QuantizedTrace(Trace):
     zero outweighs everything: their maps do not survive 6 bits, and say nothing here.
 
     Args:
-        calibration: of `model`, on the device of `images`.
+        calibration: on the device of `images`.
         allocation: what it leaves out stays in float.
 
     Raises:
@@ -47,7 +50,6 @@ class QuantizedTrace(Trace):
 
     def __init__(
         self,
-        model: nn.Module,
         images: Tensor,
         calibration: Calibration,
         allocation: Allocation,
@@ -64,21 +66,40 @@ class QuantizedTrace(Trace):
             if isinstance(layer, QuantizedLinear)
         }
         self._stream = calibration.stream(allocation)
-        super().__init__(model, images, rules)
+        turned = calibration.turned if allocation else unturned(calibration.model)
+        self._reads, self._writes = turned.reads, turned.writes
+        super().__init__(turned.model, images, rules)
 
     def weigh(
         self, name: str, form: Linear, input: Tensor, weight: Tensor, bias: Tensor | None
     ) -> Tensor:
-        if name in self._affine:
-            rows, bias = self._affine[name]
-            weight = rows.view(weight.shape)
-        if name not in self._quantized:
-            return super().weigh(name, form, input, weight, bias)
-        if isinstance(form, Convolution) and not _tiles(form):
-            raise UnsupportedOperation(f"patches of {name!r} overlap: only such as tile are traced")
-        rounded, value = self._computed(name, form, input)
-        output = super().weigh(name, form, _through(input, rounded), weight, bias)
-        return _through(output, value)
+        known = weight.flatten(1), weight.new_zeros(len(weight)) if bias is None else bias
+        affine = self._affine.get(name, known)
+        x = self._reads[name].restored(input) if name in self._reads else input
+        if name in self._quantized:
+            rounded, value = self._computed(name, form, input)
+            x = _through(x, rounded)
+        else:
+            value = form.apply(input.detach(), *affine)
+        rows, shift = self._plain(name, affine)
+        output = super().weigh(name, form, x, rows.view(weight.shape), shift)
+        return _through(self._written(name, form, output), value)
+
+    def _plain(self, name: str, affine: Affine) -> Affine:
+        """Return a layer's weight and bias as they are with no stream turned."""
+        if name in self._reads:
+            affine = self._reads[name].original(affine)
+        if name in self._writes:
+            turn = self._writes[name]
+            affine = turn @ affine[0], turn @ affine[1]
+        return affine
+
+    def _written(self, name: str, form: Linear, output: Tensor) -> Tensor:
+        """Return an output turned as the stream that it goes to."""
+        if name not in self._writes:
+            return output
+        turned = form.as_rows(output) @ self._writes[name]
+        return form.laid(turned, output.shape[2:])
 
     def passed(self, name: str, output: Tensor) -> Tensor:
         if name not in self._stream:
@@ -88,11 +109,15 @@ class QuantizedTrace(Trace):
     @torch.no_grad()
     def _computed(self, name: str, form: Linear, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return x^ and the output of a layer with weights."""
+        if isinstance(form, Convolution) and not _tiles(form):
+            raise UnsupportedOperation(f"patches of {name!r} overlap: only such as tile are traced")
         layer, ready = self._quantized[name], cast(RunningLinear, self._ready[name])
         assert isinstance(layer, QuantizedLinear)
         rounded = layer.encode(form.rows(x))
         if layer.transform is not None:
             rounded = layer.transform.inverse(rounded)
+        if name in self._reads:
+            rounded = self._reads[name].restored(rounded)
         if isinstance(form, Convolution):
             rounded = F.fold(rounded.transpose(1, 2), x.shape[2:], form.kernel, stride=form.kernel)
         return rounded, form.by_rows(ready, x)

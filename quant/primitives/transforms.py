@@ -161,6 +161,36 @@ def orthogonal(size: int) -> tuple[Tensor, Tensor]:
     return torch.tensor(outer).float(), torch.tensor(hadamard(inner) / math.sqrt(inner)).float()
 
 
+@lru_cache(maxsize=8)
+def mean_keeping(size: int) -> Tensor:
+    """Return an orthogonal Q (C, C), C = `size`, with Q 1 = 1: x Q has the mean of x.
+
+    So a LayerNorm without gain and bias commutes with it: LN(x Q) = LN(x) Q. Entries are as equal
+    as they can be: Kronecker products of J / 2 - I (4, 4), all of whose entries are +- 1/2, and of
+    the flattest of many such matrices for what is left of `size`; channels in an order drawn once.
+    """
+    turn, rest = torch.ones(1, 1, dtype=torch.double), size
+    quarter = torch.full((4, 4), 0.5).double() - torch.eye(4).double()
+    while rest % 4 == 0 and rest // 4 % 4 != 2:  # a factor of 8 mixes better than 4 beside 2
+        turn, rest = torch.kron(turn, quarter), rest // 4
+    order = torch.randperm(size, generator=torch.Generator().manual_seed(size))
+    return torch.kron(turn, _flattest(rest))[order][:, order]
+
+
+def _flattest(size: int, draws: int = 256) -> Tensor:
+    """Return H^T D H for the signs D, the first of them 1, that make its largest entry least.
+
+    The first row of H is constant, so 1 stays what it is.
+    """
+    basis = rotate(torch.eye(size, dtype=torch.double))
+    generator = torch.Generator().manual_seed(size)
+    drawn = torch.randint(2, (draws, size), generator=generator).mul_(2).sub_(1).double()
+    drawn[:, 0] = 1
+    return min(
+        (basis.T @ (flips[:, None] * basis) for flips in drawn), key=lambda q: float(q.abs().max())
+    )
+
+
 def signs(size: int) -> Tensor:
     """Return `size` signs, -1 or 1, always the same: layers that read one stream turn it alike."""
     generator = torch.Generator().manual_seed(size)

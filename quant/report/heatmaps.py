@@ -101,7 +101,7 @@ def _explained(
     name = PurePath(str(path)).name
     before = _side(Trace(model.model, batch), target)
     calibration = calibrating.calibration
-    after = _side(QuantizedTrace(model.model, batch, calibration, subject.allocation), target)
+    after = _side(QuantizedTrace(batch, calibration, subject.allocation), target)
     config = model.data_config
     seen = from_model_input(prepared.numpy(), config["mean"], config["std"])
     return Explained(place, name, seen, before, after)

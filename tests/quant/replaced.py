@@ -20,7 +20,7 @@ class Replaced(Interpreter):
     """
 
     def __init__(self, calibration: Calibration, name: str = "", change: Change | None = None):
-        super().__init__(calibration.model)
+        super().__init__(calibration.turned.model)
         self.weights = calibration.surveyed().weights
         self.name, self.change = name, change
         self.outputs: dict[str, Tensor] = {}
@@ -62,7 +62,7 @@ def _product(calibration: Calibration, name: str, side: str, width: int) -> Chan
 
 
 def _linear(calibration: Calibration, name: str, side: str, width: int) -> Change:
-    layer = calibration.model.get_submodule(name)
+    layer = calibration.turned.model.get_submodule(name)
     weight, bias = calibration.surveyed().weights.get(name, (layer.weight.flatten(1), layer.bias))
     pass_width = 8 if side == "weight" else width
     solved = calibration.stored(pass_width).solved(name, width)

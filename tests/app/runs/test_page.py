@@ -260,7 +260,7 @@ def test_an_explanation_is_of_the_quantized_model_that_was_measured(
     calibrated = Calibration(
         loaded.model, next(iter(Pictures(calibration).batches()))[0], preset(chosen.preset)
     )
-    quantized = QuantizedModel(loaded.model, calibrated, chosen.allocation or {})
+    quantized = QuantizedModel(calibrated, chosen.allocation or {})
     pictures, plain = Pictures(images), float_logits(loaded.model)
     answered = Logits("uniform 2 bits", quantized.run)
     steps = list(record(runs, chosen, lambda *known: stream(answered, pictures, plain)))

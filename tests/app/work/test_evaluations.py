@@ -113,7 +113,7 @@ def test_an_evaluation_says_what_running_the_model_says(measuring: Measuring) ->
     assert isinstance(found, Step)
     calibration = measuring.calibrating.calibration
     model = made.model().model
-    quantized = QuantizedModel(model, calibration, MIXED.allocation or {})
+    quantized = QuantizedModel(calibration, MIXED.allocation or {})
     pictures, labels = zip(*(measuring.images[i] for i in range(IMAGES)), strict=True)
     with torch.no_grad():
         answers = quantized.run(torch.stack(pictures)).argmax(1)

@@ -92,7 +92,7 @@ def test_watching_every_layer_changes_no_logit(family: str, preset: str) -> None
     model, images = models.build(family), models.random_images()
     kept = calibration(model, preset)
     heard: list[str] = []
-    layers = FloatLayers(model, kept.surveyed(), lambda seen, _: heard.append(seen.name))
+    layers = FloatLayers(kept.surveyed(), lambda seen, _: heard.append(seen.name))
     logits = layers.run(images)
     torch.testing.assert_close(logits, model(images), rtol=1e-3, atol=1e-3)
     assert heard == [layer.name for layer in list_layers(model, models.SIZE)]
@@ -322,7 +322,7 @@ def test_attention_is_only_in_attention(plain: Calibration, vit: nn.Module) -> N
 
 def test_watching_leaves_other_runs_alone(plain: Calibration, vit: nn.Module) -> None:
     layers, images = list_layers(vit, models.SIZE), models.random_images()
-    before = QuantizedModel(vit, plain, uniform(layers, 4, 4)).run(images)
+    before = QuantizedModel(plain, uniform(layers, 4, 4)).run(images)
     anatomy(plain, look(plain, images, "blocks.0.attn.qkv"), W4A4)
-    after = QuantizedModel(vit, plain, uniform(layers, 4, 4)).run(images)
+    after = QuantizedModel(plain, uniform(layers, 4, 4)).run(images)
     torch.testing.assert_close(before, after, rtol=0, atol=0)

@@ -27,7 +27,7 @@ def found(calibrated, request) -> Found:
     """A calibration with passes at two widths, and what its layers see."""
     calibration = calibrated("vit", request.param)
     calibration.solve(WIDTHS)
-    return calibration, Replay(calibration.model, calibration.surveyed(), random_images()).seen
+    return calibration, Replay(calibration.surveyed(), random_images()).seen
 
 
 def passes(calibration: Calibration):
@@ -88,7 +88,7 @@ def test_weights_alone_do_not_depend_on_the_inputs_pass(found):
 def test_a_convolution_by_hand(found, width):
     """Patches do not overlap: put back in their places, they make an image to convolve."""
     calibration, every = found
-    seen, layer = every["patch_embed.proj"], calibration.model.patch_embed.proj
+    seen, layer = every["patch_embed.proj"], calibration.turned.model.patch_embed.proj
     alone, together, coded = by_hand(calibration, seen, width)
     sides = {"kernel_size": layer.kernel_size, "stride": layer.stride}
     image = F.fold(coded.transpose(1, 2), SIZE[1:], **sides)
@@ -150,7 +150,7 @@ def test_squares_of_the_two_operands_errors_add_up(calibrated, family):
     """
     calibration = calibrated(family)
     calibration.solve(WIDTHS)
-    seen = Replay(calibration.model, calibration.surveyed(), random_images()).seen
+    seen = Replay(calibration.surveyed(), random_images()).seen
     for name, one in seen.items():
         if name.startswith("head"):
             continue
@@ -168,9 +168,7 @@ def test_a_layers_errors_are_those_of_the_running_layer():
     calibration = Calibration(build("swin"), random_images(), preset("repq-vit"))
     calibration.solve([4])
     stored = {4: calibration.stored(4)}
-    for name, seen in Replay(
-        calibration.model, calibration.surveyed(), random_images()
-    ).seen.items():
+    for name, seen in Replay(calibration.surveyed(), random_images()).seen.items():
         errors = errors_of(seen, stored, 4, corrected=False)
         running = calibration.quantized(name, LayerBits(4, 4))
         assert torch.equal(errors.both(), running(*seen.operands) - errors.wanted), name

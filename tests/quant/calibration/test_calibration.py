@@ -49,7 +49,7 @@ def fresh(folder: Path, family: str = "vit", name: str = QUICK) -> Calibration:
 def logits(calibration: Calibration, weight_bits: int, activation_bits: int) -> Tensor:
     layers = list_layers(calibration.model, SIZE)
     allocation = uniform(layers, weight_bits, activation_bits)
-    return QuantizedModel(calibration.model, calibration, allocation).run(random_images())
+    return QuantizedModel(calibration, allocation).run(random_images())
 
 
 def test_a_second_calibration_reads_the_file_and_runs_no_pass(tmp_path, passes):

@@ -43,7 +43,7 @@ def results(model: nn.Module, images: Tensor, name: str) -> list[Tensor]:
     others = random_images(5, images.shape[1:])[3:]
     found = []
     for bits in WIDTHS:
-        quantized = QuantizedModel(model, calibration, uniform(layers, bits, bits))
+        quantized = QuantizedModel(calibration, uniform(layers, bits, bits))
         found += [quantized.run(images), quantized.run(others)]
     return found
 
@@ -184,5 +184,5 @@ def test_dead_windows_of_a_swin(name: str) -> None:
     model.layers[0].blocks[1].attn.relative_position_bias_table.zero_()
     model.layers[1].downsample.norm.weight.zero_()
     calibration = Calibration(model, torch.zeros(2, *SWIN), preset(name))
-    quantized = QuantizedModel(model, calibration, uniform(list_layers(model, SWIN), 4, 4))
+    quantized = QuantizedModel(calibration, uniform(list_layers(model, SWIN), 4, 4))
     assert torch.isfinite(quantized.run(swin_images())).all()

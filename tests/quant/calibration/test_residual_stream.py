@@ -112,7 +112,7 @@ def test_the_model_is_timms_with_its_sums_and_norms_quantized(family, bits, tmp_
     calibration = calibrated(family, f"repq-vit:stream={bits}", tmp_path)
     layers = list_layers(calibration.model, SIZE)
     head: Allocation = {la.name: LayerBits(8, FLOAT) for la in layers if "head" in la.name}
-    found = QuantizedModel(calibration.model, calibration, head).run(random_images())
+    found = QuantizedModel(calibration, head).run(random_images())
     stored = Stored(file_of(tmp_path, FLOAT), torch.device("cpu")).stream()
     assert {quantizer.bits for quantizer in stored.values()} == {bits}
     expected = build(family)
@@ -172,7 +172,7 @@ def test_it_is_off_by_default_and_then_nothing_of_it_is_there(tmp_path):
     allocation = _all(calibration, 8)
     assert calibration.stream(allocation) == {}
     assert calibration.stored(8).stream() == {}
-    found = QuantizedModel(calibration.model, calibration, allocation).run(random_images())
+    found = QuantizedModel(calibration, allocation).run(random_images())
     same = calibrated("vit", "integer:stream=off", tmp_path / "same")
     assert torch.equal(found, QuantizedModel(same.model, same, allocation).run(random_images()))
     on = calibrated("vit", "integer:stream=8", tmp_path / "on")
@@ -181,7 +181,7 @@ def test_it_is_off_by_default_and_then_nothing_of_it_is_there(tmp_path):
 
 def test_a_model_of_which_nothing_is_quantized_is_float(tmp_path):
     calibration = calibrated("vit", "integer:stream=8", tmp_path)
-    found = QuantizedModel(calibration.model, calibration, {}).run(random_images())
+    found = QuantizedModel(calibration, {}).run(random_images())
     torch.testing.assert_close(found, calibration.model(random_images()), rtol=1e-5, atol=1e-6)
 
 
@@ -198,8 +198,8 @@ def test_a_model_of_several_widths_has_the_quantizers_of_its_widest_inputs(tmp_p
 def test_a_trace_is_of_the_same_model(family, tmp_path):
     calibration = calibrated(family, "integer:stream=8", tmp_path)
     allocation = _all(calibration, 6)
-    trace = QuantizedTrace(calibration.model, random_images(), calibration, allocation)
-    quantized = QuantizedModel(calibration.model, calibration, allocation)
+    trace = QuantizedTrace(random_images(), calibration, allocation)
+    quantized = QuantizedModel(calibration, allocation)
     assert torch.equal(trace.logits.detach(), quantized.run(random_images()))
     trace.logits.sum().backward()
     assert trace.images.grad is not None

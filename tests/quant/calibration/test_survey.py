@@ -173,7 +173,7 @@ def test_scaling_channels_of_a_norm_changes_nothing(name: str) -> None:
     for model in (plain, scaled):
         calibration = Calibration(model, images, preset(name))
         allocation = dict.fromkeys(calibration.surveyed().layers, bits)
-        logits.append(QuantizedModel(model, calibration, allocation).run(images))
+        logits.append(QuantizedModel(calibration, allocation).run(images))
     error = (logits[0] - plain(images)).norm()
     assert (logits[1] - plain(images)).norm() < 2 * error
 

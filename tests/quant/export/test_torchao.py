@@ -37,7 +37,7 @@ def test_a_state_answers_as_measured(bits: int) -> None:
     layers = list_layers(build(family), SIZE)
     request = asked(family, uniform(layers, bits, DYNAMIC), "bitlens")
     exported = module.export_torchao(request)
-    own = QuantizedModel(request.model, request.calibration, request.allocation)
+    own = QuantizedModel(request.calibration, request.allocation)
     logits = reloaded(family, exported.content)(random_images())
     torch.testing.assert_close(logits, own.run(random_images()), rtol=1e-4, atol=1e-5)
     tensors = torch.load(io.BytesIO(exported.content), weights_only=True)["state"]

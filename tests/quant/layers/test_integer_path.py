@@ -44,7 +44,7 @@ def test_both_paths_give_the_same_logits(calibrated, name, family, bits):
             assert any(answer is None for answer in why.values())
         if not integers:
             assert all(answer is not None for answer in why.values())
-        found.append(QuantizedModel(calibration.model, calibration, allocation).run(images))
+        found.append(QuantizedModel(calibration, allocation).run(images))
     assert torch.equal(*found)
 
 
@@ -56,9 +56,7 @@ def test_mixed_widths_give_the_same_logits(calibrated):
         layers = list_layers(calibration.model, SIZE)
         bits = [LayerBits((2, 4, 8)[i % 3], (8, 4)[i % 2]) for i in range(len(layers))]
         allocation = {la.name: b for la, b in zip(layers, bits, strict=True)}
-        found.append(
-            QuantizedModel(calibration.model, calibration, allocation).run(random_images())
-        )
+        found.append(QuantizedModel(calibration, allocation).run(random_images()))
     assert torch.equal(*found)
 
 
@@ -72,7 +70,7 @@ def both(
     allocation = uniform(list_layers(loaded.model, loaded.input_size), 4, 4)
     for integers in (True, False):
         calibration = Calibration(loaded.model, images, preset("bitlens"), folder, integers)
-        quantized = QuantizedModel(loaded.model, calibration, allocation)
+        quantized = QuantizedModel(calibration, allocation)
         found.append(torch.cat([quantized.run(batch) for batch in pictures(draw.measured)]))
     return found[0], found[1]
 

@@ -33,7 +33,7 @@ def other(output: Tensor) -> Tensor:
 def test_logits_are_the_models(family):
     calibration = fresh(family)
     images = random_images(5)
-    replay = Replay(calibration.model, calibration.surveyed(), images)
+    replay = Replay(calibration.surveyed(), images)
     torch.testing.assert_close(replay.logits, calibration.model(images), rtol=1e-4, atol=1e-4)
     assert list(replay.outputs) == list(replay.seen) == list(calibration.surveyed().layers)
 
@@ -42,7 +42,7 @@ def test_logits_are_the_models(family):
 @pytest.mark.parametrize("name", ["bitlens", "repq-vit"])
 def test_layers_are_seen_as_the_rewritten_model_runs_them(family, name):
     calibration = fresh(family, name)
-    replay = Replay(calibration.model, calibration.surveyed(), random_images())
+    replay = Replay(calibration.surveyed(), random_images())
     full = Replaced(calibration)
     full.run(random_images())
     for layer, seen in replay.seen.items():
@@ -62,7 +62,7 @@ def test_layers_are_seen_as_the_rewritten_model_runs_them(family, name):
 @pytest.mark.parametrize("family", [*SMALL, *ODD])
 def test_a_layers_own_output_changes_nothing(family):
     calibration = fresh(family)
-    replay = Replay(calibration.model, calibration.surveyed(), random_images())
+    replay = Replay(calibration.surveyed(), random_images())
     for name, output in replay.outputs.items():
         assert torch.equal(replay.changed(name, output), replay.logits), name
 
@@ -70,7 +70,7 @@ def test_a_layers_own_output_changes_nothing(family):
 @pytest.mark.parametrize("family", SMALL)
 def test_another_output_gives_what_a_full_run_with_it_gives(family):
     calibration = fresh(family)
-    replay = Replay(calibration.model, calibration.surveyed(), random_images())
+    replay = Replay(calibration.surveyed(), random_images())
     for name, output in list(replay.outputs.items())[::-1]:  # any order will do
         changed = other(output)
         expected = Replaced(calibration, name, lambda *_, y=changed: y).run(random_images())
@@ -97,7 +97,7 @@ def test_only_layers_behind_the_changed_one_are_computed(family):
     calibration = fresh(family)
     surveyed, layers = calibration.surveyed(), list(calibration.surveyed().layers)
     with Products() as once:
-        replay = Replay(calibration.model, surveyed, random_images())
+        replay = Replay(surveyed, random_images())
     assert sum(once.count.values()) == len(layers)
     for index, name in enumerate(layers):
         with Products() as again:
@@ -107,7 +107,7 @@ def test_only_layers_behind_the_changed_one_are_computed(family):
 
 def test_gradients_are_kept_only_where_asked_for():
     calibration = fresh("swin")
-    replay = Replay(calibration.model, calibration.surveyed(), random_images(), gradients=True)
+    replay = Replay(calibration.surveyed(), random_images(), gradients=True)
     assert replay.logits.requires_grad
     assert not any(t.requires_grad for seen in replay.seen.values() for t in seen.operands)
     outputs = list(replay.outputs.values())
@@ -119,7 +119,7 @@ def test_gradients_are_kept_only_where_asked_for():
         assert not up.requires_grad
         expected = float(2e-3 * gradient.norm())
         assert float(up - down) == pytest.approx(expected, rel=0.05, abs=2e-5), name
-    plain = Replay(calibration.model, calibration.surveyed(), random_images())
+    plain = Replay(calibration.surveyed(), random_images())
     assert not plain.logits.requires_grad
     assert not any(output.requires_grad for output in plain.outputs.values())
 
@@ -127,7 +127,7 @@ def test_gradients_are_kept_only_where_asked_for():
 def test_the_model_the_images_and_what_was_recorded_are_left_as_they_were():
     calibration = fresh("vit")
     images, before = random_images(), calibration.model(random_images())
-    replay = Replay(calibration.model, calibration.surveyed(), images)
+    replay = Replay(calibration.surveyed(), images)
     outputs = {name: output.clone() for name, output in replay.outputs.items()}
     for name, output in outputs.items():
         replay.changed(name, other(output))

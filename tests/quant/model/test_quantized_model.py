@@ -1,6 +1,7 @@
 """Quantized models against the float model, against one another, and in threads."""
 
 import threading
+from copy import deepcopy
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ def all_layers(calibration: Calibration, weight_bits: int, activation_bits: int)
 
 def run(calibration: Calibration, allocation: Allocation, images: Tensor | None = None) -> Tensor:
     images = random_images() if images is None else images
-    return QuantizedModel(calibration.model, calibration, allocation).run(images)
+    return QuantizedModel(calibration, allocation).run(images)
 
 
 def error(calibration: Calibration, weight_bits: int, activation_bits: int) -> float:
@@ -73,7 +74,7 @@ class Replaced(nn.Module):
 
 
 def rewritten(calibration: Calibration) -> dict[str, Affine]:
-    survey = Survey(calibration.model)
+    survey = Survey(calibration.turned.model)
     survey.run(calibration.images)
     chosen = calibration.preset
     return rewrite(survey, chosen.centred, chosen.heads)
@@ -85,7 +86,7 @@ def test_one_layer_alone_is_the_model_with_that_layer_replaced(calibrated, name,
     calibration = calibrated("vit", name)
     full = f"blocks.1.{layer}"
     found = run(calibration, {full: LayerBits(2, 4)})
-    expected = build("vit")
+    expected = deepcopy(calibration.turned.model)
     for other, (weight, bias) in rewritten(calibration).items():  # the same float model
         module = expected.get_submodule(other)
         module.weight.data, module.bias.data = weight, bias
@@ -121,7 +122,7 @@ def test_the_float_model_is_bit_identical_before_and_after(family, tmp_path):
     model, images = build(family), random_images()
     before, weights = model(images), {n: p.clone() for n, p in model.named_parameters()}
     calibration = Calibration(model, images, preset("bitlens"), tmp_path)
-    QuantizedModel(model, calibration, all_layers(calibration, 4, 4)).run(images)
+    QuantizedModel(calibration, all_layers(calibration, 4, 4)).run(images)
     assert torch.equal(model(images), before)
     assert all(torch.equal(p, weights[n]) for n, p in model.named_parameters())
     assert torch.equal(images, random_images())
@@ -151,7 +152,7 @@ def test_two_allocations_on_one_model_at_once_give_the_numbers_of_each_alone(cal
 
 def test_batches_do_not_see_each_other(calibrated):
     calibration = calibrated("swin")
-    quantized = QuantizedModel(calibration.model, calibration, all_layers(calibration, 4, 4))
+    quantized = QuantizedModel(calibration, all_layers(calibration, 4, 4))
     images = random_images()
     together = quantized.run(images)
     for index in range(len(images)):

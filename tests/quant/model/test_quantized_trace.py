@@ -39,7 +39,7 @@ def every(calibration: Calibration, *widths: int) -> Allocation:
 
 def traced(calibration: Calibration, allocation: Allocation, *rules: Any) -> QuantizedTrace:
     images = random_images()
-    return QuantizedTrace(calibration.model, images, calibration, allocation, *rules)
+    return QuantizedTrace(images, calibration, allocation, *rules)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_logits_are_the_quantized_models_to_the_last_bit(calibrated, family, nam
     calibration = calibrated(family, name)
     allocation = every(calibration, 8, 4)
     found = traced(calibration, allocation, PRESETS[rules]).logits
-    quantized = QuantizedModel(calibration.model, calibration, allocation)
+    quantized = QuantizedModel(calibration, allocation)
     assert torch.equal(found.detach(), quantized.run(random_images()))
 
 
@@ -62,7 +62,7 @@ def test_logits_are_the_quantized_models_to_the_last_bit(calibrated, family, nam
 def test_layers_left_out_stay_in_float_and_rewritten(calibrated, family):
     calibration = calibrated(family)
     some = {n: b for n, b in every(calibration, 4).items() if "qkv" in n or "matmul2" in n}
-    quantized = QuantizedModel(calibration.model, calibration, some).run(random_images())
+    quantized = QuantizedModel(calibration, some).run(random_images())
     assert torch.equal(traced(calibration, some).logits.detach(), quantized)
     plain = Trace(calibration.model, random_images()).logits
     assert torch.equal(traced(calibration, {}).logits, plain)
@@ -75,8 +75,8 @@ def test_of_a_trained_model_too_and_its_map_is_like_floats(model, tmp_path):
     images = torch.rand(3, *loaded.input_size, generator=torch.Generator().manual_seed(0)) - 0.5
     calibration = Calibration(loaded.model, images, preset("repq-vit"), tmp_path)
     allocation = uniform(list_layers(loaded.model, loaded.input_size), 8, 8)
-    trace = QuantizedTrace(loaded.model, images, calibration, allocation)
-    quantized = QuantizedModel(loaded.model, calibration, allocation)
+    trace = QuantizedTrace(images, calibration, allocation)
+    quantized = QuantizedModel(calibration, allocation)
     assert torch.equal(trace.logits.detach(), quantized.run(images))
     plain = Trace(loaded.model, images)
     target = plain.logits.argmax(1)
@@ -104,7 +104,7 @@ class Twin:
     """A ViT whose layers multiply in the basis they are quantized in, rounding undone by hand."""
 
     def __init__(self, calibration: Calibration, allocation: Allocation) -> None:
-        self.model: Any = calibration.model
+        self.model: Any = calibration.turned.model
         self.found = {n: calibration.quantized(n, bits) for n, bits in allocation.items()}
 
     def through(self, quantizer: Any, x: Tensor) -> Tensor:
@@ -157,12 +157,19 @@ def test_attn_lrp_is_gradient_times_input_of_a_locally_linear_twin(calibrated, n
     assert float((found - expected).norm() / expected.norm()) < 0.02
 
 
-def original(layer: QuantizedLinear) -> tuple[Tensor, Tensor]:
+def original(calibration: Calibration, name: str, allocation: Allocation) -> tuple[Tensor, Tensor]:
     """A layer's weight (K, C) and bias in the float model's basis, from what it does to a basis."""
-    size = layer.weight.codes.shape[1]
+    layer, turned = calibration.quantized(name, allocation[name]), calibration.turned
+    assert isinstance(layer, QuantizedLinear)
+    size = layer.weight.values.shape[1]
     basis = torch.cat([torch.zeros(1, size), torch.eye(size)])
+    if name in turned.reads:  # by the float model's norm, its gain and bias
+        norm = turned.reads[name]
+        basis = ((basis - norm.bias) / norm.gain) @ norm.turn
     moved = basis if layer.transform is None else layer.transform(basis)
     outputs = F.linear(moved.double(), layer.weight.values.double(), layer.weight.bias.double())
+    if name in turned.writes:
+        outputs = outputs @ turned.writes[name].T.double()
     return (outputs[1:] - outputs[0]).T, outputs[0]
 
 
@@ -173,8 +180,7 @@ def test_z_plus_shares_out_by_the_signs_of_the_float_models_basis(calibrated, na
     allocation = every(calibration, 4)
     trace = traced(calibration, allocation, LRP_QVIT)
     (x,) = (t.detach().double() for t in trace.operands["head"])
-    layer = calibration.quantized("head", allocation["head"])
-    weight, bias = original(layer)
+    weight, bias = original(calibration, "head", allocation)
     torch.testing.assert_close(x @ weight.T + bias, trace.logits.double(), rtol=1e-3, atol=1e-3)
     positive = (x * weight[2]).clamp(min=0)
     expected = positive / positive.sum(1, keepdim=True)
@@ -191,9 +197,13 @@ class Noting(QuantizedTrace):
         super().__init__(*args)
 
     def weigh(self, name: str, form: Linear, input: Tensor, *rest: Any) -> Tensor:
-        self.given[name] = (input,)
-        self.gave[name] = super().weigh(name, form, input, *rest)
-        return self.gave[name]
+        turned = self._reads.get(name)
+        self.given[name] = (input if turned is None else turned.restored(input),)
+        return super().weigh(name, form, input, *rest)
+
+    def _written(self, name: str, form: Linear, output: Tensor) -> Tensor:
+        self.gave[name] = output
+        return super()._written(name, form, output)
 
     def multiply(self, name: str, input: Tensor, other: Tensor) -> Tensor:
         self.given[name] = input, other
@@ -214,13 +224,13 @@ def test_what_rounding_and_biases_take_is_all_that_is_lost(family, tmp_path):
     calibration = Calibration(model, random_images(), preset("bitlens"), tmp_path)
     allocation = every(calibration, 4)
     rules = replace(ATTN_LRP, softmax="constant")
-    trace = Noting(model, random_images(), calibration, allocation, rules)
+    trace = Noting(random_images(), calibration, allocation, rules)
     lost = torch.zeros(3)
     for name in (n for n in trace.given if not n.endswith("matmul1")):
         x, rounded = trace.given[name][-1], trace.operands[name][-1]
         lost += total((rounded - x) * gradient(trace, rounded))
         if name in trace.gave:
-            bias = original(calibration.quantized(name, allocation[name]))[1].float()
+            bias = original(calibration, name, allocation)[1].float()
             spread = bias.view(-1, *[1] * (x.dim() - 2)) if "patch_embed" in name else bias
             lost += total(spread * gradient(trace, trace.gave[name]))
     found = relevance(trace, 1)
@@ -249,7 +259,7 @@ def test_a_convolution_whose_patches_overlap_is_refused_unless_it_stays_in_float
     with pytest.raises(UnsupportedOperation, match="patches of 'stem' overlap"):
         traced(calibration, allocation)
     del allocation["stem"]
-    quantized = QuantizedModel(model, calibration, allocation).run(random_images())
+    quantized = QuantizedModel(calibration, allocation).run(random_images())
     assert torch.equal(traced(calibration, allocation).logits.detach(), quantized)
 
 
@@ -261,6 +271,6 @@ def test_a_layer_the_model_has_not_is_named(calibrated):
 def test_the_float_model_and_the_images_are_left_as_they_were(calibrated):
     calibration = calibrated("vit")
     images, before = random_images(), calibration.model(random_images())
-    QuantizedTrace(calibration.model, images, calibration, every(calibration, 4))
+    QuantizedTrace(images, calibration, every(calibration, 4))
     assert torch.equal(images, random_images())
     assert torch.equal(calibration.model(random_images()), before)

@@ -52,7 +52,7 @@ def test_models_run_under_every_target(calibrated, family: str, to: Target) -> N
     plain = calibration.model(images)
     for step, most in ((0, 0.02), (1, 2.0)):
         allocation = dearest(to, layers, step)
-        logits = QuantizedModel(calibration.model, calibration, allocation).run(images)
+        logits = QuantizedModel(calibration, allocation).run(images)
         assert torch.isfinite(logits).all()
         assert divergence(plain, logits) < most
 
@@ -63,12 +63,9 @@ def test_layers_in_float_are_layers_left_out(calibrated, family: str) -> None:
     layers = list_layers(calibration.model, SIZE)
     some = {la.name: LayerBits(8, 8) for la in layers[::2]}
     rest = {la.name: LayerBits(FLOAT, FLOAT) for la in layers[1::2]}
-    said, left = (
-        QuantizedModel(calibration.model, calibration, bits).run(images)
-        for bits in (some | rest, some)
-    )
+    said, left = (QuantizedModel(calibration, bits).run(images) for bits in (some | rest, some))
     assert torch.equal(said, left)
-    whole = QuantizedModel(calibration.model, calibration, dict.fromkeys(rest, LayerBits(32, 32)))
+    whole = QuantizedModel(calibration, dict.fromkeys(rest, LayerBits(32, 32)))
     torch.testing.assert_close(whole.run(images), calibration.model(images), rtol=1e-4, atol=1e-5)
     assert needed(rest) == set()
 

@@ -79,7 +79,7 @@ def test_maps_are_those_of_float_and_of_the_quantized_model(subject: Subject) ->
     batch = made.sets()[1][2][0][None]
     traces: Sequence[Trace] = (
         Trace(model, batch),
-        QuantizedTrace(model, batch, calibrating.calibration, subject.allocation),
+        QuantizedTrace(batch, calibrating.calibration, subject.allocation),
     )
     for trace, side in zip(traces, (one.before, one.after), strict=True):
         expected = heatmap_alone(trace, target)[0].detach().numpy()
