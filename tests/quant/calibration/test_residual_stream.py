@@ -149,9 +149,9 @@ class Watched(QuantizedModel):
 
 def test_ranges_are_those_of_what_the_layers_before_give(tmp_path):
     calibration = calibrated("vit", "integer:stream=8", tmp_path)
-    model = Watched(calibration.model, calibration, _all(calibration, 4))
+    model = Watched(calibration, _all(calibration, 4))
     model.run(random_images())
-    plain = Watched(calibration.model, calibration, {"head": LayerBits(4, 4)})
+    plain = Watched(calibration, {"head": LayerBits(4, 4)})
     plain.run(random_images())
     closer = 0
     for name, quantizer in model.stream.items():
@@ -174,9 +174,9 @@ def test_it_is_off_by_default_and_then_nothing_of_it_is_there(tmp_path):
     assert calibration.stored(8).stream() == {}
     found = QuantizedModel(calibration, allocation).run(random_images())
     same = calibrated("vit", "integer:stream=off", tmp_path / "same")
-    assert torch.equal(found, QuantizedModel(same.model, same, allocation).run(random_images()))
+    assert torch.equal(found, QuantizedModel(same, allocation).run(random_images()))
     on = calibrated("vit", "integer:stream=8", tmp_path / "on")
-    assert not torch.equal(found, QuantizedModel(on.model, on, allocation).run(random_images()))
+    assert not torch.equal(found, QuantizedModel(on, allocation).run(random_images()))
 
 
 def test_a_model_of_which_nothing_is_quantized_is_float(tmp_path):
