@@ -108,7 +108,7 @@ class Calibration:
         found = survey.norms, kinds, plainer(survey, preset, layers)
         stream = stream_of(turned.model, self.images[:1]) if preset.stream else ()
         names = [layer.name for layer in layers]
-        return Surveyed(turned.model, preset, names, weights, *found, stream)
+        return Surveyed(turned, preset, names, weights, *found, stream)
 
     def solve(self, widths: Iterable[int] = MENU, progress: Progress = SILENT) -> None:
         """Make the passes of `widths` that no file holds yet; `progress` counts layers.

@@ -12,6 +12,7 @@ from quant.calibration.presets import Preset
 from quant.layers.quantized import FloatWeight, QuantizedLinear, Rounded, Weight
 from quant.primitives.bits import MENU
 from quant.primitives.floats import float_quantizer
+from quant.primitives.formats import SMALL_FLOATS
 from quant.primitives.qparams import QParams
 from quant.primitives.quantizer_search import (
     Loss,
@@ -28,6 +29,7 @@ from quant.primitives.reparameterise import reparameterise
 from quant.primitives.rounding import damped, round_floats, round_weight
 from quant.primitives.transforms import (
     Rescaling,
+    Restoration,
     Rotation,
     Transform,
     centre,
@@ -61,22 +63,23 @@ def solve_linear(
     activation_bits: int,
     generator: torch.Generator,
     norm: Affine | None = None,
+    read: Restoration | None = None,
 ) -> SolvedLinear:
     """Choose everything for a linear layer.
 
     Inputs in formats that are no plain integers stay as they are: blocks have ranges of their own,
-    and 16 bits need no help.
+    and 16 bits need no help. Small floats are taken back from a turned stream, which has no
+    channels left that stand out, and whose blocks are all alike.
 
     Args:
         kind: of its input: "norm", "turned", "gelu", "patches" or "plain".
         rows: (n, C), the input where the layers before are quantized already, if they are.
         affine: its weight (K, C) and bias (K,).
         norm: gain and bias (C,) of the LayerNorm before, if there is one.
+        read: takes its input back, where it is of a turned stream.
     """
     if activation_bits not in MENU:
-        quantizer = float_quantizer(rows, activation_bits)
-        weights = _weights(preset, rows, quantizer(rows), affine, weight_bits)
-        return SolvedLinear(quantizer, None, weights)
+        return _as_they_are(preset, rows, affine, weight_bits, activation_bits, read)
     choice = preset.choice(kind)
     if choice in ("repq", "clipped"):
         return _reparameterised(preset, rows, affine, weight_bits, activation_bits)
@@ -93,6 +96,22 @@ def solve_linear(
     )
     weights = _weights(preset, inputs, chosen(inputs), (weight, bias), weight_bits)
     return SolvedLinear(chosen, transform, weights)
+
+
+def _as_they_are(
+    preset: Preset,
+    rows: Tensor,
+    affine: Affine,
+    weight_bits: Sequence[int],
+    activation_bits: int,
+    read: Restoration | None,
+) -> SolvedLinear:
+    small = activation_bits in SMALL_FLOATS
+    inputs = read(rows) if small and read is not None else rows
+    affine = transformed(read, affine) if small else affine
+    quantizer = float_quantizer(inputs, activation_bits)
+    weights = _weights(preset, inputs, quantizer(inputs), affine, weight_bits)
+    return SolvedLinear(quantizer, read if small else None, weights)
 
 
 def _transform(choice: str, rows: Tensor, weight: Tensor, norm: Affine | None) -> Transform | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lrp.engine.interpreter import Interpreter, Linear
 from lrp.engine.progress import SILENT, Progress
@@ -15,6 +15,7 @@ from quant.calibration.origins import Affine
 from quant.calibration.presets import Preset
 from quant.calibration.product_solver import solve_mix, solve_scores
 from quant.calibration.residual_stream import fit_stream
+from quant.calibration.turning import Turned
 from quant.layers.quantized import QuantizedLinear, QuantizedProduct
 from quant.primitives.bits import MENU, LayerBits
 from quant.primitives.formats import DYNAMIC, FLOAT, HALF, PALETTES
@@ -48,7 +49,7 @@ class Surveyed:
     """What the survey of a model found, which every pass over it shares.
 
     Attributes:
-        model: in float, its streams turned where that is so (`quant.calibration.turning`).
+        turned: the float model, its streams turned where the preset says so.
         layers: the names to quantize, in the order they run.
         weights: rewritten weights and biases by layer name (`quant.calibration.survey`).
         norms, kinds: what comes before a layer (`survey.Survey`); "turned" is a norm's output that
@@ -57,7 +58,7 @@ class Surveyed:
         stream: names of the residual stream that are quantized (`residual_stream.stream_of`).
     """
 
-    model: nn.Module
+    turned: Turned
     preset: Preset
     layers: Sequence[str]
     weights: Mapping[str, Affine]
@@ -107,7 +108,7 @@ class Solver(Interpreter):
         weight_bits: Sequence[int],
         progress: Progress = SILENT,
     ) -> None:
-        super().__init__(surveyed.model)
+        super().__init__(surveyed.turned.model)
         self.surveyed, self.bits, self.weight_bits = surveyed, bits, tuple(weight_bits)
         # The layers after see inputs as this width of the weights gives them.
         self.through = bits if bits in (*MENU, *weight_bits) else self.weight_bits[-1]
@@ -157,7 +158,8 @@ class Solver(Interpreter):
         kind, draws = self.surveyed.kinds.get(name, "plain"), self.generator
         self._check(name, input=inputs, weight=affine[0], bias=affine[1])
         with _named(name):
-            solved = solve_linear(self.preset, kind, rows, affine, widths, self.bits, draws, norm)
+            given = self.preset, kind, rows, affine, widths, self.bits, draws, norm
+            solved = solve_linear(*given, self.surveyed.turned.reads.get(name))
         self.made.linear[name] = solved
         self._report()
         return solved.at(self.through)

@@ -22,11 +22,13 @@ from quant.primitives.floats import Cast, PerToken, SmallFloat
 from quant.primitives.formats import check_width
 from quant.primitives.qparams import QParams
 from quant.primitives.quantizers import Codebook, Logarithmic, Quantizer, Uniform
-from quant.primitives.transforms import Equalisation, Rescaling, Rotation, Transform
+from quant.primitives.transforms import Equalisation, Rescaling, Restoration, Rotation, Transform
 
-SCHEMA = 2
+SCHEMA = 3
 # Kept by name, each with the tensors it is made of.
-TRANSFORMS: dict[str, Any] = {t.__name__: t for t in (Rotation, Equalisation, Rescaling)}
+TRANSFORMS: dict[str, Any] = {
+    t.__name__: t for t in (Rotation, Equalisation, Rescaling, Restoration)
+}
 # Quantizers that are made of numbers alone.
 PLAIN: dict[str, Any] = {
     "logarithmic": Logarithmic,

@@ -17,32 +17,9 @@ from torch import Tensor, nn
 
 from quant.calibration.origins import Affine
 from quant.calibration.streams import Stream, find_streams
-from quant.primitives.transforms import gain, mean_keeping
+from quant.primitives.transforms import Restoration, gain, mean_keeping, turned_cells
 
 TOLERANCE = 1e-4  # relative; how equal the logits must be
-
-
-@dataclass(frozen=True, eq=False)
-class Read:
-    """How a layer reads a turned stream: through a norm that has no gain and no bias any more.
-
-    Attributes:
-        turn: Q (C, C); a norm over several cells of a stream turns each by itself.
-        gain, bias: of the norm in the float model (n C,); a gain too small to divide by is larger.
-    """
-
-    turn: Tensor
-    gain: Tensor
-    bias: Tensor
-
-    def restored(self, x: Tensor) -> Tensor:
-        """Return the input (..., n C) that the float model's layer has, for the turned one."""
-        return _turned(x, self.turn.T) * self.gain + self.bias
-
-    def original(self, affine: Affine) -> Affine:
-        """Return weight and bias for that input, of those that take the turned one."""
-        weight = _turned(affine[0], self.turn.T) / self.gain
-        return weight, affine[1] - weight @ self.bias
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +28,13 @@ class Turned:
 
     Attributes:
         model: a turned copy.
-        reads: by the name of the layer.
+        reads: what a layer behind a norm of the float model sees, of what it sees here, by its
+            name; a gain too small to divide by is larger than the norm's.
         writes: Q (C, C) by the name of the layer that writes to a stream.
     """
 
     model: nn.Module
-    reads: Mapping[str, Read]
+    reads: Mapping[str, Restoration]
     writes: Mapping[str, Tensor]
 
 
@@ -111,7 +89,7 @@ class _Turning:
 
     def __init__(self, model: nn.Module) -> None:
         self._copy = deepcopy(model)
-        self._reads, self._writes = dict[str, Read](), dict[str, Tensor]()
+        self._reads, self._writes = dict[str, Restoration](), dict[str, Tensor]()
         self.made = Turned(self._copy, self._reads, self._writes)
 
     def turn(self, stream: Stream) -> None:
@@ -133,12 +111,12 @@ class _Turning:
             layer = self._layer(name)
             scale, shift = _affine(norm, layer.weight)
             safe = gain(scale, layer.weight.norm(dim=0)).to(scale)
-            self._reads[name] = Read(turn, safe, shift)
+            self._reads[name] = Restoration(turn, safe, shift)
             if bool(shift.any()):
                 moved = layer.weight @ shift
                 bias = moved if layer.bias is None else layer.bias + moved
                 layer.bias = nn.Parameter(bias, requires_grad=False)
-            layer.weight.copy_(_turned(layer.weight * scale, turn))
+            layer.weight.copy_(turned_cells(layer.weight * scale, turn))
         for parameter, value in ((norm.weight, 1.0), (getattr(norm, "bias", None), 0.0)):
             if parameter is not None:
                 parameter.fill_(value)
@@ -163,8 +141,3 @@ def _affine(norm: nn.Module, like: Tensor) -> Affine:
     scale, shift = (None if part is None else part.clone() for part in parts)
     scale = like.new_ones(size) if scale is None else scale
     return scale, torch.zeros_like(scale) if shift is None else shift
-
-
-def _turned(x: Tensor, turn: Tensor) -> Tensor:
-    """Return x (..., n C) with each of its n cells turned by (C, C)."""
-    return (x.unflatten(-1, (-1, len(turn))) @ turn).flatten(-2)

@@ -53,6 +53,7 @@ class Transforming:
             return self._scaled(
                 name, x, 1 / transform.factor, transform.shift / transform.factor
             ), None
+        assert isinstance(transform, Rotation)  # small floats alone are taken back from a stream
         x = self._scaled(name, x, transform.diagonal, -transform.centre * transform.diagonal)
         self.extra[name] = "a rotation"
         return self._rotated(x, rows)

@@ -58,7 +58,7 @@ class FloatLayers(Interpreter):
     """
 
     def __init__(self, surveyed: Surveyed, on_layer: Callable[[Seen, Tensor], None] | None) -> None:
-        super().__init__(surveyed.model)
+        super().__init__(surveyed.turned.model)
         self.surveyed, self.on_layer, self.names = surveyed, on_layer, set(surveyed.layers)
         self.replayed: list[Tensor] = []
 

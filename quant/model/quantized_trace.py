@@ -16,7 +16,7 @@ from quant.calibration.turning import unturned
 from quant.layers.quantized import QuantizedLinear, QuantizedProduct
 from quant.layers.runtime import RunningLinear, RunningProduct
 from quant.primitives.bits import Allocation, quantized
-from quant.primitives.transforms import restored
+from quant.primitives.transforms import restored, transformed
 
 
 class QuantizedTrace(Trace):
@@ -75,7 +75,7 @@ class QuantizedTrace(Trace):
     ) -> Tensor:
         known = weight.flatten(1), weight.new_zeros(len(weight)) if bias is None else bias
         affine = self._affine.get(name, known)
-        x = self._reads[name].restored(input) if name in self._reads else input
+        x = self._reads[name](input) if name in self._reads else input
         if name in self._quantized:
             rounded, value = self._computed(name, form, input)
             x = _through(x, rounded)
@@ -88,7 +88,7 @@ class QuantizedTrace(Trace):
     def _plain(self, name: str, affine: Affine) -> Affine:
         """Return a layer's weight and bias as they are with no stream turned."""
         if name in self._reads:
-            affine = self._reads[name].original(affine)
+            affine = transformed(self._reads[name], affine)
         if name in self._writes:
             turn = self._writes[name]
             affine = turn @ affine[0], turn @ affine[1]
@@ -117,7 +117,7 @@ class QuantizedTrace(Trace):
         if layer.transform is not None:
             rounded = layer.transform.inverse(rounded)
         if name in self._reads:
-            rounded = self._reads[name].restored(rounded)
+            rounded = self._reads[name](rounded)
         if isinstance(form, Convolution):
             rounded = F.fold(rounded.transpose(1, 2), x.shape[2:], form.kernel, stride=form.kernel)
         return rounded, form.by_rows(ready, x)

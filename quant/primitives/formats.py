@@ -80,6 +80,7 @@ FORMATS: dict[int, Format] = {
     **{code: Format(f"PAL{n}", n, palette=n) for n, code in PALETTES.items()},
 }
 WIDTHS = (*INTEGERS, *FORMATS)
+SMALL_FLOATS = frozenset(code for code, format in FORMATS.items() if format.element is not None)
 _BY_NAME = {
     **{str(code): code for code in (*INTEGERS, HALF, FLOAT)},
     **{f.name.upper(): code for code, f in FORMATS.items()},

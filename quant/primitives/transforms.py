@@ -125,7 +125,45 @@ class Rescaling:
         return bias - weight @ self.shift
 
 
-Transform = Rotation | Rescaling  # an `Equalisation` is a rotation
+@dataclass(frozen=True, eq=False)
+class Restoration:
+    """x' = x Q^T * gain + shift: what a LayerNorm gives, of its output in a turned stream.
+
+    Attributes:
+        turn: Q (C, C); an x of several such cells (..., n C) is turned cell by cell.
+        gain, shift: the LayerNorm's, (n C,), no gain zero.
+    """
+
+    turn: Tensor
+    gain: Tensor
+    shift: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return turned_cells(x, self.turn.T) * self.gain + self.shift
+
+    def inverse(self, x: Tensor) -> Tensor:
+        """Return x for x'."""
+        return turned_cells((x - self.shift) / self.gain, self.turn)
+
+    def weight(self, weight: Tensor) -> Tensor:
+        """Return W Q^T / gain for a weight (K, n C)."""
+        return turned_cells(weight, self.turn.T) / self.gain
+
+    def original(self, weight: Tensor) -> Tensor:
+        """Return the weight (K, n C) that `weight` made this of."""
+        return turned_cells(weight * self.gain, self.turn)
+
+    def bias(self, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return bias - W' shift, with the weight (K, n C) before `weight` changed it."""
+        return bias - self.weight(weight) @ self.shift
+
+
+def turned_cells(x: Tensor, turn: Tensor) -> Tensor:
+    """Return x (..., n C) with each of its n cells multiplied by `turn` (C, C)."""
+    return (x.unflatten(-1, (-1, len(turn))) @ turn).flatten(-2)
+
+
+Transform = Rotation | Rescaling | Restoration  # an `Equalisation` is a rotation
 
 
 def rotate(x: Tensor) -> Tensor:

@@ -13,9 +13,12 @@ from quant.calibration.calibration import Calibration
 from quant.calibration.presets import preset
 from quant.calibration.streams import find_streams
 from quant.calibration.turning import turned
-from quant.primitives.transforms import Rotation, mean_keeping
+from quant.primitives.bits import LayerBits
+from quant.primitives.formats import FP8, MXFP4
+from quant.primitives.transforms import Rotation, mean_keeping, transformed
 from tests.models import FAMILIES, SIZE, SMALL, build, random_images
 
+MLP = "blocks.0.mlp.fc1"
 # Families whose streams something else reads or writes: post-norms, rotations without a bias, ...
 AS_THEY_ARE = (
     *("beit", "cait", "dinov3", "eva02", "aimv2", "rope-mixed", "parallel"),
@@ -59,13 +62,13 @@ def test_layers_read_and_write_what_the_model_does_turned(family):
     found = turned(model, SIZE)
     (given, gave), (moved, made) = heard(model, images), heard(found.model, images)
     for name, read in found.reads.items():
-        torch.testing.assert_close(read.restored(moved[name]), given[name], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(read(moved[name]), given[name], rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(made[name], _turned(found, name, gave), rtol=1e-3, atol=1e-4)
         weight, bias = model.get_submodule(name).weight, model.get_submodule(name).bias
         if name in found.writes:
             continue
         layer = found.model.get_submodule(name)
-        plain = read.original((layer.weight, layer.bias))
+        plain = transformed(read, (layer.weight, layer.bias))
         torch.testing.assert_close(plain[0], weight, rtol=1e-3, atol=1e-4)
         expected = torch.zeros_like(plain[1]) if bias is None else bias
         torch.testing.assert_close(plain[1], expected, rtol=1e-3, atol=1e-4)
@@ -120,7 +123,7 @@ def test_a_norm_over_several_cells_of_a_stream():
     torch.testing.assert_close(found.model(images), model(images), rtol=1e-4, atol=1e-5)
     assert set(found.reads) == {"reduction", "head"}
     given, moved = heard(model, images)[0], heard(found.model, images)[0]
-    restored = found.reads["reduction"].restored(moved["reduction"])
+    restored = found.reads["reduction"](moved["reduction"])
     torch.testing.assert_close(restored, given["reduction"], rtol=1e-3, atol=1e-4)
 
 
@@ -162,3 +165,21 @@ def test_the_rotation_keeps_the_mean_and_spreads_one_channel_over_all(size):
     if size > 1:
         torch.testing.assert_close(normed(x @ turn), normed(x) @ turn, rtol=1e-4, atol=1e-5)
     assert float(turn.abs().max()) <= 1.7 / size**0.5
+
+
+@pytest.mark.parametrize("code", [MXFP4, FP8])
+def test_small_floats_see_what_the_float_model_gives_them(code):
+    """Blocks of channels that are turned would all be alike."""
+    images = random_images()
+    calibration = Calibration(build("vit"), images, preset("bitlens"))
+    given, gave = heard(calibration.model, images)
+    moved, _ = heard(calibration.turned.model, images)
+    names = [name for name in calibration.turned.reads if name.startswith("blocks.0")]
+    for name in names:
+        layer = calibration.quantized(name, LayerBits(code, code))
+        expected = layer.quantizer(given[name])
+        close = torch.isclose(layer.encode(moved[name]), expected, rtol=1e-3, atol=1e-3)
+        assert float(close.float().mean()) > 0.98  # few are rounded to the next level
+    assert len(names) == 2
+    layer, plain = calibration.quantized(MLP, LayerBits(code, code)), gave[MLP]
+    assert float((layer(moved[MLP]) - plain).norm() / plain.norm()) < 0.3

@@ -165,7 +165,7 @@ def original(calibration: Calibration, name: str, allocation: Allocation) -> tup
     basis = torch.cat([torch.zeros(1, size), torch.eye(size)])
     if name in turned.reads:  # by the float model's norm, its gain and bias
         norm = turned.reads[name]
-        basis = ((basis - norm.bias) / norm.gain) @ norm.turn
+        basis = ((basis - norm.shift) / norm.gain) @ norm.turn
     moved = basis if layer.transform is None else layer.transform(basis)
     outputs = F.linear(moved.double(), layer.weight.values.double(), layer.weight.bias.double())
     if name in turned.writes:
@@ -198,7 +198,7 @@ class Noting(QuantizedTrace):
 
     def weigh(self, name: str, form: Linear, input: Tensor, *rest: Any) -> Tensor:
         turned = self._reads.get(name)
-        self.given[name] = (input if turned is None else turned.restored(input),)
+        self.given[name] = (input if turned is None else turned(input),)
         return super().weigh(name, form, input, *rest)
 
     def _written(self, name: str, form: Linear, output: Tensor) -> Tensor:

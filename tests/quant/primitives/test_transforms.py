@@ -8,11 +8,13 @@ from torch import Tensor
 from quant.primitives.transforms import (
     Equalisation,
     Rescaling,
+    Restoration,
     Rotation,
     Transform,
     balanced,
     equalise,
     gain,
+    mean_keeping,
     orthogonal,
     restored,
     rotate,
@@ -50,11 +52,15 @@ def linear_maps(size: int) -> list[Transform]:
     generator = torch.Generator().manual_seed(size)
     diagonal = torch.randn(size, generator=generator).double().add(3)
     shift = torch.randn(size, generator=generator).double()
-    return [Rotation(diagonal, shift), Rescaling(shift, diagonal), Equalisation(diagonal, shift)]
+    cell = size if size % 3 else size // 3
+    return [
+        *(Rotation(diagonal, shift), Rescaling(shift, diagonal), Equalisation(diagonal, shift)),
+        Restoration(mean_keeping(cell), diagonal, shift),
+    ]
 
 
 @pytest.mark.parametrize("size", [3, 32, 48])
-@pytest.mark.parametrize("kind", [0, 1, 2])
+@pytest.mark.parametrize("kind", range(4))
 def test_transformed_input_times_transformed_weight_is_the_layer(size: int, kind: int) -> None:
     transform = linear_maps(size)[kind]
     generator = torch.Generator().manual_seed(1)
@@ -73,7 +79,7 @@ def test_rotating_back_is_the_product_with_the_transposed_matrix(size: int) -> N
 
 
 @pytest.mark.parametrize("size", [3, 32, 48])
-@pytest.mark.parametrize("kind", [0, 1, 2])
+@pytest.mark.parametrize("kind", range(4))
 def test_the_inverse_takes_inputs_weights_and_biases_back(size: int, kind: int) -> None:
     transform = linear_maps(size)[kind]
     generator = torch.Generator().manual_seed(2)
