@@ -14,6 +14,9 @@ from quant.analysis.anatomy import Anatomy, Histogram
 
 TURNED = {
     "Rotation": "as the quantizer sees it: rotated, so that no channel stands out",
+    "Stream": "as the quantizer sees it: rotated with the residual stream, so that no channel "
+    "stands out",
+    "Restoration": "as the LayerNorm gives it",
     "Rescaling": "as the quantizer sees it: every channel shifted and scaled",
     "Equalisation": "as the quantizer sees it: mixed and scaled, so that pixels share one range",
     "": "as it comes",

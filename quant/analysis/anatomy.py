@@ -19,6 +19,7 @@ from quant.model.float_layers import Seen
 from quant.model.quantized_model import QuantizedModel
 from quant.primitives.bits import Allocation, LayerBits
 from quant.primitives.quantizers import Quantizer, Uniform
+from quant.primitives.transforms import Rescaling, Transform
 
 BINS, STEPS = 96, 513  # of a histogram; points of a staircase
 
@@ -127,7 +128,8 @@ def _side(x: Tensor, encoded: Tensor, grid: _Grid) -> Histogram:
 class Anatomy:
     """One layer at one pair of widths: its operands and the SQNR of its output in dB.
 
-    `turned` says how the input is changed before it is quantized: "" for not at all.
+    `turned` says how the input is changed before it is quantized: "" for not at all, "Stream" with
+    the residual stream it is read from.
     """
 
     name: str
@@ -153,7 +155,13 @@ def anatomy(calibration: Calibration, seen: Seen, bits: LayerBits) -> Anatomy:
         weight_side(solved, bits.weight, seen.affine),
     )
     error = sqnr(F.linear(x, *seen.affine), solved.at(bits.weight)(x))
-    return Anatomy(seen.name, bits, type(turned).__name__ if turned else "", sides, error)
+    return Anatomy(seen.name, bits, _way(calibration, seen.name, turned), sides, error)
+
+
+def _way(calibration: Calibration, name: str, transform: Transform | None) -> str:
+    if isinstance(transform, Rescaling) and name in calibration.turned.reads:
+        return "Stream"
+    return type(transform).__name__ if transform else ""
 
 
 @dataclass(frozen=True, eq=False)

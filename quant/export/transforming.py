@@ -153,6 +153,9 @@ class _Folding:
 
     def _moves_rows(self, node: NodeProto) -> bool:
         """Return whether a node leaves the last axis of its input as it is."""
+        if node.op_type == "Pad":  # by nothing, as windows fit
+            pads = self._graph.floats(node.input[1])
+            return pads is not None and not pads.any()
         before, after = (self._shapes.get(name) for name in (node.input[0], node.output[0]))
         if node.op_type not in MOVES or not before or not after:
             return False

@@ -190,7 +190,7 @@ def test_a_layers_error_is_that_of_its_output(vit: nn.Module, preset: str) -> No
     wanted = x.double() @ weight.double().T + bias.double()
     output = kept.layer("blocks.1.mlp.fc1", LayerBits(3, 5))(x)
     assert found.error == pytest.approx(in_decibels(wanted.numpy(), output.numpy()), abs=0.01)
-    assert found.turned == {"bitlens": "Rotation", "lrp-qvit": "Rescaling"}[preset]
+    assert found.turned == {"bitlens": "Stream", "lrp-qvit": "Rescaling"}[preset]
 
 
 def test_an_attention_product_has_two_factors(plain: Calibration) -> None:
