@@ -89,7 +89,8 @@ def stream() -> None:
         on_change=quantizer.STREAM.follow(quantizer.STREAM.get()),
         width=150,
         help="Integer chips also quantize the residual sums (x + attention, x + MLP) and what "
-        "LayerNorms give, with one range a tensor. With 8 bits a model can lose everything.",
+        "LayerNorms give, with one range a tensor. With 8 bits a model can lose much, or all where "
+        "the quantizer does not rotate.",
     )
 
 

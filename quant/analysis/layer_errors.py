@@ -172,8 +172,8 @@ def sqnr_by_width(
 
 @torch.no_grad()
 def stream_sqnr(calibration: Calibration, images: Tensor) -> dict[str, float]:
-    """Return the SQNR in dB of residual sums and LayerNorm outputs by name, as the float model has
-    them, under the quantizers behind the widest integers; in the order they run."""
+    """Return the SQNR in dB of residual sums and LayerNorm outputs by name, as they are in float
+    (turned where the model is), under the quantizers behind the widest integers; as they run."""
     found = _Stream(calibration)
     found.run(images)
     return found.errors
@@ -181,7 +181,7 @@ def stream_sqnr(calibration: Calibration, images: Tensor) -> dict[str, float]:
 
 class _Stream(Interpreter):
     def __init__(self, calibration: Calibration) -> None:
-        super().__init__(calibration.model)
+        super().__init__(calibration.surveyed().model)
         self.quantizers = calibration.stored(MENU[-1]).stream()
         self.errors: dict[str, float] = {}
 

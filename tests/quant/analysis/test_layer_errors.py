@@ -174,10 +174,11 @@ def test_a_layers_errors_are_those_of_the_running_layer():
         assert torch.equal(errors.both(), running(*seen.operands) - errors.wanted), name
 
 
-@pytest.mark.parametrize("bits", [8, 16])
-def test_sums_and_norms_have_the_error_of_their_grid(bits, tmp_path):
-    model, images = build("vit"), random_images()
-    calibration = Calibration(model, images, preset(f"repq-vit:stream={bits}"), tmp_path)
+@pytest.mark.parametrize(("name", "bits"), [("repq-vit", 8), ("repq-vit", 16), ("integer", 8)])
+def test_sums_and_norms_have_the_error_of_their_grid(name, bits, tmp_path):
+    images = random_images()
+    calibration = Calibration(build("vit"), images, preset(f"{name}:stream={bits}"), tmp_path)
+    model = calibration.surveyed().model  # of the preset integer, with its stream turned
     found = stream_sqnr(calibration, images)
     assert list(found) == list(calibration.surveyed().stream)
     x = model._pos_embed(model.patch_embed(images)).double()
