@@ -181,7 +181,7 @@ def stream_sqnr(calibration: Calibration, images: Tensor) -> dict[str, float]:
 
 class _Stream(Interpreter):
     def __init__(self, calibration: Calibration) -> None:
-        super().__init__(calibration.surveyed().model)
+        super().__init__(calibration.surveyed().turned.model)
         self.quantizers = calibration.stored(MENU[-1]).stream()
         self.errors: dict[str, float] = {}
 

@@ -178,7 +178,7 @@ def test_a_layers_errors_are_those_of_the_running_layer():
 def test_sums_and_norms_have_the_error_of_their_grid(name, bits, tmp_path):
     images = random_images()
     calibration = Calibration(build("vit"), images, preset(f"{name}:stream={bits}"), tmp_path)
-    model = calibration.surveyed().model  # of the preset integer, with its stream turned
+    model = calibration.surveyed().turned.model  # of the preset integer, with its stream turned
     found = stream_sqnr(calibration, images)
     assert list(found) == list(calibration.surveyed().stream)
     x = model._pos_embed(model.patch_embed(images)).double()
