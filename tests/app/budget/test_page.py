@@ -56,7 +56,8 @@ def test_the_budget_is_spent_anew_when_it_moves(page: AppTest) -> None:
         assert (now >= before).all()  # bits never fall
         before, size = now, on.number(ours["Size"])
         assert page.query_params.get("bits", "4") in (f"{average:g}", [f"{average:g}"])
-    assert {w for w, _ in on.bits(page).values()} == {8}
+    # all there is to spend; but where an eighth bit brings a layer nothing it is not bought
+    assert np.mean([w for w, _ in on.bits(page).values()]) > 7.9
 
 
 def test_moving_the_budget_runs_no_model(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +250,7 @@ def test_other_limits_hold_besides_the_budget(page: AppTest) -> None:
     held = on.figures(page)["this budget"]
     parameters = sum(layer.parameters for layer in on.layers())
     assert float(held["Weight bits"]) * parameters / 8 <= 0.4e6 * 1.001
-    assert float(free["Weight bits"]) == 8
+    assert float(free["Weight bits"]) > 7.9
     page.number_input(key=budget.BITOPS_LIMIT.key).set_value(0.5).run()
     assert on.number(on.figures(page)["this budget"]["BitOps"]) <= 0.5e9 * 1.001
     on.choose(page, budget.UNIT.widget, budget.SIZE)  # limits the size itself
