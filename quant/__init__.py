@@ -13,6 +13,7 @@ from quant.allocation.exact import exact
 from quant.allocation.infeasible import Infeasible
 from quant.allocation.objectives import Losses, by_product, by_scores, by_sensitivity
 from quant.allocation.path import BudgetPlan, Solution, budget_plan
+from quant.analysis.damage import damage
 from quant.analysis.sensitivity import Sensitivity
 from quant.analysis.sensitivity_estimation import estimate, measure
 from quant.calibration.calibration import Calibration, calibrate
@@ -54,6 +55,7 @@ __all__ = [
     "by_sensitivity",
     "calibrate",
     "combine",
+    "damage",
     "estimate",
     "exact",
     "float_logits",

@@ -4,6 +4,7 @@ from assets.terminal import choose, start
 from quant.commands import (
     allocate,
     compare,
+    damage,
     doctor,
     evaluate,
     export,
@@ -17,6 +18,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "compare": compare,
     "sensitivity": sensitivity,
+    "damage": damage,
     "allocate": allocate,
     "sweep": sweep,
     "export": export,

@@ -95,19 +95,18 @@ def _shared(
 ) -> Damage:
     noting, surveyed = _Noting(calibration, allocation), calibration.surveyed()
     rows: Any = 0.0
-    measured, parts = 0.0, images.split(BATCH)
-    for number, part in enumerate(parts):
+    measured, done = 0.0, 0
+    for part in images.split(BATCH):
         progress.check()
         with torch.no_grad():
             log = _log(_Path(surveyed, {}, 0.0).run(part))
             whole = float(_divergence(log, _log(noting.run(part))))
         if not np.isfinite(whole):
             raise ValueError("the divergence from float is not finite: these bits leave no answer")
-        rows, measured = (
-            rows + _parts(surveyed, noting.ways, part, log, whole, points),
-            measured + whole,
-        )
-        progress(number + 1, len(parts))
+        rows = rows + _parts(surveyed, noting.ways, part, log, whole, points)
+        measured += whole
+        done += len(part)
+        progress(done, len(images))
     weight, activation = rows.T / len(images)
     return Damage(tuple(noting.ways), weight, activation, measured / len(images), len(images))
 
@@ -121,14 +120,14 @@ def _parts(
     points: Sequence[int],
 ) -> np.ndarray:
     """Return what weights and input of each layer add (L, 2), summed over the images."""
-    found = np.zeros((len(ways), 2))
+    found: Any = 0.0
     for count in points:
         nodes, shares = np.polynomial.legendre.leggauss(count)
         at = (_Path(surveyed, ways, float(t)).parts(images, log) for t in (nodes + 1) / 2)
         found = sum(share / 2 * one for share, one in zip(shares, at, strict=True))
         if abs(found.sum() - whole) <= NEAR * whole:
             break
-    return found
+    return np.asarray(found)
 
 
 def _log(logits: Tensor) -> Tensor:
@@ -228,7 +227,8 @@ class _Path(Interpreter):
         """Return dKL/dy_i . d_i (L, 2), of weights and of input."""
         with torch.enable_grad():  # of the images too, or the graph would begin behind a layer
             total = _divergence(log, _log(self.run(images.detach().requires_grad_())))
-            gradients = torch.autograd.grad(total, list(self.moved.values()))
+            outputs = list(self.moved.values())
+            gradients = torch.autograd.grad(total, outputs, materialize_grads=True)
         by_name = dict(zip(self.moved, gradients, strict=True))
         return np.array(
             [[float((by_name[n] * way).sum()) for way in ways] for n, ways in self.ways.items()]

@@ -381,3 +381,23 @@ def test_arguments_that_cannot_be_read_are_one_sentence_too(arguments, sentence,
     captured = capsys.readouterr()
     assert len(captured.err.strip().splitlines()) == 1
     assert sentence in captured.err
+
+
+def test_damage_adds_up_and_names_every_layer(capsys):
+    arguments = ["damage", "--model", "digits-vit", *W4A4, "--calibration-images", "8"]
+    assert main([*arguments, "--json", "-"]) == 0
+    payload, progress = answer(capsys)
+    parts = [part for layer in payload["layers"].values() for part in layer.values()]
+    assert payload["sum"] == pytest.approx(sum(parts))
+    assert payload["sum"] == pytest.approx(payload["measured"], rel=0.02)
+    assert (payload["images"], len(payload["layers"])) == (8, 38)
+    assert "damage, image: 8 of 8" in progress
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert f"measured {payload['measured']:.4f} on 8 images" in shown
+
+
+def test_damage_of_nothing_is_refused(capsys):
+    arguments = ["--model", "digits-vit", "--weight-bits", "float", "--activation-bits", "float"]
+    assert run(main, ["damage", *arguments, "--calibration-images", "4"]) == 2
+    assert "quantizes no layer" in capsys.readouterr().err
