@@ -6,6 +6,7 @@ from app.budget import allocation_files, charts, scores, sensitivities, table, t
 from app.budget.slider import Shown
 from app.look.appearance import dark
 from app.look.charts import CHART_CONFIG
+from app.parts import damage
 from app.parts.choice import one_of
 from app.state import budget
 from app.text import escape
@@ -14,6 +15,7 @@ from quant.report.purchases import bought
 
 TRADE_OFF = "Accuracy against cost"
 BOUGHT = "How it was bought"
+LOST = "Where it is lost"
 BY = "What bits are spent by"
 LAYERS = "All layers, import, export"
 SIDES = {"Weights": "weight", "Activations": "activation"}
@@ -23,7 +25,7 @@ def show(shown: Shown) -> None:
     """Show one view at a time: what is not looked at costs nothing."""
     views = {BOUGHT: _bought, BY: _spent_by, LAYERS: allocation_files.show}
     if shown.measuring is not None:
-        views = {TRADE_OFF: trade_off.show, **views}
+        views = {TRADE_OFF: trade_off.show, LOST: _lost, **views}
     views[one_of("View", list(views), budget.BELOW)](shown)
 
 
@@ -54,6 +56,12 @@ def _bought(shown: Shown) -> None:
         height=320,
         alt="what each step cost and gave, the latest first",
     )
+
+
+def _lost(shown: Shown) -> None:
+    """Share out what the chosen budget's bits lose among the layers."""
+    assert shown.measuring is not None
+    damage.show(shown.measuring.calibrating, shown.plan.allocation(shown.row))
 
 
 def _spent_by(shown: Shown) -> None:

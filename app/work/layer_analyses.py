@@ -1,9 +1,10 @@
-"""Everything the Layers page may wait for: passes, one layer's parts, attention, SQNR by width.
+"""Everything that is found of layers: passes, one layer's parts, attention, SQNR, damage.
 
 Each comes as something wanted: kept, or to be made by a job. Keys are the calibration's (model,
 device, images, preset), the layer's name and the widths.
 """
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from app.work.wanted import Wanted
 from lrp.engine.progress import Progress
 from quant.analysis.anatomy import Anatomy, AttentionMaps, anatomy, attention
 from quant.analysis.clipping import Clipping, clipping, is_normed
+from quant.analysis.damage import Damage, damage
 from quant.analysis.layer_errors import SqnrByWidth, sqnr_by_width
 from quant.experiments.calibrating import Calibrating
 from quant.model.float_layers import look
@@ -98,3 +100,17 @@ def sqnr_of(calibrating: Calibrating) -> Wanted[SqnrByWidth]:
     return Wanted(
         ("sweep", *calibrating.key), title, make, models.memory("sweeps", 16), models.jobs()
     )
+
+
+def damage_of(calibrating: Calibrating, allocation: Allocation) -> Wanted[Damage]:
+    """Return what each layer of an allocation adds to the divergence from float."""
+
+    def make(progress: Progress) -> Damage:
+        calibration = calibrating.calibration
+        calibration.solve_for(allocation, progress.of("calibrating, layer"))
+        return damage(calibration, allocation, progress=progress.of("image"))
+
+    digest = hashlib.sha256(repr(sorted(allocation.items())).encode()).hexdigest()
+    title = f"Sharing out the damage of these bits ({calibrating.preset.name})"
+    key = ("damage", *calibrating.key, digest)
+    return Wanted(key, title, make, models.memory("damages", 32), models.jobs())

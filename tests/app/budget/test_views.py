@@ -1,6 +1,7 @@
 """Below the slider: the trade-off, sweeps, purchases, scores, allocations as files."""
 
 import json
+import re
 from collections.abc import Callable
 from io import StringIO
 from types import SimpleNamespace
@@ -184,6 +185,24 @@ def test_how_the_budget_was_bought_is_told_step_by_step(page: AppTest) -> None:
     assert not page.exception
     on.move(page, 0)
     assert not page.dataframe[-1].value.to_numpy().size
+
+
+def test_where_the_answer_is_lost_adds_up_to_what_is_measured(
+    page: AppTest, run_until: RunUntil
+) -> None:
+    show(page, tabs.LOST)
+    on.press(page, "Share out the damage of these bits")
+    run_until(page, lambda: "thousandths of a nat" in on.said(page))
+    rows = on.frame(page, "so far")
+    assert list(rows["layer"]) == [layer.name for layer in LAYERS]
+    found = re.search(r"cost ([\d.]+) thousandths.* add up to ([\d.]+)", on.said(page))
+    assert found is not None
+    measured, total = map(float, found.groups())
+    assert total == pytest.approx(measured, rel=0.03)
+    assert float(rows["so far"].iloc[-1]) == pytest.approx(total, abs=0.1)
+    assert float((rows["weights"] + rows["inputs"]).sum()) == pytest.approx(total, abs=0.1)
+    on.move(page, 100)  # other bits: they are not found yet
+    assert "Share out the damage of these bits" in [button.label for button in page.button]
 
 
 def test_what_is_downloaded_is_what_is_shown(
