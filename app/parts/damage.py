@@ -9,7 +9,7 @@ from app.look.appearance import dark
 from app.look.charts import CHART_CONFIG, MARGIN, colours, ink
 from app.parts.job_panel import offered
 from app.parts.numbers import as_numbers, csv_button
-from app.text import Markdown, for_chart
+from app.text import Markdown, escape, for_chart
 from app.work.layer_analyses import damage_of
 from quant.analysis.damage import Damage
 from quant.experiments.calibrating import Calibrating
@@ -32,7 +32,7 @@ def show(calibrating: Calibrating, allocation: Allocation) -> None:
     if found is None:
         return
     rows = table(found)
-    st.caption(sentence(found))
+    st.caption(escape(sentence(found)))
     alt = "what each layer adds to the divergence from float, and their sum so far"
     st.plotly_chart(chart(found, dark()), config=CHART_CONFIG, alt=alt)
     box = as_numbers({"damage by layer, in thousandths of a nat": rows})
