@@ -99,8 +99,8 @@ def _shared(
     for part in images.split(BATCH):
         progress.check()
         with torch.no_grad():
-            log = _log(_Path(surveyed, {}, 0.0).run(part))
-            whole = float(_divergence(log, _log(noting.run(part))))
+            log = log_probabilities(_Path(surveyed, {}, 0.0).run(part))
+            whole = float(divergence(log, log_probabilities(noting.run(part))))
         if not np.isfinite(whole):
             raise ValueError("the divergence from float is not finite: these bits leave no answer")
         rows = rows + _parts(surveyed, noting.ways, part, log, whole, points)
@@ -130,12 +130,12 @@ def _parts(
     return np.asarray(found)
 
 
-def _log(logits: Tensor) -> Tensor:
-    # In float32, rounding is as large as the divergence at 8 bits.
-    return logits.double().log_softmax(1)
+def log_probabilities(logits: Tensor) -> Tensor:
+    """Return those of (B, K), in double: in float32, rounding is as large as what 8 bits do."""
+    return logits.cpu().double().log_softmax(1)
 
 
-def _divergence(log: Tensor, other: Tensor) -> Tensor:
+def divergence(log: Tensor, other: Tensor) -> Tensor:
     """Return the divergence of log-probabilities (B, K), summed over the images."""
     return (log.exp() * (log - other)).sum()
 
@@ -226,7 +226,7 @@ class _Path(Interpreter):
     def parts(self, images: Tensor, log: Tensor) -> np.ndarray:
         """Return dKL/dy_i . d_i (L, 2), of weights and of input."""
         with torch.enable_grad():  # of the images too, or the graph would begin behind a layer
-            total = _divergence(log, _log(self.run(images.detach().requires_grad_())))
+            total = divergence(log, log_probabilities(self.run(images.detach().requires_grad_())))
             outputs = list(self.moved.values())
             gradients = torch.autograd.grad(total, outputs, materialize_grads=True)
         by_name = dict(zip(self.moved, gradients, strict=True))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lrp.engine.progress import SILENT, Progress
+from quant.analysis.damage import divergence, log_probabilities
 from quant.analysis.layer_errors import drift_of, errors_of
 from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity
 from quant.analysis.widths import PLAIN, Widths, passes_with
@@ -120,7 +121,7 @@ class _Runs:
 
     def __init__(self, calibration: Calibration, images: Tensor, progress: Progress) -> None:
         self.replay = Replay(calibration.surveyed(), images)
-        self._float, self._progress = _log_probabilities(self.replay.logits), progress
+        self._float, self._progress = log_probabilities(self.replay.logits), progress
 
     def losses(self, name: str, errors: list[Tensor]) -> list[float]:
         """Return the divergence of each of several errors of a layer, summed over the images."""
@@ -130,13 +131,8 @@ class _Runs:
         self._progress.check()
         output = self.replay.outputs[name]
         moved = output + self.replay.seen[name].form.laid(error, output.shape[2:])
-        quantized = _log_probabilities(self.replay.changed(name, moved))
-        return float((self._float.exp() * (self._float - quantized)).sum())
-
-
-def _log_probabilities(logits: Tensor) -> Tensor:
-    # In float32, rounding is as large as the divergence of a layer at 8 bits.
-    return logits.cpu().double().log_softmax(1)
+        quantized = log_probabilities(self.replay.changed(name, moved))
+        return float(divergence(self._float, quantized))
 
 
 def _mean_losses(

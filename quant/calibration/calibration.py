@@ -85,10 +85,14 @@ class Calibration:
     @property
     def turned(self) -> Turned:
         """The model that quantized layers run in, with its streams turned where the preset says."""
-        _, channels, height, width = self.images.shape
         if self.preset.norm != "rotated":
             return unturned(self.model)
-        return turned(self.model, (channels, height, width))
+        return turned(self.model, self._input_size)
+
+    @property
+    def _input_size(self) -> tuple[int, int, int]:
+        _, channels, height, width = self.images.shape
+        return channels, height, width
 
     def surveyed(self) -> Surveyed:
         """Return what all passes share; found with one float pass, once."""
@@ -102,8 +106,7 @@ class Calibration:
         survey = Survey(turned.model)
         survey.run(self.images)
         weights = rewrite(survey, preset.centred, preset.heads)
-        _, channels, height, width = self.images.shape
-        layers = list_layers(self.model, (channels, height, width))
+        layers = list_layers(self.model, self._input_size)
         kinds = survey.kinds | dict.fromkeys(survey.norms.keys() & turned.reads.keys(), "turned")
         found = survey.norms, kinds, plainer(survey, preset, layers)
         stream = stream_of(turned.model, self.images[:1]) if preset.stream else ()

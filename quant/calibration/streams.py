@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -97,51 +96,41 @@ class _Finder(Interpreter):
 
     def multiply(self, name: str, input: Tensor, other: Tensor) -> Tensor:
         self._read(input, other)
-        return torch.matmul(input, other)
+        return super().multiply(name, input, other)
 
-    def softmax(self, input: Tensor, dim: int, *args: Any, **kwargs: Any) -> Tensor:
+    def softmax(self, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         self._read(input)
-        return torch.softmax(input, dim)
+        return super().softmax(input, *args, **kwargs)
 
     def activate(self, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         self._read(input)
-        return func(input, *args, **kwargs)
+        return super().activate(func, input, *args, **kwargs)
 
     def normalize(self, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         self._read(input)
-        return F.normalize(input, *args, **kwargs)
+        return super().normalize(input, *args, **kwargs)
 
     def layer_norm(
-        self,
-        input: Tensor,
-        normalized_shape: list[int],
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        eps: float = 1e-5,
+        self, input: Tensor, normalized_shape: list[int], *args: Any, **kwargs: Any
     ) -> Tensor:
-        output = F.layer_norm(input, normalized_shape, weight, bias, eps)
-        self._normalised(input, output, normalized_shape)
-        return output
+        output = super().layer_norm(input, normalized_shape, *args, **kwargs)
+        return self._normalised(input, output, normalized_shape)
 
     def rms_norm(
-        self,
-        input: Tensor,
-        normalized_shape: list[int],
-        weight: Tensor | None = None,
-        eps: float | None = None,
+        self, input: Tensor, normalized_shape: list[int], *args: Any, **kwargs: Any
     ) -> Tensor:
-        output = F.rms_norm(input, normalized_shape, weight, eps)
-        self._normalised(input, output, normalized_shape)
-        return output
+        output = super().rms_norm(input, normalized_shape, *args, **kwargs)
+        return self._normalised(input, output, normalized_shape)
 
-    def _normalised(self, input: Tensor, output: Tensor, shape: list[int]) -> None:
+    def _normalised(self, input: Tensor, output: Tensor, shape: list[int]) -> Tensor:
         tag = self._tag(input)
         if tag is None or tag.norm or len(shape) != 1 or shape[0] % tag.stream.whole().size:
             self._read(input)
-            return
+            return output
         name = self.scope.current
         tag.stream.whole().norms.setdefault(name, set())
         self._tags[output] = _Tag(tag.stream.whole(), name)
+        return output
 
     def add(self, input: Any, other: Any, *, alpha: float = 1) -> Tensor:
         output = torch.add(input, other, alpha=alpha)
