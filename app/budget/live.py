@@ -1,5 +1,6 @@
 """The evaluation that the slider starts when it is let go: accuracy as it narrows."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import streamlit as st
@@ -10,8 +11,9 @@ from app.parts.numbers import figure
 from app.state import budget, selection
 from app.state.budget import Started
 from app.text import escape
-from app.work import models, spending
+from app.work import models, predictions, spending
 from app.work.job import CANCELLED, DONE, FAILED, Job
+from lrp.engine.layers import Layer
 from quant.evaluation.label_order import better_order
 from quant.evaluation.stream import Step
 from quant.experiments.measuring import Measuring, Variant
@@ -50,6 +52,23 @@ def show(measuring: Measuring) -> None:
     if job is not None and not live:
         _resume()
     st.fragment(_panel, run_every=pace(models.jobs()) if live else None)(live)
+
+
+def foretell(measuring: Measuring, layers: Sequence[Layer]) -> None:
+    """Measure what accuracies are predicted from; the page runs again once that is there."""
+    to = budget.chosen_target()
+    if not budget.FORETELL.get():
+        return
+    job = predictions.measure_first(measuring, layers, to, precision())
+    if job is not None and job.live:
+        st.fragment(_foretelling, run_every=pace(models.jobs()))(job)
+
+
+def _foretelling(job: Job) -> None:
+    if not job.live:
+        st.rerun()
+    done = units.share(job.share, 0)
+    st.caption(escape(f"Uniform 4 and 6 bits are measured meanwhile, to predict from: {done}."))
 
 
 def _cancel() -> None:

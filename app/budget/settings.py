@@ -167,6 +167,14 @@ def _measuring(selected: Selected) -> Draw:
         help="Letting go of the slider starts a measurement; moving it stops that again.",
     )
     st.toggle(
+        "Measure to predict",
+        value=True,
+        key=budget.FORETELL.key,
+        persist_state="session",
+        help="Uniform 4 and 6 bits are measured in the background, so that accuracies are "
+        "predicted before any budget was measured.",
+    )
+    st.toggle(
         "Plain slider",
         key=budget.PLAIN.key,
         persist_state="session",

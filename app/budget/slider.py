@@ -15,7 +15,7 @@ from app.parts import report, take_away
 from app.state import address, budget, selection
 from app.state.selection import Selected
 from app.text import escape
-from app.work import exports, models, spending
+from app.work import exports, models, predictions, spending
 from app.work.spending import Axis, Spending
 from lrp.propagation.scores import ContributionScores, Scoring
 from quant.allocation.path import BudgetPlan
@@ -101,6 +101,7 @@ def show(shown: Shown) -> None:
     measuring = shown.measuring
     if measuring is not None:
         live.show(measuring)
+        live.foretell(measuring, models.layers_of(shown.selected.loaded))
         with st.container():  # what comes and goes above it would close the panel
             _report(shown)
         recipe = measuring.recipe(shown.variant(shown.row))
@@ -125,13 +126,14 @@ def plan_budgets(
     loaded = selected.loaded
     axis, plan = spending.plan_of(loaded, spent_by, selection.locks(loaded.key))
     runs = [] if measuring is None else measuring.done()
+    expected = spent_by.expected
     table = plans.table_of(
         models.costs_of(loaded),
         axis,
         plan,
-        spent_by.expected,
-        spending.prediction_of(runs, spent_by.expected),
-        spending.float_top1(runs),
+        expected,
+        None if expected is None else predictions.prediction_of(runs, expected),
+        predictions.float_top1(runs),
         spent_by.target,
     )
     return Shown(selected, spent_by, axis, plan, table, measuring, scoring, runs)

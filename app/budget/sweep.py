@@ -26,6 +26,7 @@ from quant.allocation.objectives import (
     REVERSED,
     UNIFORM,
     Losses,
+    by_sensitivity,
     losses_of,
     random_losses,
     reversed_losses,
@@ -116,7 +117,8 @@ def _losses(shown: Shown, objective: str) -> list[Losses]:
         names, widths = shown.plan.names, shown.spending.target.widths
         return [random_losses(names, seed, widths) for seed in range(spending.RANDOM_SEEDS)]
     if objective == REVERSED:
-        return [reversed_losses(shown.spending.expected or shown.spending.losses)]
+        found = shown.spending.sensitivity
+        return [reversed_losses(by_sensitivity(found) if found else shown.spending.losses)]
     scores = None if shown.scores is None else shown.scores.mean
     widths = shown.spending.target.widths
     made = losses_of(objective, scores, shown.spending.sensitivity, widths)

@@ -44,9 +44,10 @@ def _caption(shown: Shown, points: list[MeasuredPoint]) -> str:
     assert shown.measuring is not None
     many = "1 configuration" if len(points) == 1 else f"{len(points)} configurations"
     curve = (
-        "A predicted curve comes after five runs of different bits: start a sweep."
+        "A predicted curve comes with the first run."
         if shown.table.mixed.predicted is None
-        else "The dotted curve is predicted, with a 95 % band from how far runs lay from it."
+        else "The dotted curve is predicted, with a 95 % band from how far runs of this "
+        "and of other models lay from theirs."
     )
     return (
         f"{many} measured on these {units.count(len(shown.measuring.images))} images, with 95 % "

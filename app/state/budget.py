@@ -123,6 +123,7 @@ RELOCKED: Entry[bool] = Entry("_relocked", False)
 # Widgets that hold their own entry.
 PLAIN: Entry[bool] = Entry("plain_slider", False)
 AUTO: Entry[bool] = Entry("measure_at_once", True)
+FORETELL: Entry[bool] = Entry("measure_to_predict", True)
 PRECISION: Entry[float] = Entry("precision", 0.0)
 SIZE_LIMIT: Entry[float | None] = Entry("size_limit", None)
 BITOPS_LIMIT: Entry[float | None] = Entry("bitops_limit", None)

@@ -23,15 +23,13 @@ from lrp.engine.progress import Progress
 from lrp.propagation.scores import ContributionScores, Scoring
 from quant.allocation.budget import Choices, Limits, combine, from_average, from_size, offer
 from quant.allocation.infeasible import require_feasible
-from quant.allocation.objectives import Losses, by_sensitivity
+from quant.allocation.objectives import Losses, foretelling
 from quant.allocation.path import BudgetPlan, budget_plan
 from quant.analysis.sensitivity import Sensitivity
-from quant.evaluation.prediction import Prediction, point, predict
 from quant.evaluation.stream import Step
 from quant.experiments.calibrating import Calibrating
 from quant.experiments.measuring import Given, Measuring, Shared, Variant
 from quant.experiments.within_loss import TRIES, Accepted, Search
-from quant.history.runs import Run
 from quant.primitives.bits import LayerBits
 from quant.primitives.targets import ANY, Target
 
@@ -81,8 +79,8 @@ class Spending:
 
     @property
     def expected(self) -> Losses | None:
-        """Losses in nats, whatever bits are spent by."""
-        return None if self.sensitivity is None else by_sensitivity(self.sensitivity)
+        """Losses in nats that foretell an allocation's divergence, whatever bits are spent by."""
+        return None if self.sensitivity is None else foretelling(self.sensitivity)
 
 
 def scores_of(scoring: Scoring) -> Wanted[ContributionScores]:
@@ -233,11 +231,18 @@ def warm(measuring: Measuring, variant: Variant) -> None:
 
 def start_sweep(measuring: Measuring, variants: Sequence[Variant], precision: float | None) -> Job:
     """Evaluate variants one after another in the background."""
-    named = repr([measuring.recipe(variant).key for variant in variants])
-    key = ("sweep", history.place(), hashlib.sha256(named.encode()).hexdigest(), precision)
+    key = sweep_key(measuring, variants, precision)
     title = f"Sweep over {len(variants)} configurations"
     work = partial(sweep, measuring, variants, precision)
     return models.jobs().submit(key, title, work, models.owner().name, again=True)
+
+
+def sweep_key(
+    measuring: Measuring, variants: Sequence[Variant], precision: float | None
+) -> tuple[Hashable, ...]:
+    """Return what names the job of a sweep."""
+    named = repr([measuring.recipe(variant).key for variant in variants])
+    return "sweep", history.place(), hashlib.sha256(named.encode()).hexdigest(), precision
 
 
 def start_search(
@@ -248,20 +253,3 @@ def start_search(
     work = partial(search, measuring, variants, Search(expected, accepted))
     title = f"Looking for a budget that loses at most {accepted}"
     return models.jobs().submit(key, title, work, models.owner().name)
-
-
-def float_top1(runs: Sequence[Run]) -> float | None:
-    """Return the float model's accuracy, as the run on the most images knows it."""
-    best = max(runs, key=lambda run: run.counts.images, default=None)
-    return None if best is None else best.counts.plain / best.counts.images
-
-
-def prediction_of(runs: Sequence[Run], expected: Losses | None) -> Prediction | None:
-    """Predict accuracies from what was measured of this model; None while that is too little."""
-    if expected is None:
-        return None
-    measured = [(run.counts, run.recipe.allocation) for run in runs[::-1]]
-    points = [point(counts, expected.of(bits)) for counts, bits in measured if bits is not None]
-    known = tuple(one for one in points if one is not None)
-    predictions: Recent[Prediction | None] = models.memory("predictions", 8)
-    return predictions.get(known, lambda: predict(known))

@@ -18,7 +18,7 @@ LRP, SENSITIVITY, PRODUCT = "lrp", "sensitivity", "lrp-x-sensitivity"
 OBJECTIVES = (SENSITIVITY, PRODUCT, LRP)
 UNIFORM, REVERSED, RANDOM = "uniform", "reversed", "random"
 CONTROLS = (UNIFORM, REVERSED, RANDOM)
-TOWARDS_KIND = 0.5  # the share of the way
+TOWARDS_KIND, FORETELLING = 0.5, 0.8  # shares of the way
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,20 +113,33 @@ def _column(scores: Mapping[str, float], names: tuple[str, ...]) -> np.ndarray:
     return np.array([[scores[name]] for name in names])
 
 
-def by_sensitivity(sensitivity: Sensitivity) -> Losses:
+def by_sensitivity(sensitivity: Sensitivity, shrinkage: float = TOWARDS_KIND) -> Losses:
     """Take the divergence, in nats, that each width of each layer costs.
 
     A few images leave each loss uncertain by a quarter, and an optimum seeks out what chance made
     too low. So losses are shrunk towards the mean of their kind (all `attn.qkv`, say), half the way
     on a logarithmic scale: our choice, after empirical Bayes.
+
+    Args:
+        shrinkage: the share of the way; at 1 each loss is the mean of its kind.
     """
     s = sensitivity
     order = np.argsort(s.widths)  # a target's are by price
-    weight, activation = (_shrunk(s.names, loss)[:, order] for loss in (s.weight, s.activation))
+    weight, activation = (
+        _shrunk(s.names, loss, shrinkage)[:, order] for loss in (s.weight, s.activation)
+    )
     return Losses(s.names, tuple(sorted(s.widths)), weight, activation, SENSITIVITY)
 
 
-def _shrunk(names: Sequence[str], loss: np.ndarray) -> np.ndarray:
+def foretelling(sensitivity: Sensitivity) -> Losses:
+    """Take the losses whose sum foretells the divergence of given allocations best.
+
+    They are shrunk further, so that an optimum has hardly sought out what chance made too low.
+    """
+    return by_sensitivity(sensitivity, FORETELLING)
+
+
+def _shrunk(names: Sequence[str], loss: np.ndarray, shrinkage: float) -> np.ndarray:
     """Shrink each layer's losses (L, W) towards the mean of the layers of its kind."""
     kinds = np.array([part_of(name) for name in names])
     floor = np.finfo(float).tiny
@@ -134,7 +147,7 @@ def _shrunk(names: Sequence[str], loss: np.ndarray) -> np.ndarray:
     for kind in set(kinds.tolist()):
         alike = kinds == kind
         middle = np.log(np.maximum(loss[alike].mean(0), floor))
-        logs[alike] += TOWARDS_KIND * (middle - logs[alike])
+        logs[alike] += shrinkage * (middle - logs[alike])
     return np.exp(logs)
 
 

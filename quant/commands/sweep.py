@@ -17,6 +17,7 @@ from quant.allocation.objectives import (
     REVERSED,
     UNIFORM,
     by_sensitivity,
+    foretelling,
     random_losses,
     reversed_losses,
 )
@@ -132,11 +133,11 @@ def _configurations(
 ) -> tuple[list[Configuration], list[Configuration]]:
     """Spend the budgets by objectives and controls, and on the first draw by random scores."""
     budgets = list(dict.fromkeys(options.budgets))
-    expected, even = by_sensitivity(basis.sensitivity), UNIFORM in options.controls
+    expected, even = foretelling(basis.sensitivity), UNIFORM in options.controls
     losses = [basis.losses(name) for name in dict.fromkeys(options.objectives)]
     names = losses[0].names
     if REVERSED in options.controls:
-        losses.append(reversed_losses(expected))
+        losses.append(reversed_losses(by_sensitivity(basis.sensitivity)))
     if RANDOM in options.controls:
         widths = basis.target.widths
         losses += [random_losses(names, seed, widths) for seed in range(options.seeds)]

@@ -11,7 +11,8 @@ from lrp.engine.ranks import rank_correlation
 from quant.allocation.cost import Cost, CostModel
 from quant.commands.shared.options import Subject
 from quant.evaluation.clustered import Answered, Estimate, accuracy
-from quant.evaluation.prediction import CrossValidation, cross_validate, point
+from quant.evaluation.cross_validation import NEAR, CrossValidation, cross_validate
+from quant.evaluation.prediction import point
 from quant.experiments.objective_sweep import Row, Trial, summarise
 
 COLUMNS = (
@@ -66,7 +67,7 @@ class Swept:
         }
 
     def prediction(self) -> CrossValidation | None:
-        """Check predictions of each allocation tried from all others; None where they are few."""
+        """Check predictions of each allocation tried from all others; None where none can be."""
         points = [point(t.answered.answers.counts(), t.configuration.expected) for t in self.tried]
         plain = float(np.mean([one.answers.evaluation(0).top1 for one in self.plain]))
         return cross_validate([one for one in points if one is not None], plain)
@@ -137,7 +138,9 @@ def _on_losses(ranks: dict[str, float | int | None], check: CrossValidation | No
     if check is not None:
         lines.append(
             f"Predicted from all others, each of {check.runs} accuracies is {100 * check.error:.1f}"
-            f" points off on average; {check.inside:.0%} are inside their 95 % band."
+            f" points off on average; {check.inside:.0%} are inside their 95 % band. "
+            f"Of divergences {check.near:.0%} are predicted to within {100 * NEAR:g} %; "
+            f"{check.divergence_inside:.0%} are inside their band."
         )
     return lines
 

@@ -77,6 +77,7 @@ def open_budget(
         app = open_page(**{"model": on.MODEL} | link)
         app.session_state[budget.PLAIN.key] = True
         app.session_state[budget.AUTO.key] = False
+        app.session_state[budget.FORETELL.key] = False
         app.session_state[budget.IMAGES] = on.IMAGES
         if begin is not None:
             begin(app)

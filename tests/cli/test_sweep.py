@@ -12,7 +12,7 @@ from assets.models.load import load_model
 from assets.sets.image_set import load_images
 from assets.terminal import run
 from quant.__main__ import main
-from quant.allocation.objectives import by_sensitivity
+from quant.allocation.objectives import foretelling
 from quant.analysis.sensitivity import Sensitivity
 from quant.commands.shared.options import draw
 from quant.history.runs import Runs
@@ -84,7 +84,7 @@ def test_differences_to_uniform_bits_are_those_of_the_history(capsys, small, sen
 def test_expected_losses_are_sums_of_sensitivities_and_ranked(capsys, small, sensed):
     found = swept(capsys, small, *FEW)
     (path,) = sensed.rglob("sensitivity-estimated.json")
-    losses = by_sensitivity(Sensitivity.read(path))
+    losses = foretelling(Sensitivity.read(path))
     rows = dict(zip(losses.names, zip(losses.weight, losses.activation, strict=True), strict=True))
     for trial in found["trials"]:
         expected = sum(
@@ -177,14 +177,15 @@ def test_random_allocations_check_what_is_predicted(capsys, small, sensed):
     check = found["prediction"]
     assert check["runs"] == 4 + 5 == found["rank_correlation"]["runs"]
     measured = [t["evaluation"] for t in (*found["trials"], *found["random_allocations"])]
-    errors = []
-    for one, evaluation in zip(check["foretold"], measured, strict=True):
-        assert one["measured"] == pytest.approx(evaluation["top1"])
-        assert one["low"] <= one["predicted"] <= one["high"]
-        errors.append(abs(one["predicted"] - evaluation["top1"]))
+    for name, inside in (("top1", "inside"), ("divergence", "divergence_inside")):
+        held = []
+        for one, evaluation in zip(check["foretold"], measured, strict=True):
+            assert one[name]["measured"] == pytest.approx(evaluation[name])
+            assert one[name]["low"] <= one[name]["predicted"] <= one[name]["high"]
+            held.append(one[name]["low"] <= one[name]["measured"] <= one[name]["high"])
+        assert check[inside] == pytest.approx(sum(held) / 9)
+    errors = [abs(o["top1"]["predicted"] - o["top1"]["measured"]) for o in check["foretold"]]
     assert check["error"] == pytest.approx(sum(errors) / 9)
-    inside = [one["low"] <= one["measured"] <= one["high"] for one in check["foretold"]]
-    assert check["inside"] == pytest.approx(sum(inside) / 9)
     assert len(found["rows"]) == 4  # they have no rows of their own
     assert main(["sweep", *small, "--limit", "16", *arguments]) == 0
     assert f"{check['inside']:.0%} are inside their 95 % band" in capsys.readouterr().out

@@ -14,7 +14,7 @@ from quant.allocation.cost import CostModel
 from quant.allocation.infeasible import Infeasible, require_feasible
 from quant.allocation.objectives import Losses
 from quant.allocation.path import BudgetPlan, budget_plan
-from quant.evaluation.prediction import Prediction
+from quant.evaluation.prediction import Point, Prediction, predict
 from quant.primitives.bits import MENU, LayerBits, uniform
 from quant.report.purchases import bought
 
@@ -181,29 +181,29 @@ def test_no_two_budgets_are_called_the_same(unit: str) -> None:
         assert texts[40] == "4.00 bit"
 
 
+PREDICTED = predict([Point(0.1, 0.1, 0.95, 0.02, 500), Point(0.02, 0.02, 0.99, 0.02, 500)])
+
+
 def test_nothing_is_predicted_without_what_it_takes() -> None:
-    prediction = Prediction(1.0, 1.0, 0.1, 0.01, 9)
-    for found in (table(AVERAGE), table(AVERAGE, None, 0.9), table(AVERAGE, prediction)):
+    for found in (table(AVERAGE), table(AVERAGE, None, 0.9), table(AVERAGE, PREDICTED)):
         assert found[1].mixed.predicted is None
         assert found[1].uniform is not None and found[1].uniform.predicted is None
 
 
-def test_predictions_follow_the_curve() -> None:
-    prediction = Prediction(scale=0.05, power=1.5, spread=0.2, floor=0.2, runs=9)
-    plan, found = table(AVERAGE, prediction, 0.9)
+def test_predictions_are_those_of_the_expected_losses() -> None:
+    plan, found = table(AVERAGE, PREDICTED, 0.9)
     assert found.mixed.predicted is not None and found.uniform is not None
     for row in (0, 40, 120):
         lost = sum(
             LOSSES.weight[i, bits.weight - 2] + LOSSES.activation[i, bits.activation - 2]
             for i, bits in enumerate(plan.allocation(row).values())
         )
-        kept = math.exp(-((lost / 0.05) ** 1.5))
-        low, middle, high = found.mixed.predicted[row]
-        assert 0 <= low < middle == pytest.approx(0.9 * kept)
-        assert middle < high <= 1
+        low, middle, high = PREDICTED.bands(np.array([lost]), 0.9)[0]
+        band = (low, middle, min(1.0, high))
+        assert found.mixed.predicted[row] == pytest.approx(band)
+        assert 0 <= low < middle < high
     middles = [band[1] for band in found.mixed.predicted]
     assert middles == sorted(middles)
-    assert found.mixed.predicted[0][2] - found.mixed.predicted[0][0] > 0.1  # far from float
     even = [band[1] for band in found.uniform.predicted or ()]
     assert all(a >= b - 1e-12 for a, b in zip(middles, even, strict=True))
 

@@ -15,7 +15,7 @@ from app.budget import allocation_files, scores, tabs, trade_off
 from app.state import budget, selection
 from app.state import runs as run_state
 from app.state.selection import Selected
-from app.work import spending
+from app.work import models, spending
 from assets.sets.image_set import ImageSet
 from lrp.propagation.rules import LRP_QVIT
 from lrp.propagation.scores import ContributionScores
@@ -46,7 +46,7 @@ def sweep(app: AppTest, objectives: list[str], budgets: list[int]) -> None:
 def test_a_sweep_fills_the_history_and_the_table_and_predicts(
     page: AppTest, history: Runs, run_until: RunUntil
 ) -> None:
-    assert "A predicted curve comes after five runs" in on.said(page)
+    assert "A predicted curve comes with the first run" in on.said(page)
     assert on.figures(page)["this budget"]["Accuracy (top-1)"] == "–"
     sweep(page, ["sensitivity", "uniform"], [3, 5])
     run_until(page, lambda: "Done: 5 configurations" in on.said(page))
@@ -63,14 +63,8 @@ def test_a_sweep_fills_the_history_and_the_table_and_predicts(
     found = runs["sensitivity 5 bit"].evaluation
     assert table.loc["sensitivity 5 bit", "top-1"] == f"{100 * found.top1:.1f} %"
     assert "5 configurations measured on these 100 images" in on.said(page)
-    assert on.figures(page)["this budget"]["Accuracy (top-1)"] == "–"  # four runs of bits
     right = history.listed()[0].counts.plain
     assert on.figures(page)["float"]["Accuracy (top-1)"] == f"{right}.0 % (measured)"
-
-    page.toggle(key=budget.AUTO.key).set_value(True).run()
-    on.move(page, 2)  # 2.1 bits
-    run_until(page, lambda: "in all" in on.said(page))
-    page.toggle(key=budget.AUTO.key).set_value(False).run()
     predicted = []
     for row in (0, 40, 120):
         on.move(page, row)
@@ -81,6 +75,24 @@ def test_a_sweep_fills_the_history_and_the_table_and_predicts(
         predicted.append(float(middle))
     assert predicted == sorted(predicted)
     assert "The dotted curve is predicted" in on.said(page)
+
+
+def test_uniform_bits_are_measured_unasked_once_and_accuracies_predicted_from_them(
+    page: AppTest, history: Runs, run_until: RunUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Measuring, "ready", lambda self, variant: True)  # it is in memory
+    page.toggle(key=budget.FORETELL.key).set_value(True).run()
+    run_until(page, lambda: "predicted" in on.figures(page)["this budget"]["Accuracy (top-1)"])
+    run_until(page, lambda: len(history.listed()) == 2)
+    run_until(page, lambda: "measured meanwhile" not in on.said(page))
+    runs = {run.recipe.budget: run for run in history.listed()}
+    assert {name: run.state for name, run in runs.items()} == {"4 bit": DONE, "6 bit": DONE}
+    for bits in (4, 6):
+        assert runs[f"{bits} bit"].recipe.allocation == uniform(LAYERS, bits, bits)
+    times = [run.id for run in history.listed()]
+    page.run()
+    assert [run.id for run in history.listed()] == times
+    assert "measured meanwhile" not in on.said(page)
 
 
 def seen(history: Runs) -> int:
