@@ -95,22 +95,22 @@ def _predicted(figure: go.Figure, table: BudgetTable, row: int, axis: str, dark:
     order = np.argsort(costs, kind="stable")
     bands = 100 * np.array(table.mixed.predicted)
     x, (low, middle, high) = costs[order], bands[order].T
-    edge = {"mode": "lines", "hoverinfo": "skip", "line": {"width": 0}, "showlegend": False}
+    apart = {"hoverinfo": "skip"}  # a click is for measured points, which may lie beneath
+    edge = {"mode": "lines", "line": {"width": 0}, "showlegend": False}
     line = {"color": ink(dark), "width": 1, "dash": "dot"}
     ring = {"size": 15, "symbol": "circle-open", "color": ink(dark), "line": {"width": 2}}
-    hover = "predicted %{y:.1f} %<extra></extra>"
-    figure.add_scatter(x=x, y=high, **edge)
-    figure.add_scatter(x=x, y=low, fill="tonexty", fillcolor="rgba(128,140,160,0.18)", **edge)
+    figure.add_scatter(x=x, y=high, **edge, **apart)
     figure.add_scatter(
-        x=x, y=middle, name="predicted", mode="lines", line=line, hovertemplate=hover
+        x=x, y=low, fill="tonexty", fillcolor="rgba(128,140,160,0.18)", **edge, **apart
     )
+    figure.add_scatter(x=x, y=middle, name="predicted", mode="lines", line=line, **apart)
     figure.add_scatter(
         x=[costs[row]],
         y=[bands[row, 1]],
         name="this budget, predicted",
         mode="markers",
         marker=ring,
-        hovertemplate=f"this budget: {hover}",
+        **apart,
     )
 
 

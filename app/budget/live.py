@@ -28,10 +28,15 @@ def precision() -> float | None:
 
 def stop() -> None:
     """Stop the evaluation that is running for this session, as the slider moves on."""
-    job = _job()
+    started = budget.LIVE.pop()
+    if started is not None:
+        _leave(started)
+
+
+def _leave(started: Started) -> None:
+    job = models.jobs().find(started.key)
     if job is not None and job.live:
         models.cancel(job)
-    budget.LIVE.set(None)
 
 
 def start(measuring: Measuring, variant: Variant) -> None:
@@ -56,11 +61,15 @@ def show(measuring: Measuring) -> None:
 
 def foretell(measuring: Measuring, layers: Sequence[Layer]) -> None:
     """Measure what accuracies are predicted from; the page runs again once that is there."""
-    to = budget.chosen_target()
-    if not budget.FORETELL.get():
+    wanted, begun = budget.FORETELL.get(), budget.FIRST.get()
+    if begun is not None and not (wanted and begun.of == measuring.key):
+        _leave(begun)
+        budget.FIRST.set(None)
+    if not wanted:
         return
-    job = predictions.measure_first(measuring, layers, to, precision())
+    job = predictions.measure_first(measuring, layers, budget.chosen_target(), precision())
     if job is not None and job.live:
+        budget.FIRST.set(Started(job.key, measuring.key))
         st.fragment(_foretelling, run_every=pace(models.jobs()))(job)
 
 

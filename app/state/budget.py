@@ -113,8 +113,10 @@ WIDTHS: Linked[tuple[int, ...]] = Linked(
 TIED: Linked[bool] = Linked(
     "_apart", False, parameter="tied", read="1".__eq__, write=lambda tied: "1"
 )
-# The evaluation that the budget started last, the search for a loss, and the sweep.
+# The evaluation that the budget started last, the runs to predict from, the search for a loss, and
+# the sweep.
 LIVE: Entry[Started | None] = Entry("_live", None)
+FIRST: Entry[Started | None] = Entry("_first", None)
 LOOKING: Entry[Looking | None] = Entry("_looking", None)
 SWEEP: Entry[Sweep | None] = Entry("_sweep", None)
 # Whether locks changed after the plan was made.

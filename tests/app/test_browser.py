@@ -292,11 +292,12 @@ def test_a_walk_through_all_pages(
 
 
 def measure_on_few(page: sync_api.Page) -> None:
-    """Let evaluations see as few images as can be chosen."""
+    """Let evaluations see as few images as can be chosen, and only those that are asked for."""
     page.get_by_role("button", name="Options").click()
     images = page.get_by_role("slider", name="Images to measure on")
     images.focus()
     page.keyboard.press("Home")
+    page.get_by_text("Measure to predict").click()
     page.keyboard.press("Escape")
     settle(page)
 
@@ -341,7 +342,7 @@ def test_a_budget_is_dragged_let_go_measured_and_locked(
     page.locator(".js-plotly-plot .point").first.wait_for()
     settle(page)
     page.screenshot(path=screenshots / f"budget-{theme}.png")
-    page.mouse.click(*middle(page.locator(".js-plotly-plot .point").first))
+    page.mouse.click(*middle(page.locator(".js-plotly-plot .point").last))  # measured, not foretold
     page.get_by_text("All layers are locked, as loaded").wait_for()
     layers = page.locator(".budget .layer")
     sync_api.expect(page.locator(".budget .layer.locked")).to_have_count(layers.count())

@@ -95,6 +95,19 @@ def test_uniform_bits_are_measured_unasked_once_and_accuracies_predicted_from_th
     assert "measured meanwhile" not in on.said(page)
 
 
+def test_what_is_measured_to_predict_from_stops_when_that_is_turned_off(
+    page: AppTest, run_until: RunUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Measuring, "ready", lambda self, variant: True)
+    gate = on.Gate(monkeypatch)
+    page.toggle(key=budget.FORETELL.key).set_value(True).run()
+    run_until(page, lambda: "measured meanwhile" in on.said(page))
+    page.toggle(key=budget.FORETELL.key).set_value(False).run()
+    assert "measured meanwhile" not in on.said(page)
+    gate.opened.set()
+    run_until(page, lambda: not models.jobs().crowd)
+
+
 def seen(history: Runs) -> int:
     """How many images the latest run has seen."""
     return sum(run.counts.images for run in history.listed()[:1])
