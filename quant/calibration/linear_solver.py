@@ -13,7 +13,7 @@ from quant.layers.quantized import FloatWeight, QuantizedLinear, Rounded, Weight
 from quant.primitives.bits import MENU
 from quant.primitives.floats import float_quantizer
 from quant.primitives.formats import SMALL_FLOATS
-from quant.primitives.qparams import QParams
+from quant.primitives.qparams import MAX_BITS, QParams
 from quant.primitives.quantizer_search import (
     Loss,
     codebooks,
@@ -40,6 +40,7 @@ from quant.primitives.transforms import (
 )
 
 LOSS_ROWS = 768  # rows that decide a range
+WORTH = 0.98  # of a range's error: what a codebook must be below, as a range is quicker
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,11 +90,8 @@ def solve_linear(
     drawn = torch.randint(len(inputs), (min(LOSS_ROWS, len(inputs)),), generator=generator)
     sample = inputs[drawn.to(inputs.device)]
     loss = output_loss(sample, weight, preset)
-    low, high = (float(t) for t in (inputs.min(), inputs.max()))
-    candidates = _candidates(choice, sample, low, high, activation_bits)
-    chosen = (
-        least(candidates, loss) if candidates else _uniform(preset, inputs, activation_bits, loss)
-    )
+    levels = choice if kind == "gelu" else preset.inputs
+    chosen = _quantizer(preset, levels, inputs, sample, activation_bits, loss)
     weights = _weights(preset, inputs, chosen(inputs), (weight, bias), weight_bits)
     return SolvedLinear(chosen, transform, weights)
 
@@ -149,18 +147,31 @@ def _root(weight: Tensor) -> Tensor:
     return torch.linalg.cholesky(damped((weight.T @ weight).double(), 1e-6)).to(weight.dtype)
 
 
+def _quantizer(
+    preset: Preset, levels: str, inputs: Tensor, sample: Tensor, bits: int, loss: Loss
+) -> Quantizer:
+    """Return the best quantizer with such levels for inputs (n, C); one range where none is."""
+    low, high = (float(t) for t in (inputs.min(), inputs.max()))
+    grid = levels == "codebook" and bits == MAX_BITS  # all its levels are a range
+    both = low < 0 < high and not grid
+    found = list(_candidates(levels, sample, low, high, bits)) if both else []
+    best = least(found, loss) if found else None
+    if best is not None and levels != "codebook":
+        return best
+    plain = _uniform(preset, inputs, bits, loss)
+    return plain if best is None or loss(best) > WORTH * loss(plain) else best
+
+
 def _candidates(
-    choice: str, sample: Tensor, low: float, high: float, bits: int
-) -> Iterable[Quantizer] | None:
-    """Return what may quantize values of both signs; None where one range is to be searched."""
-    if not low < 0 < high:
-        return None
-    if choice == "codebook":
+    levels: str, sample: Tensor, low: float, high: float, bits: int
+) -> Iterable[Quantizer]:
+    """Return what may quantize values of both signs."""
+    if levels == "codebook":
         flat = sample.flatten()
         return codebooks(flat, torch.ones_like(flat), bits, low)
-    if choice == "adalog":
+    if levels == "adalog":
         return logarithms(low, high, bits)
-    return halves(low, high, bits) if choice == "halves" else None
+    return halves(low, high, bits) if levels == "halves" else ()
 
 
 def _uniform(preset: Preset, inputs: Tensor, bits: int, loss: Loss) -> Uniform:

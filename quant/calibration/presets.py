@@ -20,6 +20,8 @@ class Preset:
         softmax: attention's probabilities: "uniform", "log-sqrt2", "adalog" or "codebook".
         patches: a convolution's input: "uniform", or "equalised" (Walsh-Hadamard twice, with
             scales between).
+        inputs: levels of inputs that are not fc2's: "uniform", or a "codebook" where its error is
+            less.
         per_head: q, k and v have a range per head, not one each.
         centred: keys and values lose their mean, which softmax and proj's bias absorb.
         heads: q, k and v are rotated and scaled per head, folded into qkv and proj.
@@ -39,6 +41,7 @@ class Preset:
     gelu: str = "codebook"
     softmax: str = "codebook"
     patches: str = "equalised"
+    inputs: str = "codebook"
     per_head: bool = True
     centred: bool = True
     heads: bool = True
@@ -70,6 +73,7 @@ CHOICES: dict[str, Any] = {
     "gelu": ("uniform", "rotated", "adalog", "halves", "codebook"),
     "softmax": ("uniform", "log-sqrt2", "adalog", "codebook"),
     "patches": ("uniform", "equalised"),
+    "inputs": ("uniform", "codebook"),
     "per_head": SWITCH,
     "centred": SWITCH,
     "heads": SWITCH,
@@ -81,7 +85,7 @@ CHOICES: dict[str, Any] = {
     "stream": STREAM,
 }
 
-BITLENS = Preset("bitlens", "Rotated and balanced, codebooks after softmax and GELU, GPTQ.")
+BITLENS = Preset("bitlens", "Rotated and balanced, codebooks for inputs, GPTQ.")
 REPQ_VIT = Preset(
     "repq-vit",
     "RepQ-ViT (arXiv:2212.08254): scale reparameterisation and log-sqrt2.",
@@ -89,6 +93,7 @@ REPQ_VIT = Preset(
     gelu="uniform",
     softmax="log-sqrt2",
     patches="uniform",
+    inputs="uniform",
     per_head=False,
     centred=False,
     heads=False,
@@ -103,6 +108,7 @@ BITLENS_AFFINE = replace(
     says="The same with uniform affine quantizers throughout.",
     gelu="rotated",
     softmax="uniform",
+    inputs="uniform",
 )
 INTEGER = replace(
     BITLENS_AFFINE,

@@ -11,7 +11,7 @@ from quant.calibration.linear_solver import SolvedLinear, output_loss, solve_lin
 from quant.calibration.presets import PRESETS, preset
 from quant.calibration.product_solver import solve_mix, solve_scores
 from quant.primitives.qparams import choose_qparams
-from quant.primitives.quantizers import Quantizer, Uniform
+from quant.primitives.quantizers import Codebook, Quantizer, Uniform
 
 BITS = (2, 3, 4, 8)
 
@@ -63,20 +63,28 @@ def test_clipping_is_kept_only_where_it_lowers_the_layers_error(bits: int) -> No
 
 @pytest.mark.parametrize("bits", [3, 4])
 @pytest.mark.parametrize(
-    ("kind", "change"),
+    ("name", "kind", "change"),
     [
-        ("norm", {"norm": "tensor"}),
-        ("plain", {"rounding": "nearest"}),
-        ("plain", {"bias": False}),
-        ("plain", {"ranges": "percentile"}),
+        ("bitlens", "norm", {"norm": "tensor"}),
+        ("bitlens", "plain", {"rounding": "nearest"}),
+        ("bitlens", "plain", {"bias": False}),
+        ("bitlens", "plain", {"inputs": "uniform"}),
+        ("bitlens-affine", "plain", {"ranges": "percentile"}),
     ],
 )
 def test_each_choice_of_the_default_lowers_the_layers_error(
-    kind: str, change: dict, bits: int
+    name: str, kind: str, change: dict, bits: int
 ) -> None:
     x = rows() if kind == "norm" else rows().clamp(-4, 4)
-    with_it, without = (solved("bitlens", kind, bits, x, **c) for c in ({}, change))
+    with_it, without = (solved(name, kind, bits, x, **c) for c in ({}, change))
     assert error(with_it, bits, x) < error(without, bits, x)
+
+
+@pytest.mark.parametrize("kind", ["norm", "gelu", "plain", "patches"])
+def test_inputs_have_codebooks_below_eight_bits_where_those_have_less_error(kind: str) -> None:
+    x = rows() if kind != "gelu" else F.gelu(rows())
+    taken = [solved("bitlens", kind, bits, x).quantizer for bits in (3, 4, 8)]
+    assert [type(quantizer) for quantizer in taken] == [Codebook, Codebook, Uniform]
 
 
 @pytest.mark.parametrize("outputs", [5, 60])  # fewer and more than inputs
