@@ -29,6 +29,7 @@ from quant.layers.runtime import Cache, RunningLayer, running
 from quant.primitives.bits import MENU, Allocation, LayerBits, quantized
 from quant.primitives.formats import check_width, plain, price
 from quant.primitives.quantizers import Quantizer
+from quant.primitives.views import with_views
 
 LOG = logging.getLogger(__name__)
 
@@ -94,6 +95,11 @@ class Calibration:
         _, channels, height, width = self.images.shape
         return channels, height, width
 
+    @property
+    def _shown(self) -> Tensor:
+        """The images, and what other views of them the preset asks for."""
+        return with_views(self.images, self.preset.views)
+
     def surveyed(self) -> Surveyed:
         """Return what all passes share; found with one float pass, once."""
         if self._surveyed is None:
@@ -104,7 +110,7 @@ class Calibration:
     def _survey(self) -> Surveyed:
         turned, preset = self.turned, self.preset
         survey = Survey(turned.model)
-        survey.run(self.images)
+        survey.run(self._shown)
         weights = rewrite(survey, preset.centred, preset.heads)
         layers = list_layers(self.model, self._input_size)
         kinds = survey.kinds | dict.fromkeys(survey.norms.keys() & turned.reads.keys(), "turned")
@@ -137,7 +143,7 @@ class Calibration:
 
     def _make(self, surveyed: Surveyed, width: int, progress: Progress) -> None:
         inputs, weights = width % PALETTED, weights_in(width)
-        made = Solver(surveyed, inputs, weights, progress).solve(self.images)
+        made = Solver(surveyed, inputs, weights, progress).solve(self._shown)
         made.bits = width
         with self._saving:
             self._save(made)

@@ -30,6 +30,8 @@ class Preset:
         ridge: ERQ's weight of the float weights in its ridge correction; None leaves it out.
         bias: correct each bias for the mean error of its layer's output.
         sequential: calibrate each layer on inputs that the layers before it have quantized.
+        views: of each calibration image, a crop or its mirror image each, that calibrate beside it
+            (`quant.primitives.views`); at most 7.
         stream: bits of the residual stream and of LayerNorm outputs, 8 or 16, as integers with one
             range a tensor (`quant.calibration.residual_stream`); 0 leaves them in float.
     """
@@ -50,6 +52,7 @@ class Preset:
     ridge: float | None = None
     bias: bool = True
     sequential: bool = True
+    views: int = 1
     stream: int = 0
 
     def choice(self, kind: str) -> str:
@@ -82,6 +85,7 @@ CHOICES: dict[str, Any] = {
     "ridge": float,
     "bias": SWITCH,
     "sequential": SWITCH,
+    "views": {str(n): n for n in range(8)},
     "stream": STREAM,
 }
 
@@ -101,6 +105,7 @@ REPQ_VIT = Preset(
     rounding="nearest",
     bias=False,
     sequential=False,
+    views=0,
 )
 BITLENS_AFFINE = replace(
     BITLENS,
