@@ -40,6 +40,7 @@ from quant.primitives.transforms import (
 )
 
 LOSS_ROWS = 768  # rows that decide a range
+LARGEST = 64  # of them, the rows of the largest values
 WORTH = 0.98  # of a range's error: what a codebook must be below, as a range is quicker
 
 
@@ -87,8 +88,7 @@ def solve_linear(
     transform = _transform(choice, rows, affine[0], norm)
     inputs = rows if transform is None else transform(rows)
     weight, bias = transformed(transform, affine)
-    drawn = torch.randint(len(inputs), (min(LOSS_ROWS, len(inputs)),), generator=generator)
-    sample = inputs[drawn.to(inputs.device)]
+    sample = draw(inputs, generator)
     loss = output_loss(sample, weight, preset)
     levels = choice if kind == "gelu" else preset.inputs
     chosen = _quantizer(preset, levels, inputs, sample, activation_bits, loss)
@@ -123,19 +123,43 @@ def _transform(choice: str, rows: Tensor, weight: Tensor, norm: Affine | None) -
     return equalise(rows, weight, flips) if choice == "equalised" else None
 
 
-def output_loss(sample: Tensor, weight: Tensor, preset: Preset) -> Loss:
-    """Return the loss of an input's quantizer on a sample (n, C), as `preset.ranges` says.
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Rows of an input (n, C), and for how many rows each stands (n, 1)."""
+
+    rows: Tensor
+    shares: Tensor
+
+
+def draw(inputs: Tensor, generator: torch.Generator) -> Sample:
+    """Draw at most `LOSS_ROWS` rows of an input (n, C).
+
+    The rows of the largest values stand for themselves: a few tokens can have values many times
+    those of all others, and answers hang on them.
+    """
+    if len(inputs) <= LOSS_ROWS:
+        return Sample(inputs, inputs.new_ones(len(inputs), 1))
+    order = (inputs - inputs.mean(0)).abs().amax(1).argsort(descending=True, stable=True)
+    rest = LOSS_ROWS - LARGEST
+    drawn = torch.randperm(len(inputs) - LARGEST, generator=generator)[:rest].to(inputs.device)
+    shares = inputs.new_ones(LOSS_ROWS, 1)
+    shares[LARGEST:] = (len(inputs) - LARGEST) / rest
+    return Sample(inputs[torch.cat([order[:LARGEST], order[LARGEST:][drawn]])], shares)
+
+
+def output_loss(sample: Sample, weight: Tensor, preset: Preset) -> Loss:
+    """Return the loss of an input's quantizer on a sample, as `preset.ranges` says.
 
     "output" is the squared error of x W^T; its mean over the sample does not count where the
     bias will be corrected.
     """
-    root = _root(weight) if preset.ranges == "output" else None
+    root, shares = _root(weight) if preset.ranges == "output" else None, sample.shares
 
     def loss(quantizer: Quantizer) -> Tensor:
-        error = quantizer(sample) - sample
+        error = quantizer(sample.rows) - sample.rows
         if preset.bias:
-            error = error - error.mean(0)
-        return (error if root is None else error @ root).square().sum()
+            error = error - (error * shares).sum(0) / shares.sum()
+        return ((error if root is None else error @ root).square() * shares).sum()
 
     return loss
 
@@ -148,7 +172,7 @@ def _root(weight: Tensor) -> Tensor:
 
 
 def _quantizer(
-    preset: Preset, levels: str, inputs: Tensor, sample: Tensor, bits: int, loss: Loss
+    preset: Preset, levels: str, inputs: Tensor, sample: Sample, bits: int, loss: Loss
 ) -> Quantizer:
     """Return the best quantizer with such levels for inputs (n, C); one range where none is."""
     low, high = (float(t) for t in (inputs.min(), inputs.max()))
@@ -163,12 +187,12 @@ def _quantizer(
 
 
 def _candidates(
-    levels: str, sample: Tensor, low: float, high: float, bits: int
+    levels: str, sample: Sample, low: float, high: float, bits: int
 ) -> Iterable[Quantizer]:
     """Return what may quantize values of both signs."""
     if levels == "codebook":
-        flat = sample.flatten()
-        return codebooks(flat, torch.ones_like(flat), bits, low)
+        weights = sample.shares.expand_as(sample.rows)
+        return codebooks(sample.rows.flatten(), weights.flatten(), bits, low)
     if levels == "adalog":
         return logarithms(low, high, bits)
     return halves(low, high, bits) if levels == "halves" else ()
@@ -180,7 +204,8 @@ def _uniform(preset: Preset, inputs: Tensor, bits: int, loss: Loss) -> Uniform:
     if preset.ranges == "percentile":
         q = fit_percentile(sample[None], bits)
         return Uniform(QParams(q.scale[0], q.zero_point[0], bits))
-    return Uniform(search_range(*percentiles(sample, 0.99999), bits, loss))
+    starts = percentiles(sample, 0.99999), (inputs.min(), inputs.max())
+    return least((Uniform(search_range(*ends, bits, loss)) for ends in starts), loss)
 
 
 def _weights(

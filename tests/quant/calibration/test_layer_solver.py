@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quant.calibration.linear_solver import SolvedLinear, output_loss, solve_linear
+from quant.calibration.linear_solver import Sample, SolvedLinear, draw, output_loss, solve_linear
 from quant.calibration.presets import PRESETS, preset
 from quant.calibration.product_solver import solve_mix, solve_scores
 from quant.primitives.qparams import choose_qparams
@@ -98,8 +98,45 @@ def test_the_output_loss_is_the_error_of_the_outputs(outputs: int) -> None:
         ("bitlens:bias=off", off.square().sum()),
         ("lrp-qvit", (quantizer(x) - x).double().square().sum()),
     ):
-        found = output_loss(x, weight, preset(name))(quantizer)
+        once = Sample(x, torch.ones(len(x), 1))
+        found = output_loss(once, weight, preset(name))(quantizer)
         torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=0)
+
+
+def test_a_row_that_stands_for_three_counts_as_three_rows() -> None:
+    generator = torch.Generator().manual_seed(2)
+    x, weight = (torch.randn(40, 24, generator=generator) for _ in range(2))
+    shares = torch.ones(40, 1)
+    shares[10:] = 3
+    repeated = x.repeat_interleave(shares[:, 0].long(), dim=0)
+    quantizer = Uniform(choose_qparams(torch.tensor(-2.0), torch.tensor(2.0), 3))
+    for name in ("bitlens", "bitlens:bias=off"):
+        few = output_loss(Sample(x, shares), weight, preset(name))(quantizer)
+        all_of_them = Sample(repeated, torch.ones(len(repeated), 1))
+        torch.testing.assert_close(few, output_loss(all_of_them, weight, preset(name))(quantizer))
+
+
+def test_rare_large_rows_are_always_drawn_and_stand_for_themselves() -> None:
+    x = rows()[:1].repeat(20000, 1)
+    x[1234] *= 50
+    sample = draw(x, torch.Generator().manual_seed(0))
+    large = sample.rows.abs().amax(1) > 10 * x[0].abs().max()
+    assert large.sum() == 1 and sample.shares[large].item() == 1
+    assert float(sample.shares.sum()) == pytest.approx(20000)
+
+
+@pytest.mark.parametrize("name", ["bitlens", "integer"])
+@pytest.mark.parametrize("kind", ["gelu", "plain", "turned"])
+def test_eight_bits_reach_a_few_tokens_many_times_as_large_as_all_others(
+    name: str, kind: str
+) -> None:
+    x = torch.randn(12000, 24, generator=torch.Generator().manual_seed(5))
+    x[::4000] *= 40
+    x = F.gelu(x) if kind == "gelu" else x
+    wanted = F.linear(x, *affine())
+    found = solved(name, kind, 8, x).at(8)(x)
+    off = (found - wanted)[::4000].norm() / wanted[::4000].norm()
+    assert off < 0.25
 
 
 def attention(seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
