@@ -13,8 +13,9 @@ from quant.layers.quantized import FloatWeight, QuantizedLinear, Rounded, Weight
 from quant.primitives.bits import MENU
 from quant.primitives.floats import float_quantizer
 from quant.primitives.formats import SMALL_FLOATS
-from quant.primitives.qparams import MAX_BITS, QParams
+from quant.primitives.qparams import MAX_BITS, QParams, choose_qparams
 from quant.primitives.quantizer_search import (
+    TOPS,
     Loss,
     codebooks,
     fit_percentile,
@@ -176,9 +177,7 @@ def _quantizer(
 ) -> Quantizer:
     """Return the best quantizer with such levels for inputs (n, C); one range where none is."""
     low, high = (float(t) for t in (inputs.min(), inputs.max()))
-    grid = levels == "codebook" and bits == MAX_BITS  # all its levels are a range
-    both = low < 0 < high and not grid
-    found = list(_candidates(levels, sample, low, high, bits)) if both else []
+    found = list(_candidates(levels, sample, low, high, bits)) if low < 0 < high else []
     best = least(found, loss) if found else None
     if best is not None and levels != "codebook":
         return best
@@ -190,6 +189,9 @@ def _candidates(
     levels: str, sample: Sample, low: float, high: float, bits: int
 ) -> Iterable[Quantizer]:
     """Return what may quantize values of both signs."""
+    if levels == "codebook" and bits == MAX_BITS:  # all its levels: a range
+        ends = sample.rows.new_tensor(low), sample.rows.max()
+        return [Uniform(choose_qparams(ends[0], ends[1] * top, bits)) for top in TOPS]
     if levels == "codebook":
         weights = sample.shares.expand_as(sample.rows)
         return codebooks(sample.rows.flatten(), weights.flatten(), bits, low)

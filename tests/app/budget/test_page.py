@@ -250,7 +250,7 @@ def test_other_limits_hold_besides_the_budget(page: AppTest) -> None:
     held = on.figures(page)["this budget"]
     parameters = sum(layer.parameters for layer in on.layers())
     assert float(held["Weight bits"]) * parameters / 8 <= 0.4e6 * 1.001
-    assert float(free["Weight bits"]) > 7.9
+    assert float(free["Weight bits"]) > 7.5  # the last steps may buy nothing
     page.number_input(key=budget.BITOPS_LIMIT.key).set_value(0.5).run()
     assert on.number(on.figures(page)["this budget"]["BitOps"]) <= 0.5e9 * 1.001
     on.choose(page, budget.UNIT.widget, budget.SIZE)  # limits the size itself
