@@ -14,9 +14,8 @@ import numpy as np
 from assets.terminal import markdown
 from quant.evaluation.answers import Evaluation
 from quant.evaluation.cross_validation import LeftOut, foretell, prior_of, summarised
-from quant.evaluation.prediction import Point, point_of, predict
+from quant.evaluation.prediction import FIRST, Point, point_of, predict
 
-FIRST = (4, 6)  # uniform bits, measured before others are predicted
 HEAD = ["model", "predicted from", "runs", "within 10 %", "in band", "band", "top-1 off", "in band"]
 
 

@@ -8,13 +8,11 @@ from app.work.job import FAILED, Job
 from app.work.wanted import Recent
 from lrp.engine.layers import Layer
 from quant.allocation.objectives import UNIFORM, Losses
-from quant.evaluation.prediction import Point, Prediction, point, predict
+from quant.evaluation.prediction import FIRST, Point, Prediction, point, predict
 from quant.experiments.measuring import Measuring, Variant
 from quant.history.runs import Run
 from quant.primitives.bits import uniform
 from quant.primitives.targets import Target
-
-FIRST = (4, 6)  # uniform bits, measured to predict from
 
 
 def measure_first(
@@ -26,11 +24,13 @@ def measure_first(
         The job; None where that was done or failed, needs a calibration first, or is not for
         strangers.
     """
+    if public.on():
+        return None  # before the history is read
     have = {*target.pairs} & {*target.products}
     wanted = [Variant(uniform(layers, b, b), UNIFORM, f"{b} bit") for b in FIRST if (b, b) in have]
     done = [run.recipe.allocation for run in measuring.done()]
     left = [one for one in wanted if one.allocation not in done]
-    if public.on() or not left or not all(map(measuring.ready, wanted)):
+    if not left or not all(map(measuring.ready, wanted)):
         return None
     before = models.jobs().find(spending.sweep_key(measuring, wanted, precision))
     if before is not None and before.state == FAILED:

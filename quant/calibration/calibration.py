@@ -6,7 +6,7 @@ import shutil
 import threading
 import weakref
 from collections.abc import Iterable
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -95,9 +95,9 @@ class Calibration:
         _, channels, height, width = self.images.shape
         return channels, height, width
 
-    @property
-    def _shown(self) -> Tensor:
-        """The images, and what other views of them the preset asks for."""
+    @cached_property
+    def shown(self) -> Tensor:
+        """The images, and what other views of them the preset asks for: what passes run on."""
         return with_views(self.images, self.preset.views)
 
     def surveyed(self) -> Surveyed:
@@ -110,7 +110,7 @@ class Calibration:
     def _survey(self) -> Surveyed:
         turned, preset = self.turned, self.preset
         survey = Survey(turned.model)
-        survey.run(self._shown)
+        survey.run(self.shown)
         weights = rewrite(survey, preset.centred, preset.heads)
         layers = list_layers(self.model, self._input_size)
         kinds = survey.kinds | dict.fromkeys(survey.norms.keys() & turned.reads.keys(), "turned")
@@ -143,7 +143,7 @@ class Calibration:
 
     def _make(self, surveyed: Surveyed, width: int, progress: Progress) -> None:
         inputs, weights = width % PALETTED, weights_in(width)
-        made = Solver(surveyed, inputs, weights, progress).solve(self._shown)
+        made = Solver(surveyed, inputs, weights, progress).solve(self.shown)
         made.bits = width
         with self._saving:
             self._save(made)

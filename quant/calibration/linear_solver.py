@@ -176,38 +176,40 @@ def _quantizer(
     preset: Preset, levels: str, inputs: Tensor, sample: Sample, bits: int, loss: Loss
 ) -> Quantizer:
     """Return the best quantizer with such levels for inputs (n, C); one range where none is."""
-    low, high = (float(t) for t in (inputs.min(), inputs.max()))
+    low, high = inputs.aminmax()
     found = list(_candidates(levels, sample, low, high, bits)) if low < 0 < high else []
     best = least(found, loss) if found else None
     if best is not None and levels != "codebook":
         return best
-    plain = _uniform(preset, inputs, bits, loss)
+    plain = _uniform(preset, inputs, (low, high), bits, loss)
     return plain if best is None or loss(best) > WORTH * loss(plain) else best
 
 
 def _candidates(
-    levels: str, sample: Sample, low: float, high: float, bits: int
+    levels: str, sample: Sample, low: Tensor, high: Tensor, bits: int
 ) -> Iterable[Quantizer]:
     """Return what may quantize values of both signs."""
     if levels == "codebook" and bits == MAX_BITS:  # all its levels: a range
-        ends = sample.rows.new_tensor(low), sample.rows.max()
-        return [Uniform(choose_qparams(ends[0], ends[1] * top, bits)) for top in TOPS]
+        highest = sample.rows.max()
+        return [Uniform(choose_qparams(low, highest * top, bits)) for top in TOPS]
     if levels == "codebook":
         weights = sample.shares.expand_as(sample.rows)
-        return codebooks(sample.rows.flatten(), weights.flatten(), bits, low)
+        return codebooks(sample.rows.flatten(), weights.flatten(), bits, float(low))
     if levels == "adalog":
-        return logarithms(low, high, bits)
-    return halves(low, high, bits) if levels == "halves" else ()
+        return logarithms(float(low), float(high), bits)
+    return halves(float(low), float(high), bits) if levels == "halves" else ()
 
 
-def _uniform(preset: Preset, inputs: Tensor, bits: int, loss: Loss) -> Uniform:
+def _uniform(
+    preset: Preset, inputs: Tensor, ends: tuple[Tensor, Tensor], bits: int, loss: Loss
+) -> Uniform:
     sample = inputs.flatten()
     sample = sample[:: max(1, len(sample) >> 18)]
     if preset.ranges == "percentile":
         q = fit_percentile(sample[None], bits)
         return Uniform(QParams(q.scale[0], q.zero_point[0], bits))
-    starts = percentiles(sample, 0.99999), (inputs.min(), inputs.max())
-    return least((Uniform(search_range(*ends, bits, loss)) for ends in starts), loss)
+    starts = percentiles(sample, 0.99999), ends
+    return least((Uniform(search_range(*start, bits, loss)) for start in starts), loss)
 
 
 def _weights(

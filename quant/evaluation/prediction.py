@@ -16,6 +16,7 @@ from scipy.special import stdtrit
 from quant.evaluation.answers import Counts, Evaluation
 from quant.evaluation.intervals import Z95
 
+FIRST = (4, 6)  # uniform bits, measured before others are predicted
 LATEST = 60  # runs that are looked at
 NOISE = 0.01  # least standard error given to a measurement, so that none fixes the curve alone
 FLOOR = 0.03  # standard error of a share measured on some 200 images

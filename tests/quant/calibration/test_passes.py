@@ -19,7 +19,6 @@ from quant.model.quantized_model import QuantizedModel
 from quant.primitives.bits import MENU, uniform
 from quant.primitives.quantizers import Codebook, Logarithmic, Uniform
 from quant.primitives.transforms import Rescaling
-from quant.primitives.views import with_views
 from tests.models import SIZE, SMALL, build, random_images
 
 
@@ -78,8 +77,7 @@ def test_the_last_layer_is_fitted_to_what_the_quantized_model_gives_it(
     calibration.solve([4])
     layers = list_layers(model, SIZE)
     quantized = Watched(calibration, uniform(layers, 4, 4))
-    shown = with_views(images, calibration.preset.views)
-    quantized.run(shown)
+    quantized.run(calibration.shown)
     last = [la.name for la in layers if la.kind == "linear"][-1]
     found = quantized.inputs[last].flatten(0, -2)
     # sums in another order may round a value the other way here and there
@@ -87,7 +85,7 @@ def test_the_last_layer_is_fitted_to_what_the_quantized_model_gives_it(
     assert off < 0.3 * moved
     assert off < 0.02 * found.norm()
     plain = Watched(calibration, {})
-    plain.run(shown)
+    plain.run(calibration.shown)
     given, read = floats[-1].flatten(0, -2), calibration.turned.reads.get(last)
     given = given if read is None else read(given)
     assert close(given, plain.inputs[last].flatten(0, -2), 1e-4)

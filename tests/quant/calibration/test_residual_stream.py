@@ -20,7 +20,6 @@ from quant.model.quantized_trace import QuantizedTrace
 from quant.primitives.bits import Allocation, LayerBits, uniform
 from quant.primitives.formats import FLOAT
 from quant.primitives.quantizers import Uniform
-from quant.primitives.views import with_views
 from tests.models import FAMILIES, SIZE, SMALL, TOKENS, build, random_images
 
 PARTS = ["norm1", "add1", "norm2", "add2"]
@@ -150,11 +149,10 @@ class Watched(QuantizedModel):
 
 def test_ranges_are_those_of_what_the_layers_before_give(tmp_path):
     calibration = calibrated("vit", "integer:stream=8", tmp_path)
-    shown = with_views(calibration.images, calibration.preset.views)
     model = Watched(calibration, _all(calibration, 4))
-    model.run(shown)
+    model.run(calibration.shown)
     plain = Watched(calibration, {"head": LayerBits(4, 4)})
-    plain.run(shown)
+    plain.run(calibration.shown)
     closer = 0
     for name, quantizer in model.stream.items():
         scale = float(quantizer.qparams.scale)

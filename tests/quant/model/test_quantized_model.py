@@ -16,7 +16,6 @@ from quant.calibration.survey import Survey, rewrite
 from quant.layers.quantized import QuantizedLinear
 from quant.model.quantized_model import QuantizedModel
 from quant.primitives.bits import Allocation, LayerBits, uniform
-from quant.primitives.views import with_views
 from tests.models import SIZE, SMALL, build, random_images
 
 
@@ -76,7 +75,7 @@ class Replaced(nn.Module):
 
 def rewritten(calibration: Calibration) -> dict[str, Affine]:
     survey = Survey(calibration.turned.model)
-    survey.run(with_views(calibration.images, calibration.preset.views))
+    survey.run(calibration.shown)
     chosen = calibration.preset
     return rewrite(survey, chosen.centred, chosen.heads)
 
