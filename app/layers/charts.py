@@ -58,7 +58,7 @@ def spread(side: Histogram, label: str, dark: bool) -> go.Figure:
         yaxis={"type": "log", "title": "values", "dtick": 1, "exponentformat": "power"},
         yaxis2={"title": "becomes", "tickmode": "auto", "nticks": 6, **right},
     )
-    figure.update_xaxes(title=f"{label}, in steps" if side.in_steps else label)
+    figure.update_xaxes(title=f"{label}, in {side.unit}" if side.unit else label)
     return figure
 
 

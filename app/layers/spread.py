@@ -21,6 +21,13 @@ TURNED = {
     "Equalisation": "as the quantizer sees it: mixed and scaled, so that pixels share one range",
     "": "as it comes",
 }
+UNITS = {
+    "": "",
+    "steps": " Values are counted in steps of their own channel or head, each of which has its own "
+    "grid.",
+    "sizes": " Values are counted in root mean squares of their own token, which are found as it "
+    "runs.",
+}
 OTHERWISE = "as the quantizer sees it: transformed"
 FACTORS = {
     "matmul1": ("queries", "keys"),
@@ -51,11 +58,6 @@ def show(layer: Layer, found: Anatomy) -> None:
 def sentence(label: str, side: Histogram, turned: str | None) -> Markdown:
     """Return in words what an operand's histogram shows."""
     way = "" if turned is None else f", {TURNED.get(turned, OTHERWISE)}"
-    unit = (
-        " Values are counted in steps of their own channel or head, each of which has its own grid."
-        if side.in_steps
-        else ""
-    )
     lost = (
         f"{max(0.01, 100 * side.clipped):.2f} % of them lie beyond the grid and make "
         f"{units.share(side.clipping, 0)} of the squared error; the rest of it is rounding"
@@ -69,7 +71,7 @@ def sentence(label: str, side: Histogram, turned: str | None) -> Markdown:
         else ""
     )
     rest = f"{way}: every value goes to one of {side.levels} levels "
-    rest += f"(SQNR {units.decibels(side.error)}); {lost}.{moved}{unit}"
+    rest += f"(SQNR {units.decibels(side.error)}); {lost}.{moved}{UNITS[side.unit]}"
     return units.unbroken(Markdown("**{}**{}").format(label.capitalize(), rest))
 
 

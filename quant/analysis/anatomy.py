@@ -18,7 +18,7 @@ from quant.layers.quantized import QuantizedProduct, Rounded
 from quant.model.float_layers import Seen
 from quant.model.quantized_model import QuantizedModel
 from quant.primitives.bits import Allocation, LayerBits
-from quant.primitives.quantizers import Quantizer, Uniform
+from quant.primitives.quantizers import Quantizer, Scaled, Uniform, by_size
 from quant.primitives.transforms import Rescaling, Transform
 
 BINS, STEPS = 96, 513  # of a histogram; points of a staircase
@@ -29,7 +29,8 @@ class Histogram:
     """One operand of a layer, before and after its quantizer.
 
     Attributes:
-        in_steps: values are counted in steps of their own channel's or head's scale.
+        unit: what values are counted in: "steps" of their own channel or head, "sizes" of their own
+            token, or "", as they are.
         edges: (BINS + 1,) of the histograms `before` and `after`, (BINS,) each.
         x, stairs: the quantizer as a function, (STEPS,) each.
         levels: how many different values one channel, head or tensor can have.
@@ -39,7 +40,7 @@ class Histogram:
         moved: share of values that are not on the level nearest to them: they make up for others.
     """
 
-    in_steps: bool
+    unit: str
     edges: np.ndarray
     before: np.ndarray
     after: np.ndarray
@@ -54,9 +55,10 @@ class Histogram:
 
 @dataclass(frozen=True, eq=False)
 class _Grid:
-    """How values were quantized: the scale they are counted in, what rounding alone would do, and
-    the bounds beyond which they are clipped."""
+    """How values were quantized: the unit and scale they are counted in, what rounding alone would
+    do, and the bounds beyond which they are clipped."""
 
+    unit: str
     scale: Tensor | None
     stairs: Callable[[Tensor], Tensor]
     low: Tensor
@@ -66,16 +68,19 @@ class _Grid:
 
 def side(x: Tensor, quantizer: Quantizer) -> Histogram:
     """Return what its quantizer does to an operand (...)."""
-    encoded = quantizer(x)
+    encoded, unit, sizes = quantizer(x), "", None
     if isinstance(quantizer, Uniform) and quantizer.qparams.scale.numel() > 1:
         q = quantizer.qparams
         low, high = -q.zero_point, q.levels - q.zero_point
         stairs = _rounding(float(low.min()), float(high.max()))
-        return _side(x, encoded, _Grid(q.scale, stairs, low - 0.5, high + 0.5, 2**q.bits))
+        return _side(x, encoded, _Grid("steps", q.scale, stairs, low - 0.5, high + 0.5, 2**q.bits))
     levels = encoded.unique()
+    if isinstance(quantizer, Scaled):
+        (rows, sizes), quantizer, unit = by_size(x), quantizer.levels, "sizes"
+        levels, sizes = quantizer(rows).unique(), sizes.clamp_min(torch.finfo(x.dtype).tiny)
     gaps = levels.diff() / 2 if len(levels) > 1 else levels.new_full((1,), torch.inf)
     low, high = levels[0] - gaps[0], levels[-1] + gaps[-1]
-    return _side(x, encoded, _Grid(None, lambda p: quantizer(p.clone()), low, high, len(levels)))
+    return _side(x, encoded, _Grid(unit, sizes, quantizer, low, high, len(levels)))
 
 
 def weight_side(solved: SolvedLinear, width: int, affine: Affine) -> Histogram:
@@ -86,7 +91,7 @@ def weight_side(solved: SolvedLinear, width: int, affine: Affine) -> Histogram:
     codes = rounded.codes.to(weight.dtype)
     low, high = codes.amin(1, keepdim=True), codes.amax(1, keepdim=True)
     stairs = _rounding(float(low.min()), float(high.max()))
-    grid = _Grid(rounded.scale[:, None], stairs, low - 0.5, high + 0.5, 2**width)
+    grid = _Grid("steps", rounded.scale[:, None], stairs, low - 0.5, high + 0.5, 2**width)
     return _side(weight, rounded.values, grid)
 
 
@@ -106,11 +111,11 @@ def _side(x: Tensor, encoded: Tensor, grid: _Grid) -> Histogram:
         for values in (before, after)
     ]
     moved = 0.0
-    if grid.scale is not None:
+    if grid.unit == "steps":
         nearest = before.round().clamp((grid.low + 0.5).round(), (grid.high - 0.5).round())
         moved = float(((nearest - after).abs() > 0.5).float().mean())
     return Histogram(
-        in_steps=grid.scale is not None,
+        unit=grid.unit,
         edges=edges,
         before=counts[0],
         after=counts[1],

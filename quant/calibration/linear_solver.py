@@ -25,7 +25,7 @@ from quant.primitives.quantizer_search import (
     percentiles,
     search_range,
 )
-from quant.primitives.quantizers import Quantizer, Uniform
+from quant.primitives.quantizers import Quantizer, Scaled, Uniform, by_size
 from quant.primitives.reparameterise import reparameterise
 from quant.primitives.rounding import damped, round_floats, round_weight
 from quant.primitives.transforms import (
@@ -42,6 +42,7 @@ from quant.primitives.transforms import (
 
 LOSS_ROWS = 768  # rows that decide a range
 LARGEST = 64  # of them, the rows of the largest values
+SCALES_WORTH = 0.95  # of an error without: what scales found as it runs must be below
 WORTH = 0.98  # of a range's error: what a codebook must be below, as a range is quicker
 
 
@@ -92,7 +93,8 @@ def solve_linear(
     sample = draw(inputs, generator)
     loss = output_loss(sample, weight, preset)
     levels = choice if kind == "gelu" else preset.inputs
-    chosen = _quantizer(preset, levels, inputs, sample, activation_bits, loss)
+    given = preset, levels, inputs, sample, activation_bits, loss
+    chosen = _scaled(*given) if preset.tokens == "scaled" else _quantizer(*given)
     weights = _weights(preset, inputs, chosen(inputs), (weight, bias), weight_bits)
     return SolvedLinear(chosen, transform, weights)
 
@@ -183,6 +185,17 @@ def _quantizer(
         return best
     plain = _uniform(preset, inputs, (low, high), bits, loss)
     return plain if best is None or loss(best) > WORTH * loss(plain) else best
+
+
+def _scaled(
+    preset: Preset, levels: str, inputs: Tensor, sample: Sample, bits: int, loss: Loss
+) -> Quantizer:
+    """Return the best quantizer with a scale a row; one without where it gains too little."""
+    plain = _quantizer(preset, levels, inputs, sample, bits, loss)
+    (rows, sizes), (every, _) = by_size(sample.rows), by_size(inputs)
+    alike = Sample(rows, sample.shares * sizes.square())
+    scaled = Scaled(_quantizer(preset, levels, every, alike, bits, lambda q: loss(Scaled(q))))
+    return scaled if loss(scaled) < SCALES_WORTH * loss(plain) else plain
 
 
 def _candidates(

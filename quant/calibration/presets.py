@@ -22,6 +22,8 @@ class Preset:
             scales between).
         inputs: levels of inputs that are not fc2's: "uniform", or a "codebook" where its error is
             less.
+        tokens: inputs of layers with weights: "alike", or "scaled" (each token divided by its own
+            size, found as it runs, where that lowers the layer's error).
         per_head: q, k and v have a range per head, not one each.
         centred: keys and values lose their mean, which softmax and proj's bias absorb.
         heads: q, k and v are rotated and scaled per head, folded into qkv and proj.
@@ -44,6 +46,7 @@ class Preset:
     softmax: str = "codebook"
     patches: str = "equalised"
     inputs: str = "codebook"
+    tokens: str = "alike"
     per_head: bool = True
     centred: bool = True
     heads: bool = True
@@ -77,6 +80,7 @@ CHOICES: dict[str, Any] = {
     "softmax": ("uniform", "log-sqrt2", "adalog", "codebook"),
     "patches": ("uniform", "equalised"),
     "inputs": ("uniform", "codebook"),
+    "tokens": ("alike", "scaled"),
     "per_head": SWITCH,
     "centred": SWITCH,
     "heads": SWITCH,
@@ -90,6 +94,12 @@ CHOICES: dict[str, Any] = {
 }
 
 BITLENS = Preset("bitlens", "Rotated and balanced, codebooks for inputs, GPTQ.")
+BITLENS_DYNAMIC = replace(
+    BITLENS,
+    name="bitlens-dynamic",
+    says="bitlens with a scale a token, found as it runs, where that pays.",
+    tokens="scaled",
+)
 REPQ_VIT = Preset(
     "repq-vit",
     "RepQ-ViT (arXiv:2212.08254): scale reparameterisation and log-sqrt2.",
@@ -118,7 +128,7 @@ BITLENS_AFFINE = replace(
 INTEGER = replace(
     BITLENS_AFFINE,
     name="integer",
-    says="The same with one range a tensor, also for heads and patches, as integer kernels want.",
+    says="bitlens-affine with one range a tensor, also for heads and patches, as kernels want.",
     patches="uniform",
     per_head=False,
 )
@@ -128,7 +138,9 @@ LRP_QVIT = replace(
     says="RepQ-ViT with clipped channel-wise ranges, our reading of LRP-QViT.",
     norm="clipped",
 )
-PRESETS = {p.name: p for p in (BITLENS, BITLENS_AFFINE, INTEGER, LRP_QVIT, REPQ_VIT)}
+PRESETS = {
+    p.name: p for p in (BITLENS, BITLENS_AFFINE, BITLENS_DYNAMIC, INTEGER, LRP_QVIT, REPQ_VIT)
+}
 DEFAULT = "bitlens"
 
 

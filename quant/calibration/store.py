@@ -21,7 +21,7 @@ from quant.primitives.bits import MENU
 from quant.primitives.floats import Cast, PerToken, SmallFloat
 from quant.primitives.formats import check_width
 from quant.primitives.qparams import QParams
-from quant.primitives.quantizers import Codebook, Logarithmic, Quantizer, Uniform
+from quant.primitives.quantizers import Codebook, Logarithmic, Quantizer, Scaled, Uniform
 from quant.primitives.transforms import Equalisation, Rescaling, Restoration, Rotation, Transform
 
 SCHEMA = 4
@@ -212,6 +212,8 @@ def _put_quantizer(quantizer: Quantizer, key: str, tensors: Tensors) -> dict[str
         tensors[f"{key}|table"] = quantizer.table
         scalars = {"step": quantizer.step, "zero_point": quantizer.zero_point}
         return {"kind": "codebook", "bits": quantizer.bits, **scalars}
+    if isinstance(quantizer, Scaled):
+        return {"kind": "scaled", "levels": _put_quantizer(quantizer.levels, key, tensors)}
     kind = next(name for name, made in PLAIN.items() if isinstance(quantizer, made))
     return {"kind": kind, **vars(quantizer)}
 
@@ -222,6 +224,8 @@ def _get_quantizer(described: dict[str, Any], key: str, read: Read) -> Quantizer
         return Uniform(QParams(read(f"{key}|scale"), read(f"{key}|zero_point"), rest["bits"]))
     if kind == "codebook":
         return Codebook(read(f"{key}|table"), **rest)
+    if kind == "scaled":
+        return Scaled(_get_quantizer(rest["levels"], key, read))
     made: Quantizer = PLAIN[kind](**rest)
     return made
 

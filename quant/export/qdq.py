@@ -18,7 +18,7 @@ from quant.primitives.bits import MENU, LayerBits
 from quant.primitives.floats import Cast
 from quant.primitives.formats import BF16, FLOAT, HALF
 from quant.primitives.qparams import QParams
-from quant.primitives.quantizers import Codebook, Quantizer, Uniform
+from quant.primitives.quantizers import Codebook, Quantizer, Scaled, Uniform
 
 # The narrowest container of so many bits, unsigned and signed, and ONNX's first opset with it.
 CONTAINERS = {
@@ -30,6 +30,7 @@ CASTS = {HALF: TensorProto.FLOAT16, BF16: TensorProto.BFLOAT16}
 WIDTHS = {*MENU, *CASTS, FLOAT}
 LOGARITHMIC = {"adalog", "log-sqrt2"}
 NO_LOGARITHMS = "logarithmic quantizers, which ONNX has not: use the preset integer"
+NO_SCALES = "scales a token, which no export finds as it runs yet: use the preset integer"
 NARROWEST = 4  # of inputs: ONNX Runtime 1.32 moves 2 bits to where it cannot run them
 
 
@@ -54,6 +55,8 @@ def check_preset(preset: Preset) -> None:
     """
     if {preset.gelu, preset.softmax} & LOGARITHMIC:
         raise ValueError(f"{preset.name} has {NO_LOGARITHMS}")
+    if preset.tokens == "scaled":
+        raise ValueError(f"{preset.name} has {NO_SCALES}")
 
 
 class QDQ:
@@ -66,7 +69,7 @@ class QDQ:
             return _codebook(graph, quantizer, x)
         if isinstance(quantizer, Cast):
             return Coded(_cast(graph, x, quantizer.bits))
-        raise ValueError(NO_LOGARITHMS)
+        raise ValueError(NO_SCALES if isinstance(quantizer, Scaled) else NO_LOGARITHMS)
 
     def weight(self, graph: Graph, layer: QuantizedLinear, bits: int) -> str:
         weight = layer.weight

@@ -25,7 +25,7 @@ from quant.primitives.formats import FLOAT
 from quant.primitives.quantizers import Quantizer, Uniform
 
 DOMAIN = "qonnx.custom_op.general"
-REFUSED = "quantizers that are not uniform, which QONNX has not: use the preset integer"
+REFUSED = "quantizers other than fixed uniform ones, which QONNX has not: use the preset integer"
 UNIFORM = {"uniform", "rotated"}
 
 
@@ -88,7 +88,7 @@ def check_preset(preset: Preset) -> None:
     Raises:
         ValueError: it has not.
     """
-    if not {preset.gelu, preset.softmax} <= UNIFORM:
+    if preset.tokens == "scaled" or not {preset.gelu, preset.softmax} <= UNIFORM:
         raise ValueError(f"{preset.name} has {REFUSED}")
 
 

@@ -3,7 +3,7 @@
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from quant.layers.quantized import (
     Weight,
 )
 from quant.primitives.qparams import QParams
-from quant.primitives.quantizers import Codebook, Quantizer, Uniform
+from quant.primitives.quantizers import Codebook, Quantizer, Scaled, Uniform, by_size
 
 Multiply = Callable[[Tensor], Tensor]
 KEPT_BYTES = 1 << 29
@@ -37,10 +37,9 @@ class RunningLinear:
         self.reason = _why_not(encoder, weight) if integers else "simulation was asked for"
         if encoder is None or isinstance(weight, FloatWeight):
             self._multiply = _in_floats(layer.quantizer, weight)
-        elif self.reason is None:
-            self._multiply = IntegerLinear(weight.codes, weight.scale, weight.bias, encoder)
         else:
-            self._multiply = _simulated(encoder, weight)
+            scaled = isinstance(layer.quantizer, Scaled)
+            self._multiply = _in_codes(encoder, weight, self.reason is None, scaled)
         self.nbytes = weight.values.numel() * (1 if self.reason is None else 4)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -109,6 +108,22 @@ def _in_floats(quantizer: Quantizer, weight: Weight) -> Multiply:
     return lambda x: F.linear(quantizer(x), values, weight.bias)
 
 
+def _in_codes(encoder: Encoder, weight: Rounded, integers: bool, scaled: bool) -> Multiply:
+    """Multiply codes; rows that are `scaled` are encoded by their size, and so are their sums."""
+    if scaled:
+        plain = replace(weight, bias=torch.zeros_like(weight.bias))
+        by_codes = _in_codes(encoder, plain, integers, False)
+        return lambda x: _scaled(by_codes, weight.bias, x)
+    if integers:
+        return IntegerLinear(weight.codes, weight.scale, weight.bias, encoder)
+    return _simulated(encoder, weight)
+
+
+def _scaled(multiply: Multiply, bias: Tensor, x: Tensor) -> Tensor:
+    rows, sizes = by_size(x)
+    return multiply(rows).mul_(sizes).add_(bias)
+
+
 def _simulated(encoder: Encoder, weight: Rounded) -> Multiply:
     """Multiply integers held as floats: the sums of `IntegerLinear`, below 2^24 to the last bit."""
     codes, scale = weight.codes.float(), weight.scale * encoder.scale
@@ -142,7 +157,12 @@ class Arithmetic:
 
 
 def encoder_of(quantizer: Quantizer) -> Encoder | None:
-    """Return what gives a quantizer's integer codes; None for one whose levels are no integers."""
+    """Return what gives a quantizer's integer codes; None for one whose levels are no integers.
+
+    Of scaled rows, they are the codes of rows of size 1.
+    """
+    if isinstance(quantizer, Scaled):
+        return encoder_of(quantizer.levels)
     if isinstance(quantizer, Codebook):
         table = quantizer.table.to(torch.uint8)
         return Encoder(quantizer.step, quantizer.zero_point, 8, table)

@@ -41,7 +41,8 @@ class Cast:
 class PerToken:
     """INT8 with a range a row (..., C), found as it runs: affine, zero always a level.
 
-    As torchao's "int8_asym_per_token".
+    As torchao's "int8_asym_per_token". Levels that are chosen at calibration and scaled a row are
+    those of `quantizers.Scaled`.
     """
 
     bits: int = DYNAMIC

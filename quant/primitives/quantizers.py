@@ -81,6 +81,35 @@ class Codebook:
         return values.index_select(0, cells.to(torch.int32).flatten()).view_as(x)
 
 
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """A quantizer of rows (..., C), tokens, by their size, which is found as it runs.
+
+    x ~ size * levels(x / size), with the size of `by_size`: large tokens and small ones share the
+    levels. A row of zeros stays one.
+
+    Attributes:
+        levels: for rows of size 1.
+    """
+
+    levels: Quantizer
+
+    @property
+    def bits(self) -> int:
+        return self.levels.bits
+
+    def __call__(self, x: Tensor) -> Tensor:
+        rows, sizes = by_size(x)
+        return self.levels(rows).mul_(sizes)
+
+
+def by_size(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return rows x (..., C) divided by their sizes, and the sizes (..., 1): root mean squares."""
+    sizes = torch.linalg.vector_norm(x, dim=-1, keepdim=True).div_(math.sqrt(x.shape[-1]))
+    sizes.clamp_max_(torch.finfo(x.dtype).max ** 0.5)  # where squares overflow
+    return x / sizes.clamp_min(torch.finfo(x.dtype).tiny), sizes
+
+
 def codebook(levels: Tensor, step: float, zero_point: int, bits: int) -> Codebook:
     """Make the codebook that looks up the nearest of `levels` (n,), whole numbers 0 to 255."""
     edges = (levels[1:] + levels[:-1]) / 2

@@ -103,6 +103,8 @@ W2A2 = ["--weight-bits", "2", "--activation-bits", "2"]
         ([*W8A8, "--opset", "99"], "too new"),
         ([*W8A8, "--preset", "repq-vit"], "use the preset integer"),
         ([*W8A8, "--preset", "bitlens:gelu=adalog"], "use the preset integer"),
+        ([*W8A8, "--preset", "bitlens-dynamic"], "use the preset integer"),
+        ([*W8A8, "--to", "qonnx", "--preset", "integer:tokens=scaled"], "use the preset integer"),
         ([*W8A8, "--to", "qonnx", "--preset", "bitlens"], "use the preset integer"),
         ([*W8A8, "--to", "qonnx", "--preset", "integer", "--opset", "7"], "use --opset 20"),
         (["--weight-bits", "8"], "--activation-bits"),

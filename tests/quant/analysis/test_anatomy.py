@@ -24,7 +24,7 @@ from quant.model.quantized_model import QuantizedModel
 from quant.primitives.bits import MENU, LayerBits, uniform
 from quant.primitives.qparams import QParams
 from quant.primitives.quantizer_search import fit_percentile
-from quant.primitives.quantizers import Codebook, Logarithmic, Uniform, codebook
+from quant.primitives.quantizers import Codebook, Logarithmic, Scaled, Uniform, codebook
 from tests import models
 
 PLAIN = "repq-vit"  # rewrites nothing: its layers are the model's own
@@ -117,7 +117,7 @@ def test_a_side_counts_all_values_and_splits_the_error() -> None:
     assert found.error == pytest.approx(in_decibels(values, nearest), abs=1e-3)
     assert found.clipped == pytest.approx(outside.mean())
     assert found.clipping == pytest.approx(squared[outside].sum() / squared.sum(), rel=1e-4)
-    assert (found.in_steps, found.moved) == (False, 0.0)
+    assert (found.unit, found.moved) == ("", 0.0)
     stairs = levels[np.abs(found.x[:, None] - levels).argmin(1)]
     assert np.mean(np.abs(found.stairs - stairs) < 1e-6) > 0.99  # but on the very edges
 
@@ -129,13 +129,32 @@ def test_heads_of_their_own_scale_are_counted_in_steps() -> None:
     found = side(x, Uniform(QParams(scale, torch.full((2, 1, 1), 4.0), 3)))
     values = (x / scale).double().numpy()
     levels = np.clip(np.round(values), -4, 3)
-    assert found.in_steps
+    assert found.unit == "steps"
     assert found.levels == 8
     assert found.clipped == pytest.approx(((values < -4.5) | (values > 3.5)).mean())
     assert found.error == pytest.approx(
         in_decibels(x.numpy(), levels * scale.double().numpy()), abs=1e-3
     )
     assert set(np.unique(found.stairs)) <= set(range(-4, 4))
+
+
+def test_tokens_of_their_own_size_are_counted_in_it() -> None:
+    x = torch.randn(50, 8, generator=torch.Generator().manual_seed(2)) * torch.arange(50)[:, None]
+    levels = Uniform(QParams(torch.tensor(0.25), torch.tensor(5.0), 4))
+    found = side(x, Scaled(levels))
+    sizes = x.double().square().mean(1, keepdim=True).sqrt().clamp_min(1e-30)
+    values = (x.double() / sizes).numpy()
+    codes = np.clip(np.round(values / 0.25), -5, 10)
+    assert (found.unit, found.moved) == ("sizes", 0.0)
+    assert found.edges[0] == pytest.approx(values.min(), rel=1e-5)
+    assert found.before.sum() == found.after.sum() == 400
+    assert found.levels == len(np.unique(codes))
+    assert found.clipped == pytest.approx(
+        ((values < -1.375) | (values > codes.max() / 4 + 0.125)).mean()
+    )
+    wanted = codes * 0.25 * sizes.numpy()
+    assert found.error == pytest.approx(in_decibels(x.numpy(), wanted), abs=1e-3)
+    assert set(np.unique(found.stairs)) <= set(np.arange(-5, 11) / 4)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from quant.calibration.linear_solver import Sample, SolvedLinear, draw, output_l
 from quant.calibration.presets import PRESETS, preset
 from quant.calibration.product_solver import solve_mix, solve_scores
 from quant.primitives.qparams import choose_qparams
-from quant.primitives.quantizers import Codebook, Quantizer, Uniform
+from quant.primitives.quantizers import Codebook, Quantizer, Scaled, Uniform, by_size
 
 BITS = (2, 3, 4, 8)
 
@@ -137,6 +137,21 @@ def test_eight_bits_reach_a_few_tokens_many_times_as_large_as_all_others(
     found = solved(name, kind, 8, x).at(8)(x)
     off = (found - wanted)[::4000].norm() / wanted[::4000].norm()
     assert off < 0.25
+
+
+@pytest.mark.parametrize("bits", [3, 4, 8])
+@pytest.mark.parametrize("inputs", ["uniform", "codebook"])
+def test_tokens_of_different_sizes_are_scaled_and_the_error_falls(bits: int, inputs: str) -> None:
+    x, _ = by_size(torch.randn(900, 24, generator=torch.Generator().manual_seed(6)))
+    sizes = torch.logspace(-1, 1, 900)[:, None]
+    for name, rows, pays in (("uneven", x * sizes, True), ("even", x, False)):
+        plain, found = (
+            solved("bitlens", "plain", bits, rows, inputs=inputs, tokens=tokens)
+            for tokens in ("alike", "scaled")
+        )
+        assert isinstance(found.quantizer, Scaled) == pays, name
+        errors = error(found, 8, rows), error(plain, 8, rows)
+        assert errors[0] < 0.7 * errors[1] if pays else errors[0] == errors[1]
 
 
 def attention(seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -17,7 +17,7 @@ from quant.calibration.presets import PRESETS, preset
 from quant.calibration.store import Stored
 from quant.model.quantized_model import QuantizedModel
 from quant.primitives.bits import MENU, uniform
-from quant.primitives.quantizers import Codebook, Logarithmic, Uniform
+from quant.primitives.quantizers import Codebook, Logarithmic, Scaled, Uniform
 from quant.primitives.transforms import Rescaling
 from tests.models import SIZE, SMALL, build, random_images
 
@@ -133,6 +133,7 @@ def test_presets_choose_the_quantizers_they_name(calibrated):
     kinds = {
         "bitlens": (True, Codebook, Codebook),
         "bitlens-affine": (True, Uniform, Uniform),
+        "bitlens-dynamic": (True, (Codebook, Scaled), Codebook),
         "integer": (True, Uniform, Uniform),
         "lrp-qvit": (False, Uniform, Logarithmic),
         "repq-vit": (False, Uniform, Logarithmic),

@@ -42,6 +42,7 @@ def test_every_choice_can_be_varied_and_every_preset_is_made_of_choices() -> Non
         ("lrp-qvit:clip=3", {"clip": 3.0}),
         ("integer:stream=8", {"stream": 8}),
         ("bitlens:stream=16", {"stream": 16}),
+        ("integer:tokens=scaled", {"tokens": "scaled"}),
         ("bitlens:", {}),
     ],
 )
@@ -57,7 +58,7 @@ def test_a_variation_changes_what_it_names_and_nothing_else(name: str, changed: 
     [
         (
             "best",
-            "no preset 'best': choose from bitlens, bitlens-affine, integer, lrp-qvit",
+            "no preset 'best': choose from bitlens, bitlens-affine, bitlens-dynamic, integer, lrp",
         ),
         ("", "no preset ''"),
         ("bitlens:speed=on", "a preset has no 'speed': vary norm"),

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from quant.calibration.presets import PRESETS
 from quant.calibration.store import SCHEMA, DamagedError, Stored, save_pass
 from quant.layers.quantized import Rounded
 from quant.primitives.qparams import QParams
-from quant.primitives.quantizers import Codebook, Logarithmic, Uniform, codebook
+from quant.primitives.quantizers import Codebook, Logarithmic, Scaled, Uniform, codebook
 from quant.primitives.transforms import Rescaling, Rotation
 
 CPU = torch.device("cpu")
@@ -27,7 +27,7 @@ def parts(thing: object) -> dict[str, object]:
     found: dict[str, object] = {"": type(thing)}
     for field in fields(thing):  # type: ignore[arg-type]
         value = getattr(thing, field.name)
-        inner = parts(value) if isinstance(value, QParams) else {"": value}
+        inner = parts(value) if is_dataclass(value) else {"": value}
         found |= {f"{field.name}.{k}": v for k, v in inner.items()}
     return found
 
@@ -53,12 +53,14 @@ def found() -> Pass:
     whole = Uniform(QParams(torch.tensor(0.1), torch.tensor(7.0), 4))
     heads = Uniform(QParams(torch.rand(2, 1, 1), torch.ones(2, 1, 1), 4))
     book = codebook(torch.tensor([0.0, 4.0, 9.0, 200.0]), 0.01, 4, 4)
-    weights = [{w: rounded(w, i) for w in (2, 4, 8)} for i in range(3)]
+    weights = [{w: rounded(w, i) for w in (2, 4, 8)} for i in range(5)]
     return Pass(
         4,
         {
             "plain": SolvedLinear(whole, None, weights[0]),
             "turned": SolvedLinear(book, Rotation(shared, shared), weights[1]),
+            "scaled": SolvedLinear(Scaled(book), None, weights[3]),
+            "scaled too": SolvedLinear(Scaled(whole), Rescaling(shared, shared), weights[4]),
             "moved": SolvedLinear(whole, Rescaling(shared, shared + 1), weights[2]),
         },
         {"matmul1": (heads, whole), "matmul2": (Logarithmic(0.5, 1.4, 4, 0.17), book)},

@@ -48,7 +48,7 @@ def test_encodings_are_the_quantizers_that_were_measured(family: str, bits: int)
             assert (round(float(q.scale), 7), -int(q.zero_point)) in found
 
 
-@pytest.mark.parametrize("name", ["bitlens", "repq-vit"])
+@pytest.mark.parametrize("name", ["bitlens", "bitlens-dynamic", "repq-vit"])
 def test_other_quantizers_are_refused_with_what_can_be_had(name: str) -> None:
     layers = list_layers(build("vit"), SIZE)
     with pytest.raises(ValueError, match="use the preset integer"):

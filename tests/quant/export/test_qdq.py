@@ -15,7 +15,7 @@ from quant.primitives.bits import LayerBits
 from quant.primitives.floats import Cast
 from quant.primitives.formats import FLOAT, HALF
 from quant.primitives.qparams import QParams, choose_qparams
-from quant.primitives.quantizers import Logarithmic, Uniform, codebook
+from quant.primitives.quantizers import Logarithmic, Scaled, Uniform, codebook
 
 WIDTHS = range(2, 9)
 
@@ -138,7 +138,12 @@ def test_narrow_weights_are_packed():
     assert sizes[1] - sizes[2] == 1024
 
 
-def test_logarithms_are_refused_with_a_preset_that_can():
+LOG = Logarithmic(1.0, 2.0, 4)
+SCALED = Scaled(Uniform(QParams(torch.tensor(0.1), torch.tensor(8.0), 4)))
+
+
+@pytest.mark.parametrize("quantizer", [LOG, SCALED])
+def test_what_onnx_has_not_is_refused_with_a_preset_that_can(quantizer):
     graph = Graph(helper.make_model(helper.make_graph([], "g", [], [])), OPSET)
     with pytest.raises(ValueError, match="use the preset integer"):
-        QDQ().input(graph, Logarithmic(1.0, 2.0, 4), "x")
+        QDQ().input(graph, quantizer, "x")

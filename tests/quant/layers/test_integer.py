@@ -11,8 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from quant.layers.integer import Encoder, IntegerLinear, reason
-from quant.layers.runtime import encoder_of
-from quant.primitives.quantizers import codebook
+from quant.layers.quantized import QuantizedLinear, Rounded
+from quant.layers.runtime import RunningLinear, encoder_of
+from quant.primitives.qparams import QParams
+from quant.primitives.quantizers import Codebook, Scaled, Uniform, codebook
 
 NO_INTEGERS, NO_VNNI = reason(weight=64), reason()
 needs_integers = pytest.mark.skipif(NO_INTEGERS is not None, reason=str(NO_INTEGERS))
@@ -95,6 +97,28 @@ def test_the_simulation_is_the_same_to_the_last_bit(table: Tensor | None) -> Non
     assert sums.abs().max() < 2**24
     simulated = sums * (scale * encoder.scale) + bias
     assert torch.equal(IntegerLinear(codes, scale, bias, encoder)(x), simulated)
+
+
+@pytest.mark.parametrize("integers", [True, False])
+@pytest.mark.parametrize("table", [None, TABLE])
+def test_scaled_rows_are_encoded_by_their_size_and_so_are_their_sums(
+    table: Tensor | None, integers: bool
+) -> None:
+    codes, scale, bias = weights(19, 48, 4)
+    grid = QParams(torch.tensor(0.25), torch.tensor(8.0), 4)
+    levels = Uniform(grid) if table is None else Codebook(table.float(), 0.02, 17, 4)
+    layer = QuantizedLinear(Scaled(levels), Rounded(codes, scale, bias))
+    x = torch.randn(3, 7, 48, generator=torch.Generator().manual_seed(6))
+    x *= torch.logspace(-3, 3, 7)[:, None]
+    x[1, 2] = 0
+    found = RunningLinear(layer, integers)
+    assert integers == (found.reason is None) or NO_INTEGERS is not None
+    sizes = x.double().square().mean(-1, keepdim=True).sqrt()
+    encoded = levels((x.double() / sizes.clamp_min(1e-30)).float()).double() * sizes
+    wanted = torch.einsum("bnc,kc->bnk", encoded, scale[:, None].double() * codes) + bias
+    torch.testing.assert_close(found(x).double(), wanted, rtol=1e-4, atol=1e-4)
+    assert torch.equal(found(x)[1, 2], bias)
+    assert torch.equal(found(x), RunningLinear(layer, not integers)(x))
 
 
 @needs_vnni

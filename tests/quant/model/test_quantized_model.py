@@ -43,6 +43,18 @@ def test_eight_bits_are_close_to_float_and_fewer_bits_further(calibrated, family
     assert eight < four < two
 
 
+def test_scales_a_token_pay_where_patches_differ_in_size(tmp_path):
+    model, layers = build("vit"), list_layers(build("vit"), SIZE)
+    sizes = torch.logspace(-1, 0.5, 16)[torch.randperm(16, generator=torch.manual_seed(1))]
+    images = random_images(12) * sizes.view(4, 4).kron(torch.ones(8, 8))
+    errors = {}
+    for name in ("bitlens", "bitlens-dynamic"):
+        calibration = Calibration(model, images[:8], preset(name), tmp_path / name)
+        found = QuantizedModel(calibration, uniform(layers, 8, 4)).run(images[8:])
+        errors[name] = float((found - model(images[8:])).norm())
+    assert errors["bitlens-dynamic"] < 0.9 * errors["bitlens"]
+
+
 @pytest.mark.parametrize("family", SMALL)
 def test_weight_and_activation_bits_are_separate(calibrated, family):
     calibration = calibrated(family)

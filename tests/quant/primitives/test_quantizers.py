@@ -7,7 +7,15 @@ import torch
 
 from quant.primitives.qparams import QParams, choose_qparams
 from quant.primitives.quantizer_search import codebooks, halves, logarithms
-from quant.primitives.quantizers import Codebook, Logarithmic, Quantizer, Uniform, codebook
+from quant.primitives.quantizers import (
+    Codebook,
+    Logarithmic,
+    Quantizer,
+    Scaled,
+    Uniform,
+    by_size,
+    codebook,
+)
 
 WIDTHS = range(2, 9)
 
@@ -121,3 +129,42 @@ def test_a_uniform_quantizer_broadcasts_its_parameters() -> None:
 def test_a_codebook_of_one_value_is_that_value() -> None:
     book = Codebook(torch.full((256,), 7.0), 1.0, 5, 2)
     assert book(torch.randn(9)).unique().tolist() == [2.0]
+
+
+UNEVEN = codebook(torch.tensor([0.0, 30, 90, 160, 255]), 4 / 255, 100, 3)  # zero is no level
+
+
+def tokens() -> torch.Tensor:
+    """Rows (2, 40, 6) of very different sizes."""
+    generator = torch.Generator().manual_seed(8)
+    return torch.randn(2, 40, 6, generator=generator) * torch.logspace(-4, 4, 40)[:, None]
+
+
+@pytest.mark.parametrize("levels", [UNEVEN, every(4)["uniform"]], ids=["codebook", "uniform"])
+def test_each_row_has_the_levels_times_its_root_mean_square(levels: Quantizer) -> None:
+    x, scaled = tokens(), Scaled(levels)
+    sizes = torch.einsum("bnc,bnc->bn", x.double(), x.double()).div(6).sqrt()
+    expected = levels((x.double() / sizes[..., None]).float()) * sizes[..., None]
+    torch.testing.assert_close(scaled(x).double(), expected, rtol=1e-5, atol=0)
+    assert scaled.bits == levels.bits
+
+
+def test_a_row_three_times_as_large_becomes_three_times_as_much() -> None:
+    x, kept, scaled = tokens(), tokens(), Scaled(UNEVEN)
+    factors = torch.tensor([1.0, 4.0, 2.0**-20, 3.0]).repeat(10)[:, None]
+    found, larger = scaled(x), scaled(x * factors)
+    torch.testing.assert_close(larger, found * factors, rtol=1e-5, atol=0)
+    assert torch.equal(x, kept)
+    one = scaled(x[1, 7])
+    assert torch.equal(one, found[1, 7])  # whatever else is in the batch
+
+
+def test_rows_of_zeros_stay_so_and_the_smallest_and_largest_are_finite() -> None:
+    scaled, x = Scaled(UNEVEN), tokens()[0, :5]
+    for size, wanted in ((0.0, True), (1e-44, False), (1e30, False), (3e38, False)):
+        found = scaled(x / x.abs().amax() * size)
+        assert torch.isfinite(found).all()
+        assert bool((found == 0).all()) == wanted or size == 1e-44
+        rows, sizes = by_size(x / x.abs().amax() * size)
+        assert rows.shape == x.shape and sizes.shape == (5, 1)
+        assert torch.isfinite(rows).all()
