@@ -18,8 +18,8 @@ class Preset:
         gelu: fc2's input: "uniform", "rotated" (a Hadamard transform at run time), "adalog",
             "halves" (two uniform ranges, below and above zero) or "codebook".
         softmax: attention's probabilities: "uniform", "log-sqrt2", "adalog" or "codebook".
-        patches: a convolution's input: "uniform", or "equalised" (Walsh-Hadamard twice, with
-            scales between).
+        patches: a convolution's input: "uniform", or "equalised" (a cosine transform, scales and
+            a Hadamard transform).
         inputs: levels of inputs that are not fc2's: "uniform", or a "codebook" where its error is
             less.
         tokens: inputs of layers with weights: "alike", or "scaled" (each token divided by its own

@@ -24,7 +24,7 @@ from quant.primitives.qparams import QParams
 from quant.primitives.quantizers import Codebook, Logarithmic, Quantizer, Scaled, Uniform
 from quant.primitives.transforms import Equalisation, Rescaling, Restoration, Rotation, Transform
 
-SCHEMA = 4
+SCHEMA = 5
 # Kept by name, each with the tensors it is made of.
 TRANSFORMS: dict[str, Any] = {
     t.__name__: t for t in (Rotation, Equalisation, Rescaling, Restoration)

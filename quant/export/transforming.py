@@ -15,8 +15,8 @@ from quant.primitives.transforms import (
     Rescaling,
     Rotation,
     Transform,
+    cosines,
     orthogonal,
-    rotate,
 )
 
 MOVES = {"Gather", "Slice", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Concat", "Identity"}
@@ -78,13 +78,16 @@ class Transforming:
         return self._whole(x, rows), by_columns(*sizes)
 
     def _equalised(self, transform: Rotation, x: str, rows: Sequence[int]) -> str:
-        outer, inner = orthogonal(rows[-1])
-        sizes, diagonal = (len(outer), len(inner)), transform.diagonal
-        shift = -rotate(transform.centre) * diagonal
-        x = self._cells(x, rows, *sizes)
-        x = self._turned(self._turned(x, rows, inner), rows, outer, exchange=True)
-        x = self._affine(x, *(array(one.view(sizes).T) for one in (diagonal, shift)))
-        x = self._turned(self._turned(x, rows, outer), rows, inner, exchange=True)
+        shift = self._graph.constant(array(-transform.centre))
+        x = self._kronecker(self._graph.add("Add", x, shift), rows, *cosines(rows[-1]))
+        x = self._graph.add("Mul", x, self._graph.constant(array(transform.diagonal)))
+        return self._kronecker(x, rows, *orthogonal(rows[-1]))
+
+    def _kronecker(self, x: str, rows: Sequence[int], outer: Tensor, inner: Tensor) -> str:
+        """Multiply by kron(outer, inner); channels stay in their order."""
+        x = self._cells(x, rows, len(outer), len(inner))
+        for factor in (outer, inner):
+            x = self._turned(x, rows, factor, exchange=True)
         return self._whole(x, rows)
 
     def _cells(self, x: str, rows: Sequence[int], outer: int, inner: int) -> str:

@@ -1,7 +1,7 @@
 """Invertible changes of a layer's input that its weights undo: exact in floating point."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -71,18 +71,18 @@ class Rotation:
 
 
 class Equalisation(Rotation):
-    """x' = (((x - centre) H) * diagonal) H, H orthogonal (C, C): evens out patches of an image.
+    """x' = (((x - centre) D) * diagonal) H, orthogonal D and H (C, C): evens out patches.
 
-    The first H is a Walsh-Hadamard transform, which takes neighbouring pixels' likeness apart;
-    `diagonal` makes what is left as large as the weights that read it; the second H spreads it.
-    Additions and one product a pixel, in the image's preprocessing.
+    D is the cosine transform of a patch, as in JPEG, and of its colours: it takes neighbours'
+    likeness apart; `diagonal` makes what is left as large as the weights that read it; H spreads
+    it.  All of it belongs to the image's preprocessing.
     """
 
     def _first(self, x: Tensor) -> Tensor:
-        return rotate(x)
+        return _kronecker(x, *(factor.to(x) for factor in cosines(x.shape[-1])))
 
     def _first_back(self, x: Tensor) -> Tensor:
-        return rotate_back(x)
+        return _kronecker(x, *(factor.T.to(x) for factor in cosines(x.shape[-1])))
 
 
 def equalise(rows: Tensor, weight: Tensor, flips: Tensor) -> Equalisation:
@@ -92,10 +92,11 @@ def equalise(rows: Tensor, weight: Tensor, flips: Tensor) -> Equalisation:
     weights: `balanced`, with cross terms left out.
     """
     middle = centre(rows)
-    spread = rotate(rows - middle).square().mean(0)
-    energy = rotate(weight).square().mean(0)
+    even = Equalisation(flips, middle)
+    spread = even._first(rows - middle).square().mean(0)
+    energy = even._first(weight).square().mean(0)
     spread, energy = (t + FLOOR * t.mean() + 1e-12 for t in (spread, energy))
-    return Equalisation(flips * (energy / spread) ** 0.25, middle)
+    return replace(even, diagonal=flips * (energy / spread) ** 0.25)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,6 +198,17 @@ def orthogonal(size: int) -> tuple[Tensor, Tensor]:
     rest = dct(np.eye(size // power), norm="ortho", axis=0)
     outer = np.kron(rest, hadamard(power // inner) / math.sqrt(power // inner))
     return torch.tensor(outer).float(), torch.tensor(hadamard(inner) / math.sqrt(inner)).float()
+
+
+@lru_cache(maxsize=32)
+def cosines(size: int) -> tuple[Tensor, Tensor]:
+    """Return factors A (a, a) and B (b, b), a b = size; kron(A, B) is a patch's cosine transform.
+
+    A patch has as many colours as are left of `size` by the largest square that divides it.
+    """
+    side = max(k for k in range(1, math.isqrt(size) + 1) if size % (k * k) == 0)
+    colours, line = (dct(np.eye(n), norm="ortho", axis=0).T for n in (size // side**2, side))
+    return torch.tensor(np.kron(colours, line)).float(), torch.tensor(line).float()
 
 
 @lru_cache(maxsize=8)
