@@ -18,7 +18,7 @@ from app.work import explanations, models
 from app.work.explanations import Explained, Prepared
 from app.work.layer_analyses import passes_of
 from lrp.metrics.similarity import Likeness, chance_overlap, likeness
-from quant.calibration.calibration import needed
+from quant.calibration.passes import needed
 from quant.evaluation.comparison import Change
 
 THEIRS, OURS, TRUE = "B's answer", "A's answer", "its class"

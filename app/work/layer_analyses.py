@@ -107,7 +107,7 @@ def damage_of(calibrating: Calibrating, allocation: Allocation) -> Wanted[Damage
 
     def make(progress: Progress) -> Damage:
         calibration = calibrating.calibration
-        calibration.solve_for(allocation, progress.of("calibrating, layer"))
+        calibration.solve_for(allocation, progress)
         return damage(calibration, allocation, progress=progress.of("image"))
 
     digest = hashlib.sha256(repr(sorted(allocation.items())).encode()).hexdigest()

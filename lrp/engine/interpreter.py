@@ -124,7 +124,7 @@ class Interpreter(TorchFunctionMode):
     A subclass overrides what it wants to know or to do otherwise::
 
         run
-        |- enter                    a module starts
+        |- enter, leave             a module starts, and ends
         |- linear, conv2d           each calls
         |  `- weigh                 a layer with weights, by its name
         |- attention                torch's fused attention, taken apart into what follows
@@ -154,7 +154,7 @@ class Interpreter(TorchFunctionMode):
 
     def run(self, images: Tensor) -> Tensor:
         """Return the model's logits (B, K) for `images` (B, 3, H, W)."""
-        self.scope.reset(self.enter)
+        self.scope.reset(self.enter, self.leave)
         try:
             with self:
                 return self.model(images)
@@ -176,6 +176,9 @@ class Interpreter(TorchFunctionMode):
 
     def enter(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         """Note that the module called `name` starts with `inputs`."""
+
+    def leave(self, name: str, module: nn.Module, output: Any) -> None:
+        """Note what the module called `name` gave; None where it raised an error."""
 
     def layer_name(self, weight: Tensor) -> str:
         """Return the dotted name of the layer that owns `weight`."""

@@ -14,6 +14,7 @@ from torch import nn
 from lrp.engine.names import product_name, sum_name
 
 Enter = Callable[[str, nn.Module, tuple[Any, ...]], None]
+Leave = Callable[[str, nn.Module, Any], None]
 
 
 class Scope(threading.local):
@@ -22,12 +23,12 @@ class Scope(threading.local):
     def __init__(self) -> None:
         self.reset()
 
-    def reset(self, on_enter: Enter | None = None) -> None:
-        """Empty the stack before a run and tell `on_enter` of every module entered."""
+    def reset(self, on_enter: Enter | None = None, on_leave: Leave | None = None) -> None:
+        """Empty the stack before a run; tell of every module entered, and of what it gave."""
         self.names: list[str] = []
         self.products: list[int] = []
         self.sums: list[int] = []
-        self.on_enter = on_enter
+        self.on_enter, self.on_leave = on_enter, on_leave
 
     @property
     def current(self) -> str:
@@ -62,6 +63,8 @@ def _instrument(model: nn.Module) -> Scope:
 
     def leave(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if scope.names:
+            if scope.on_leave is not None:
+                scope.on_leave(scope.current, module, output)
             scope.names.pop()
             scope.products.pop()
             scope.sums.pop()

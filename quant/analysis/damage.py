@@ -21,9 +21,9 @@ from torch import Tensor
 
 from lrp.engine.interpreter import Interpreter, Linear
 from lrp.engine.progress import SILENT, Progress
+from lrp.engine.side_by_side import side_by_side
 from quant.calibration.calibration import Calibration
 from quant.calibration.passes import Surveyed
-from quant.calibration.side_by_side import side_by_side
 from quant.layers.quantized import QuantizedLinear, QuantizedProduct
 from quant.primitives.bits import Allocation, quantized
 
@@ -150,7 +150,7 @@ class _Noting(Interpreter):
     def __init__(self, calibration: Calibration, allocation: Allocation) -> None:
         self.surveyed = calibration.surveyed()
         super().__init__(self.surveyed.turned.model)
-        self.layers = {n: calibration.quantized(n, bits) for n, bits in allocation.items()}
+        self.layers = calibration.layers(allocation)
         self.stream = calibration.stream(allocation)
         self.ways: dict[str, Ways] = {}
 

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from lrp.engine.progress import SILENT, Progress
+from lrp.engine.side_by_side import side_by_side
 from quant.analysis.damage import divergence, log_probabilities
 from quant.analysis.layer_errors import drift_of, errors_of
 from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity
 from quant.analysis.widths import PLAIN, Widths, passes_with
 from quant.calibration.calibration import Calibration
-from quant.calibration.side_by_side import side_by_side
 from quant.model.float_layers import Replay, Seen
 
 LABELS = 8  # classes drawn an image

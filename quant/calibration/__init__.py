@@ -3,6 +3,6 @@
 Read `presets` (the choices, as data), `origins`, `streams` and `turning` (the float model with its
 residual streams turned), `survey` (what it is made of, rewritten), `linear_solver`,
 `product_solver` (one layer) and `residual_stream` (what lies between layers), `passes` (all of it
-at one width), `side_by_side` (several passes at once), `store` (a pass as a file), `calibration`
-(all passes of a model, shared by threads).
+at one width), `store` (a pass as a file), `files` (those of one calibration), then the room
+`tuning` (layers that are learned on), and `calibration` (all of a model, shared by threads).
 """

@@ -1,37 +1,34 @@
 """Calibrate a model on a few unlabelled images: every layer's quantizers at every width, kept."""
 
 import hashlib
-import logging
-import shutil
 import threading
-import weakref
 from collections.abc import Iterable
 from functools import cached_property, partial
 from pathlib import Path
-from tempfile import mkdtemp
 
 import torch
 from torch import Tensor, nn
 
 from lrp.engine.layers import list_layers
-from lrp.engine.names import is_product
 from lrp.engine.progress import SILENT, Progress
+from lrp.engine.side_by_side import side_by_side, waiting
+from quant.calibration.files import Files
 from quant.calibration.origins import Affine
-from quant.calibration.passes import PALETTED, Pass, Solver, Surveyed, pass_of, weights_in
+from quant.calibration.passes import PALETTED, Solver, Surveyed, needed, pass_of, weights_in
 from quant.calibration.presets import Preset
 from quant.calibration.residual_stream import stream_of
-from quant.calibration.side_by_side import side_by_side
-from quant.calibration.store import SCHEMA, DamagedError, Stored, save_pass
+from quant.calibration.store import SCHEMA, Stored, file_of
 from quant.calibration.survey import Survey, plainer, rewrite
+from quant.calibration.tuning.block import Layers
+from quant.calibration.tuning.kept import NUMBER, as_pass, digest_of, layers_in, learned_name
+from quant.calibration.tuning.tuner import Tuner
 from quant.calibration.turning import Turned, turned, unturned
 from quant.layers.quantized import QuantizedLinear, QuantizedProduct
 from quant.layers.runtime import Cache, RunningLayer, running
 from quant.primitives.bits import MENU, Allocation, LayerBits, quantized
-from quant.primitives.formats import check_width, plain, price
+from quant.primitives.formats import check_width, price
 from quant.primitives.quantizers import Quantizer
 from quant.primitives.views import with_views
-
-LOG = logging.getLogger(__name__)
 
 
 class Calibration:
@@ -48,9 +45,6 @@ class Calibration:
         integers: multiply integers where this machine can; False always simulates.
         key: names the calibration, in the files of its passes.
         keep: write new passes to the folder; False only reads there.
-
-    Attributes:
-        notes: what became of files, in words.
 
     Raises:
         ValueError: there are no images.
@@ -69,19 +63,21 @@ class Calibration:
         if not len(images):
             raise ValueError("no images were given: give at least one")
         self.model, self.images, self.preset = model, images, preset
-        self.folder = self._own_folder() if folder is None else folder
-        self.notes: list[str] = []
-        self._key, self._keep = key, keep
-        self._spare: Path | None = None  # for what the folder does not take
+        self._files = Files(folder, key, keep, images.device)
         self._passes: dict[int, Stored] = {}  # by activation width
-        self._solving, self._saving = threading.Lock(), threading.Lock()
+        self._solving, self._learning = threading.Lock(), threading.Lock()
         self._surveyed: Surveyed | None = None
         self._ready, self._integers = Cache(), integers
 
-    def _own_folder(self) -> Path:
-        folder = mkdtemp(prefix="bitlens-")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        return Path(folder)
+    @property
+    def folder(self) -> Path:
+        """Where passes are kept."""
+        return self._files.folder
+
+    @property
+    def notes(self) -> list[str]:
+        """What became of files, in words."""
+        return self._files.notes
 
     @property
     def turned(self) -> Turned:
@@ -129,57 +125,36 @@ class Calibration:
         asked = sorted(set(widths))
         if all(self._has(width) for width in asked):
             return  # without waiting for whoever solves another width
-        while not self._solving.acquire(timeout=0.2):
-            progress.check()
-        try:
+        with waiting(self._solving, progress):
             surveyed = self.surveyed()
             missing = [width for width in asked if not self._has(width)]
             if missing:
                 side_by_side([partial(self._make, surveyed, width) for width in missing], progress)
             for width in missing:
                 self._has(width)
-        finally:
-            self._solving.release()
 
     def _make(self, surveyed: Surveyed, width: int, progress: Progress) -> None:
         inputs, weights = width % PALETTED, weights_in(width)
         made = Solver(surveyed, inputs, weights, progress).solve(self.shown)
         made.bits = width
-        with self._saving:
-            self._save(made)
-
-    def _save(self, made: Pass) -> None:
-        """Write a pass to the folder; where that cannot be, to one that goes with this object."""
-        if self._keep and self._spare is None:
-            try:
-                save_pass(made, file_of(self.folder, made.bits), self._key)
-                return
-            except ValueError as error:
-                self._say(f"{error}; calibrations are used now, and not kept")
-        self._spare = self._spare or self._own_folder()
-        save_pass(made, file_of(self._spare, made.bits), self._key)
+        self._files.save(made, file_of(width))
 
     def _has(self, width: int) -> bool:
         """Return whether a pass is made already; one that a file holds is opened."""
         check_width(width % PALETTED if isinstance(width, int) else width)
-        for folder in (self._spare, self.folder):
-            if width in self._passes or folder is None or not file_of(folder, width).exists():
-                continue
-            try:
-                path = file_of(folder, width)
-                self._passes[width] = Stored(path, self.images.device, self._key, width)
-            except DamagedError as error:
-                self._say(f"{error}: it is made again")
+        found = None if width in self._passes else self._files.open(file_of(width), width)
+        if found is not None:
+            self._passes[width] = found
         return width in self._passes
 
-    def _say(self, note: str) -> None:
-        if note not in self.notes:
-            self.notes.append(note)
-            LOG.warning("%s", note)
-
     def solve_for(self, allocation: Allocation, progress: Progress = SILENT) -> None:
-        """Make the passes that `allocation` needs; as `solve`."""
-        self.solve(needed(allocation), progress)
+        """Make the passes that `allocation` needs, and learn its layers where the preset says so.
+
+        `progress` says what is counted: layers, then steps. Raises as `solve`.
+        """
+        self.solve(needed(allocation), progress.of("calibrating, layer"))
+        if self.preset.tuned:
+            self._learned(allocation, progress.of("learning, step"))
 
     def stored(self, width: int) -> Stored:
         """Return the pass of an activation width, made here if no one made it yet."""
@@ -192,7 +167,7 @@ class Calibration:
         Raises:
             ValueError: the model has no such layer, or there is no such width.
         """
-        self.solve_for({name: bits})  # not while the cache is locked
+        self.solve(needed({name: bits}))  # not while the cache is locked
         return self._ready.get(
             (name, bits), lambda: running(self.quantized(name, bits), self._integers)
         )
@@ -206,6 +181,55 @@ class Calibration:
         if name not in stored.linear:
             raise ValueError(f"no layer {name!r} in this model: check the allocation")
         return stored.solved(name, bits.weight).at(bits.weight)
+
+    def layers(self, allocation: Allocation) -> Layers:
+        """Return the quantized layers of an allocation as data, learned where the preset says so.
+
+        Raises as `layer`.
+        """
+        self.solve_for(allocation)
+        made = {name: self.quantized(name, bits) for name, bits in quantized(allocation).items()}
+        return {**made, **self._learned(allocation)}
+
+    def running(self, allocation: Allocation) -> dict[str, RunningLayer]:
+        """Return the same ready to run."""
+        if not self.preset.tuned:
+            return {name: self.layer(name, bits) for name, bits in quantized(allocation).items()}
+        layers, digest = self.layers(allocation), digest_of(allocation)
+        return {
+            name: self._ready.get((name, digest), partial(running, layer, self._integers))
+            for name, layer in layers.items()
+        }
+
+    def _learned(self, allocation: Allocation, progress: Progress = SILENT) -> Layers:
+        """Return the layers of an allocation that are learned, here if no file holds them."""
+        if not self.preset.tuned:
+            return {}
+        digest = digest_of(allocation)
+        with waiting(self._learning, progress):
+            found = self._files.open(learned_name(digest), NUMBER, digest)
+            if found is not None:
+                return layers_in(found, allocation)
+            return self._learn(allocation, digest, progress)
+
+    def _learn(self, allocation: Allocation, digest: str, progress: Progress) -> Layers:
+        """Learn the layers of an allocation; what an earlier try learned is taken up again."""
+        name, taken = learned_name(digest, part=True), quantized(allocation)
+        part = self._files.open(name, NUMBER, digest)
+        known = {} if part is None else layers_in(part, allocation)
+        made = {name: self.quantized(name, bits) for name, bits in taken.items()}
+        kept = self.surveyed(), made, self.stream(allocation), self.shown, len(self.images)
+
+        def work(progress: Progress) -> Layers:
+            return Tuner(*kept).tune(known, self.preset.tuned, keep, progress)
+
+        def keep(learned: Layers) -> None:
+            self._files.save(as_pass(learned, allocation), name, digest)
+
+        (learned,) = side_by_side([work], progress)
+        self._files.save(as_pass(learned, allocation), learned_name(digest), digest)
+        self._files.remove(name)
+        return learned
 
     def stream(self, allocation: Allocation) -> dict[str, Quantizer]:
         """Return the quantizers of residual sums and LayerNorm outputs, by name, as they run.
@@ -229,19 +253,6 @@ class Calibration:
             return {}
         rewritten = self.surveyed().weights
         return {name: affine for name, affine in rewritten.items() if name not in taken}
-
-
-def file_of(folder: Path, width: int) -> Path:
-    """Return where the pass of an activation width is kept."""
-    ending = "-palettes" if width >= PALETTED else ""
-    return folder / f"a{plain(width % PALETTED)}{ending}.safetensors"
-
-
-def needed(allocation: Allocation) -> set[int]:
-    """Return the passes that hold what `allocation` asks for, by their numbers."""
-    taken = quantized(allocation)
-    widths = {pass_of(bits) for bits in taken.values()}
-    return widths | {b.weight for name, b in taken.items() if is_product(name)}
 
 
 def calibrate(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lrp.engine.interpreter import Interpreter, Linear
+from lrp.engine.names import is_product
 from lrp.engine.progress import SILENT, Progress
 from quant.calibration.linear_solver import SolvedLinear, solve_linear
 from quant.calibration.origins import Affine
@@ -17,7 +18,7 @@ from quant.calibration.product_solver import solve_mix, solve_scores
 from quant.calibration.residual_stream import fit_stream
 from quant.calibration.turning import Turned
 from quant.layers.quantized import QuantizedLinear, QuantizedProduct
-from quant.primitives.bits import MENU, LayerBits
+from quant.primitives.bits import MENU, Allocation, LayerBits, quantized
 from quant.primitives.formats import DYNAMIC, FLOAT, HALF, PALETTES
 from quant.primitives.quantizers import Quantizer, Uniform
 
@@ -42,6 +43,13 @@ def weights_in(number: int) -> tuple[int, ...]:
     if number in MENU or number == DYNAMIC:
         return MENU
     return (*MENU, number) if number in (HALF, FLOAT) else (number,)
+
+
+def needed(allocation: Allocation) -> set[int]:
+    """Return the passes that hold what `allocation` asks for, by their numbers."""
+    taken = quantized(allocation)
+    widths = {pass_of(bits) for bits in taken.values()}
+    return widths | {b.weight for name, b in taken.items() if is_product(name)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from quant.primitives.qparams import WIDE
 
 @dataclass(frozen=True)
 class Preset:
-    """One way to quantize after training, without gradients on the weights.
+    """One way to quantize after training.
 
     Attributes:
         norm: post-LayerNorm inputs: "tensor" (one range), "repq" (a range per channel, folded
@@ -34,6 +34,8 @@ class Preset:
         sequential: calibrate each layer on inputs that the layers before it have quantized.
         views: of each calibration image, a crop or its mirror image each, that calibrate beside it
             (`quant.primitives.views`); at most 7.
+        tuned: steps of learning for each block of an allocation (`quant.calibration.tuning`); 0
+            leaves layers as a pass makes them.
         stream: bits of the residual stream and of LayerNorm outputs, 8 or 16, as integers with one
             range a tensor (`quant.calibration.residual_stream`); 0 leaves them in float.
     """
@@ -56,6 +58,7 @@ class Preset:
     bias: bool = True
     sequential: bool = True
     views: int = 1
+    tuned: int = 0
     stream: int = 0
 
     def choice(self, kind: str) -> str:
@@ -90,6 +93,7 @@ CHOICES: dict[str, Any] = {
     "bias": SWITCH,
     "sequential": SWITCH,
     "views": {str(n): n for n in range(8)},
+    "tuned": {str(n): n for n in (0, 50, 100, 200, 400, 800)},
     "stream": STREAM,
 }
 
@@ -117,6 +121,13 @@ REPQ_VIT = Preset(
     sequential=False,
     views=0,
 )
+BITLENS_TUNED = replace(
+    BITLENS,
+    name="bitlens-tuned",
+    says="The same, and learned by gradient for the bits in hand, which takes minutes.",
+    views=3,
+    tuned=200,
+)
 BITLENS_AFFINE = replace(
     BITLENS,
     name="bitlens-affine",
@@ -138,9 +149,8 @@ LRP_QVIT = replace(
     says="RepQ-ViT with clipped channel-wise ranges, our reading of LRP-QViT.",
     norm="clipped",
 )
-PRESETS = {
-    p.name: p for p in (BITLENS, BITLENS_AFFINE, BITLENS_DYNAMIC, INTEGER, LRP_QVIT, REPQ_VIT)
-}
+OURS = (BITLENS, BITLENS_AFFINE, BITLENS_DYNAMIC, BITLENS_TUNED, INTEGER)
+PRESETS = {p.name: p for p in (*OURS, LRP_QVIT, REPQ_VIT)}
 DEFAULT = "bitlens"
 
 

@@ -3,10 +3,10 @@
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
+from tempfile import mkstemp
 from typing import Any
 
 import torch
@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from quant.calibration.linear_solver import SolvedLinear
-from quant.calibration.passes import Pass
+from quant.calibration.passes import PALETTED, Pass
 from quant.layers.quantized import FloatWeight, Rounded
 from quant.primitives.bits import MENU
 from quant.primitives.floats import Cast, PerToken, SmallFloat
-from quant.primitives.formats import check_width
+from quant.primitives.formats import check_width, plain
 from quant.primitives.qparams import QParams
 from quant.primitives.quantizers import Codebook, Logarithmic, Quantizer, Scaled, Uniform
 from quant.primitives.transforms import Equalisation, Rescaling, Restoration, Rotation, Transform
@@ -38,6 +38,12 @@ PLAIN: dict[str, Any] = {
 }
 Tensors = dict[str, Tensor]
 Read = Callable[[str], Tensor]
+
+
+def file_of(number: int) -> str:
+    """Return the name of the file that holds a pass (`quant.calibration.passes.pass_of`)."""
+    ending = "-palettes" if number >= PALETTED else ""
+    return f"a{plain(number % PALETTED)}{ending}.safetensors"
 
 
 class DamagedError(ValueError):
@@ -93,7 +99,7 @@ def _write(tensors: Tensors, described: dict[str, Any], path: Path) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        handle, temporary = mkstemp(dir=path.parent, suffix=".part")
         os.close(handle)
         text = json.dumps(described)
         digest = _digest(text, sorted(tensors.items()))

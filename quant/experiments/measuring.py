@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from lrp.engine.inputs import KeyedImages
 from lrp.engine.progress import SILENT, Progress
-from quant.calibration.calibration import file_of, needed
+from quant.calibration.passes import needed
+from quant.calibration.store import file_of
 from quant.evaluation.image_set import Pictures
 from quant.evaluation.logits import Logits, float_logits
 from quant.evaluation.stream import Step, stream
@@ -117,7 +118,7 @@ class Measuring:
         if variant.allocation is None:
             return self.shared.plain
         calibration = self.calibrating.calibration
-        calibration.solve_for(variant.allocation, progress.of("calibrating, layer"))
+        calibration.solve_for(variant.allocation, progress)
         model = QuantizedModel(calibration, variant.allocation)
         return Logits(str(variant), model.run, self.calibrating.device, str(model.arithmetic))
 
@@ -146,7 +147,7 @@ class Measuring:
     def ready(self, variant: Variant) -> bool:
         """Return whether a variant can be measured without calibrating first."""
         widths, folder = needed(variant.allocation or {}), self.calibrating.folder
-        return folder is not None and all(file_of(folder, width).exists() for width in widths)
+        return folder is not None and all((folder / file_of(n)).exists() for n in widths)
 
     def warm(self, variant: Variant, progress: Progress = SILENT) -> bool:
         """Answer the first images and keep no answer; return False where it is not calibrated yet.

@@ -186,6 +186,7 @@ def lowered(
 ) -> Lowering:
     """Calibrate what is not calibrated yet, and return the layers asked for in the skeleton."""
     calibration, allocation = request.calibration, quantized(request.allocation)
-    calibration.solve_for(allocation, request.progress.of("calibrating, layer"))
-    layers = {n: (calibration.quantized(n, b), b.weight) for n, b in allocation.items()}
+    calibration.solve_for(allocation, request.progress)
+    made = calibration.layers(allocation)
+    layers = {name: (layer, allocation[name].weight) for name, layer in made.items()}
     return Lowering(skeleton, opset, notation, layers, calibration.untouched(allocation))

@@ -94,12 +94,12 @@ def config(request: Request) -> str:
 def _state(request: Request) -> dict[str, Tensor]:
     """Return the model's state with what is quantized, and what was rewritten beside it."""
     calibration, allocation = request.calibration, quantized(request.allocation)
-    calibration.solve_for(allocation, request.progress.of("calibrating, layer"))
+    calibration.solve_for(allocation, request.progress)
     state: dict[str, Tensor] = dict(calibration.turned.model.state_dict())
     for name, affine in calibration.untouched(allocation).items():
         _put(state, name, affine)
-    for name, bits in allocation.items():
-        layer = calibration.quantized(name, bits)
+    for name, layer in calibration.layers(allocation).items():
+        bits = allocation[name]
         assert isinstance(layer, QuantizedLinear) and isinstance(layer.weight, Rounded)
         _put(state, name, (_tensor(layer.weight, bits.weight), layer.weight.bias))
     return state

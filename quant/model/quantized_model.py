@@ -1,6 +1,6 @@
 """Run a float model as if its layers computed with integers, without touching it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -27,9 +27,7 @@ class QuantizedModel(Interpreter):
     def __init__(self, calibration: Calibration, allocation: Allocation) -> None:
         taken = quantized(allocation)
         super().__init__(calibration.turned.model if taken else calibration.model)
-        self.layers: dict[str, Callable[..., Tensor]] = {
-            name: calibration.layer(name, bits) for name, bits in taken.items()
-        }
+        self.layers: Mapping[str, Callable[..., Tensor]] = calibration.running(taken)
         self.float = calibration.untouched(allocation)
         self.stream = calibration.stream(allocation)
         self.arithmetic = Arithmetic.of(self.layers.values())

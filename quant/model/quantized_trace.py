@@ -56,10 +56,8 @@ class QuantizedTrace(Trace):
         rules: Rules = ATTN_LRP,
     ) -> None:
         allocation = quantized(allocation)
-        self._ready = {name: calibration.layer(name, bits) for name, bits in allocation.items()}
-        self._quantized = {
-            name: calibration.quantized(name, bits) for name, bits in allocation.items()
-        }
+        self._ready = calibration.running(allocation)
+        self._quantized = calibration.layers(allocation)
         self._affine = calibration.untouched(allocation) | {
             name: restored(layer.transform, (layer.weight.values, layer.weight.bias))
             for name, layer in self._quantized.items()

@@ -76,7 +76,7 @@ def explain(subject: Subject, progress: Progress) -> tuple[list[Explained], list
         return [], []
     places = choose(subject.run.answers)
     try:
-        calibrating.calibration.solve_for(subject.allocation, progress.of("calibrating, layer"))
+        calibrating.calibration.solve_for(subject.allocation, progress)
         for done, place in enumerate(places):
             progress(done, len(places), "heatmap")
             try:

@@ -7,8 +7,8 @@ import torch
 from lrp.engine.layers import list_layers
 from quant.analysis.sensitivity_estimation import find
 from quant.analysis.widths import widths_of
-from quant.calibration.calibration import file_of, needed
-from quant.calibration.passes import PALETTED
+from quant.calibration.passes import PALETTED, needed
+from quant.calibration.store import file_of
 from quant.model.quantized_model import QuantizedModel
 from quant.primitives.bits import LayerBits
 from quant.primitives.formats import (

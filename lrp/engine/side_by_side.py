@@ -63,3 +63,14 @@ def _single(threads: int) -> Iterator[None]:
             _under_way -= 1
             if not _under_way:
                 torch.set_num_threads(_threads)
+
+
+@contextmanager
+def waiting(lock: threading.Lock, progress: Progress) -> Iterator[None]:
+    """Hold a lock; who waits for it can be stopped."""
+    while not lock.acquire(timeout=0.2):
+        progress.check()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from lrp.engine.progress import Cancelled, Progress
+from lrp.engine.side_by_side import side_by_side
 from quant.analysis.sensitivity_estimation import estimate
 from quant.calibration.calibration import Calibration
 from quant.calibration.presets import preset
-from quant.calibration.side_by_side import side_by_side
 from quant.primitives.bits import MENU
 from tests.models import build, random_images
 
