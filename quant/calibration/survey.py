@@ -17,7 +17,8 @@ from lrp.engine.interpreter import Convolution, Interpreter, Linear
 from lrp.engine.layers import Layer
 from quant.calibration.origins import Affine, Origins
 from quant.calibration.presets import Preset
-from quant.primitives.transforms import balanced, rotate, signs
+from quant.primitives.balance import balanced
+from quant.primitives.transforms import rotate, signs
 
 TOLERANCE = 1e-4  # relative; how equal two tensors must be to be taken for one
 

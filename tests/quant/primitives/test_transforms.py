@@ -5,13 +5,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from quant.primitives.balance import balanced
 from quant.primitives.transforms import (
     Equalisation,
     Rescaling,
     Restoration,
     Rotation,
     Transform,
-    balanced,
     equalise,
     gain,
     mean_keeping,
