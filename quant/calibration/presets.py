@@ -126,7 +126,7 @@ BITLENS_TUNED = replace(
     name="bitlens-tuned",
     says="The same, and learned by gradient for the bits in hand, which takes minutes.",
     views=3,
-    tuned=200,
+    tuned=100,
 )
 BITLENS_AFFINE = replace(
     BITLENS,

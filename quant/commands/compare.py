@@ -37,9 +37,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--presets",
         nargs="+",
-        default=list(PRESETS),
+        default=[name for name, one in PRESETS.items() if not one.tuned],
         metavar="PRESET",
-        help=f"{', '.join(PRESETS)}; varied: bitlens:gelu=uniform,bias=off (default: all)",
+        help=f"{', '.join(PRESETS)}; varied: bitlens:gelu=uniform,bias=off (default: all but those "
+        "that learn, which take minutes a width)",
     )
     parser.add_argument("--widths", nargs="+", default=["W4A4"], help="such as W4A8 W6A6")
     parser.add_argument("--draws", type=int, default=5, help="of calibration images (default: 5)")

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 from lrp.engine.inputs import KeyedImages
 from lrp.engine.progress import SILENT, Progress
-from quant.calibration.passes import needed
-from quant.calibration.store import file_of
+from quant.calibration.tuning.kept import files_of
 from quant.evaluation.image_set import Pictures
 from quant.evaluation.logits import Logits, float_logits
 from quant.evaluation.stream import Step, stream
@@ -146,8 +145,9 @@ class Measuring:
 
     def ready(self, variant: Variant) -> bool:
         """Return whether a variant can be measured without calibrating first."""
-        widths, folder = needed(variant.allocation or {}), self.calibrating.folder
-        return folder is not None and all((folder / file_of(n)).exists() for n in widths)
+        names = files_of(variant.allocation or {}, self.calibrating.preset)
+        folder = self.calibrating.folder
+        return folder is not None and all((folder / n).exists() for n in names)
 
     def warm(self, variant: Variant, progress: Progress = SILENT) -> bool:
         """Answer the first images and keep no answer; return False where it is not calibrated yet.

@@ -3,8 +3,9 @@
 import hashlib
 
 from quant.calibration.linear_solver import SolvedLinear
-from quant.calibration.passes import Pass
-from quant.calibration.store import Stored
+from quant.calibration.passes import Pass, needed
+from quant.calibration.presets import Preset
+from quant.calibration.store import Stored, file_of
 from quant.calibration.tuning.block import Layers
 from quant.layers.quantized import QuantizedProduct
 from quant.primitives.bits import Allocation, quantized
@@ -21,6 +22,12 @@ def digest_of(allocation: Allocation) -> str:
 def learned_name(digest: str, part: bool = False) -> str:
     """Return the name of the file of learned layers, or of those that are learned so far."""
     return f"learned-{digest}{'-part' if part else ''}.safetensors"
+
+
+def files_of(allocation: Allocation, preset: Preset) -> set[str]:
+    """Return the names of the files that hold all that an allocation is run by."""
+    names = {file_of(number) for number in needed(allocation)}
+    return names | {learned_name(digest_of(allocation))} if names and preset.tuned else names
 
 
 def as_pass(learned: Layers, allocation: Allocation) -> Pass:

@@ -35,7 +35,7 @@ class LearnedQuantizer(nn.Module):
             return x + (self._quantizer(x) - x).detach()
         factor = self.stretch.exp()
         scaled = x / factor
-        inside = torch.minimum(torch.maximum(scaled, self._ends[0]), self._ends[1])
+        inside = scaled.clamp(*self._ends)
         return factor * (inside + (self._quantizer(scaled.detach()) - inside).detach())
 
     def made(self) -> Quantizer:
@@ -80,8 +80,8 @@ class LearnedLinear(nn.Module):
         weight = self._layer.weight
         if not isinstance(weight, Rounded):
             return weight.values
-        inside = torch.minimum(torch.maximum(self.codes, self._low), self._high)
-        rounded = inside + (inside.round() - inside).detach()
+        rounded = self.codes.clamp(self._low, self._high).round()
+        rounded = self.codes + (rounded - self.codes).detach()  # straight through ends as well
         return rounded * (weight.scale * self.scale.exp())[:, None]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ class LearnedLinear(nn.Module):
         """Return the layer as it is by now."""
         weight, bias = self._layer.weight, self.bias.detach().clone()
         if isinstance(weight, Rounded):
-            codes = torch.minimum(torch.maximum(self.codes, self._low), self._high).round()
+            codes = self.codes.clamp(self._low, self._high).round()
             scale = weight.scale * self.scale.exp()
             weight = Rounded(codes.to(weight.codes.dtype), scale, bias)
         else:
