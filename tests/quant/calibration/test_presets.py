@@ -58,7 +58,7 @@ def test_a_variation_changes_what_it_names_and_nothing_else(name: str, changed: 
     [
         (
             "best",
-            "no preset 'best': choose from bitlens, bitlens-affine, bitlens-dynamic, integer, lrp",
+            "no preset 'best': choose from bitlens, bitlens-affine, bitlens-dynamic, bitlens-tuned",
         ),
         ("", "no preset ''"),
         ("bitlens:speed=on", "a preset has no 'speed': vary norm"),

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from quant.calibration.linear_solver import SolvedLinear
+from quant.calibration.calibration import Calibration
 from quant.calibration.passes import Pass
 from quant.calibration.presets import PRESETS
 from quant.calibration.store import SCHEMA, DamagedError, Stored, save_pass
@@ -97,7 +98,7 @@ def test_everything_comes_back(found: Pass, path: Path) -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_real_pass_reads_as_it_was_solved(name: str, calibrated, monkeypatch, tmp_path) -> None:
-    from quant.calibration import calibration as module
+    from quant.calibration import files as module
 
     kept: list[Pass] = []
 
@@ -107,7 +108,7 @@ def test_a_real_pass_reads_as_it_was_solved(name: str, calibrated, monkeypatch, 
 
     plain = calibrated("vit", name)
     monkeypatch.setattr(module, "save_pass", keep)
-    again = module.Calibration(plain.model, plain.images, plain.preset, tmp_path)
+    again = Calibration(plain.model, plain.images, plain.preset, tmp_path)
     again.solve([3])
     (solved,), stored = kept, Stored(next(tmp_path.iterdir()), CPU)
     for layer, one in solved.linear.items():
