@@ -81,6 +81,8 @@ class BlockTuner:
             outputs = running.block(self._name, self._lesson.inputs[batch])
             optimizer.zero_grad()
             self._lesson.error(outputs, batch).backward()
+            if not _finite(optimizer):
+                return  # values too large to square: what is learned by now is judged
             optimizer.step()
             schedule.step()
 
@@ -94,3 +96,10 @@ class BlockTuner:
             for part in parts
         ]
         return float(torch.stack(errors).sum() / len(places))
+
+
+def _finite(optimizer: torch.optim.Optimizer) -> bool:
+    """Return whether all gradients are finite."""
+    groups = (group["params"] for group in optimizer.param_groups)
+    slopes = [p.grad for group in groups for p in group if p.grad is not None]
+    return all(bool(torch.isfinite(slope).all()) for slope in slopes)

@@ -12,9 +12,9 @@ from lrp.engine.interpreter import Convolution, Linear
 from lrp.engine.layers import list_layers
 from lrp.propagation.trace import Trace
 from quant.calibration import passes as module
-from quant.calibration.calibration import Calibration, file_of
+from quant.calibration.calibration import Calibration
 from quant.calibration.presets import PRESETS, preset
-from quant.calibration.store import Stored
+from quant.calibration.store import Stored, file_of
 from quant.model.quantized_model import QuantizedModel
 from quant.primitives.bits import MENU, uniform
 from quant.primitives.quantizers import Codebook, Logarithmic, Scaled, Uniform
@@ -104,7 +104,7 @@ def test_without_order_every_layer_is_fitted_to_the_float_model(name, seen, tmp_
 
 def stored(calibration: Calibration, bits: int) -> Stored:
     calibration.solve([bits])
-    return Stored(file_of(calibration.folder, bits), torch.device("cpu"))
+    return Stored(calibration.folder / file_of(bits), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("family", SMALL)

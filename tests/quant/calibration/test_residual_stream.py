@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from lrp.engine.layers import list_layers
 from lrp.engine.names import block_of
-from quant.calibration.calibration import Calibration, file_of
+from quant.calibration.calibration import Calibration
 from quant.calibration.passes import Pass
 from quant.calibration.presets import preset
 from quant.calibration.residual_stream import fit_stream, stream_of
-from quant.calibration.store import Stored, save_pass
+from quant.calibration.store import Stored, file_of, save_pass
 from quant.model.quantized_model import QuantizedModel
 from quant.model.quantized_trace import QuantizedTrace
 from quant.primitives.bits import Allocation, LayerBits, uniform
@@ -113,7 +113,7 @@ def test_the_model_is_timms_with_its_sums_and_norms_quantized(family, bits, tmp_
     layers = list_layers(calibration.model, SIZE)
     head: Allocation = {la.name: LayerBits(8, FLOAT) for la in layers if "head" in la.name}
     found = QuantizedModel(calibration, head).run(random_images())
-    stored = Stored(file_of(tmp_path, FLOAT), torch.device("cpu")).stream()
+    stored = Stored(tmp_path / file_of(FLOAT), torch.device("cpu")).stream()
     assert {quantizer.bits for quantizer in stored.values()} == {bits}
     expected = build(family)
     for name in head:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from lrp.engine.layers import list_layers
-from quant.calibration.calibration import Calibration, file_of
+from quant.calibration.calibration import Calibration
 from quant.calibration.origins import Affine
 from quant.calibration.presets import PRESETS, preset
-from quant.calibration.store import Stored
+from quant.calibration.store import Stored, file_of
 from quant.calibration.survey import Survey, rewrite
 from quant.layers.quantized import QuantizedLinear
 from quant.model.quantized_model import QuantizedModel
@@ -103,7 +103,7 @@ def test_one_layer_alone_is_the_model_with_that_layer_replaced(calibrated, name,
         module = expected.get_submodule(other)
         module.weight.data, module.bias.data = weight, bias
     owner, attribute = full.rsplit(".", 1)
-    stored = Stored(file_of(calibration.folder, 4), torch.device("cpu"))
+    stored = Stored(calibration.folder / file_of(4), torch.device("cpu"))
     setattr(expected.get_submodule(owner), attribute, Replaced(stored.solved(full, 2).at(2)))
     torch.testing.assert_close(found, expected(random_images()), rtol=1e-3, atol=1e-4)
 

@@ -93,9 +93,9 @@ def test_palettes_are_passes_of_their_own(calibrated) -> None:
     layer = calibration.quantized("head", bits)
     assert all(2 <= len(row.unique()) <= 16 for row in layer.weight.values)
     assert needed({"head": bits}) == {8 + PALETTED}
-    assert file_of(calibration.folder, 8 + PALETTED).name == "a8-palettes.safetensors"
-    assert file_of(calibration.folder, MXFP4).name == "aMXFP4.safetensors"
-    assert file_of(calibration.folder, 4).name == "a4.safetensors"
+    assert file_of(8 + PALETTED) == "a8-palettes.safetensors"
+    assert file_of(MXFP4) == "aMXFP4.safetensors"
+    assert file_of(4) == "a4.safetensors"
 
 
 @pytest.mark.parametrize("key", ["mx", "coreml", "torchao", "weights"])
