@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from quant.calibration.linear_solver import SolvedLinear
 from quant.calibration.calibration import Calibration
+from quant.calibration.linear_solver import SolvedLinear
 from quant.calibration.passes import Pass
 from quant.calibration.presets import PRESETS
 from quant.calibration.store import SCHEMA, DamagedError, Stored, save_pass
