@@ -134,6 +134,7 @@ def test_presets_choose_the_quantizers_they_name(calibrated):
         "bitlens": (True, Codebook, Codebook),
         "bitlens-affine": (True, Uniform, Uniform),
         "bitlens-dynamic": (True, (Codebook, Scaled), Codebook),
+        "bitlens-tuned": (True, Codebook, Codebook),
         "integer": (True, Uniform, Uniform),
         "lrp-qvit": (False, Uniform, Logarithmic),
         "repq-vit": (False, Uniform, Logarithmic),

@@ -13,6 +13,7 @@ from quant.calibration.origins import Affine
 from quant.calibration.presets import PRESETS, preset
 from quant.calibration.store import Stored, file_of
 from quant.calibration.survey import Survey, rewrite
+from quant.calibration.tuning.kept import digest_of, learned_name
 from quant.layers.quantized import QuantizedLinear
 from quant.model.quantized_model import QuantizedModel
 from quant.primitives.bits import Allocation, LayerBits, uniform
@@ -97,13 +98,15 @@ def rewritten(calibration: Calibration) -> dict[str, Affine]:
 def test_one_layer_alone_is_the_model_with_that_layer_replaced(calibrated, name, layer):
     calibration = calibrated("vit", name)
     full = f"blocks.1.{layer}"
-    found = run(calibration, {full: LayerBits(2, 4)})
+    allocation = {full: LayerBits(2, 4)}
+    found = run(calibration, allocation)
     expected = deepcopy(calibration.turned.model)
     for other, (weight, bias) in rewritten(calibration).items():  # the same float model
         module = expected.get_submodule(other)
         module.weight.data, module.bias.data = weight, bias
     owner, attribute = full.rsplit(".", 1)
-    stored = Stored(calibration.folder / file_of(4), torch.device("cpu"))
+    file = learned_name(digest_of(allocation)) if PRESETS[name].tuned else file_of(4)
+    stored = Stored(calibration.folder / file, torch.device("cpu"))
     setattr(expected.get_submodule(owner), attribute, Replaced(stored.solved(full, 2).at(2)))
     torch.testing.assert_close(found, expected(random_images()), rtol=1e-3, atol=1e-4)
 
