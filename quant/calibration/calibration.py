@@ -187,7 +187,7 @@ class Calibration:
 
         Raises as `layer`.
         """
-        self.solve_for(allocation)
+        self.solve(needed(allocation))
         made = {name: self.quantized(name, bits) for name, bits in quantized(allocation).items()}
         return {**made, **self._learned(allocation)}
 
