@@ -154,10 +154,15 @@ class Interpreter(TorchFunctionMode):
 
     def run(self, images: Tensor) -> Tensor:
         """Return the model's logits (B, K) for `images` (B, 3, H, W)."""
+        logits: Tensor = self.within(self.model, images)
+        return logits
+
+    def within(self, module: nn.Module, *inputs: Any) -> Any:
+        """Return what `module`, the model or a part of it, gives for `inputs`."""
         self.scope.reset(self.enter, self.leave)
         try:
             with self:
-                return self.model(images)
+                return module(*inputs)
         finally:
             self.scope.reset()
 

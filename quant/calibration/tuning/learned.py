@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from quant.layers.quantized import QuantizedLinear, QuantizedProduct, Rounded
 from quant.primitives.qparams import QParams
-from quant.primitives.quantizers import Codebook, Quantizer, Uniform
+from quant.primitives.quantizers import Codebook, Quantizer, Scaled, Uniform, by_size
 
 RATES = {"codes": 1e-2, "stretch": 2e-3, "scale": 2e-3, "bias": 1e-3}  # of Adam, at the start
 
@@ -21,16 +21,25 @@ RATES = {"codes": 1e-2, "stretch": 2e-3, "scale": 2e-3, "bias": 1e-3}  # of Adam
 class LearnedQuantizer(nn.Module):
     """f Q(x / f) for a quantizer Q: the range is stretched by f, which is learned (LSQ).
 
-    Only `Uniform` and `Codebook` are stretched; others stay as they are.
+    Only `Uniform` and `Codebook` are stretched, and the levels of `Scaled` if they are such; others
+    stay as they are.
     """
 
     def __init__(self, quantizer: Quantizer) -> None:
         super().__init__()
-        self._quantizer, self._ends = quantizer, _ends(quantizer)
+        self._scaled = isinstance(quantizer, Scaled)
+        self._quantizer = quantizer.levels if isinstance(quantizer, Scaled) else quantizer
+        self._ends = _ends(self._quantizer)
         like = torch.zeros(()) if self._ends is None else torch.zeros_like(self._ends[0])
         self.stretch = nn.Parameter(like)  # the logarithm of f
 
     def forward(self, x: Tensor) -> Tensor:
+        if not self._scaled:
+            return self._rounded(x)
+        sizes = by_size(x.detach())[1]
+        return self._rounded(x / sizes.clamp_min(torch.finfo(x.dtype).tiny)) * sizes
+
+    def _rounded(self, x: Tensor) -> Tensor:
         if self._ends is None:
             return x + (self._quantizer(x) - x).detach()
         factor = self.stretch.exp()
@@ -40,13 +49,17 @@ class LearnedQuantizer(nn.Module):
 
     def made(self) -> Quantizer:
         """Return the quantizer as it is by now."""
-        factor, quantizer = self.stretch.detach().exp(), self._quantizer
-        if isinstance(quantizer, Uniform):
-            q = quantizer.qparams
-            return Uniform(QParams(q.scale * factor, q.zero_point, q.bits))
-        if isinstance(quantizer, Codebook):
-            return replace(quantizer, step=quantizer.step * float(factor))
-        return quantizer
+        made = _stretched(self._quantizer, self.stretch.detach().exp())
+        return Scaled(made) if self._scaled else made
+
+
+def _stretched(quantizer: Quantizer, factor: Tensor) -> Quantizer:
+    if isinstance(quantizer, Uniform):
+        q = quantizer.qparams
+        return Uniform(QParams(q.scale * factor, q.zero_point, q.bits))
+    if isinstance(quantizer, Codebook):
+        return replace(quantizer, step=quantizer.step * float(factor))
+    return quantizer
 
 
 def _ends(quantizer: Quantizer) -> tuple[Tensor, Tensor] | None:

@@ -1,6 +1,7 @@
 """Run a model, or one block of it, with some of its layers quantized."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -52,40 +53,38 @@ class Running(Interpreter):
 
     def block(self, name: str, input: Tensor) -> Tensor:
         """Run one block alone, on its input."""
-        self.scope.reset()
-        try:
-            with self:
-                output: Tensor = self.model.get_submodule(name)(input)
-            return output
-        finally:
-            self.scope.reset()
+        output: Tensor = self.within(self.model.get_submodule(name), input)
+        return output
 
     def into(self, block: str, images: Tensor) -> Tensor:
         """Return the input of a block for `images` (B, 3, H, W); nothing after it is run."""
-        return torch.cat([self._into(block, chunk) for chunk in images.split(CHUNK)])
-
-    def _into(self, block: str, images: Tensor) -> Tensor:
-        found: list[Tensor] = []
-
-        def enter(name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            if name == block:
-                found.append(inputs[0])
-                raise _Reached
-
-        self.scope.reset(enter)
-        try:
-            with torch.no_grad(), self:
-                self.model(images)
-        except _Reached:
-            pass
-        finally:
-            self.scope.reset()
-        return found[0].detach()
+        until = _Until(block, self._surveyed, self._layers, self._stream)
+        return torch.cat([until.input(chunk) for chunk in images.split(CHUNK)])
 
     def out_of(self, block: str, inputs: Tensor) -> Tensor:
         """Return the output of a block for its inputs, (B, ..., C) both."""
         with torch.no_grad():
             return torch.cat([self.block(block, chunk) for chunk in inputs.split(CHUNK)])
+
+
+class _Until(Running):
+    """Run a model until a block of it starts."""
+
+    def __init__(self, block: str, *given: Any) -> None:
+        super().__init__(*given)
+        self._block, self._found = block, torch.empty(0)
+
+    @torch.no_grad()
+    def input(self, images: Tensor) -> Tensor:
+        """Return what the block gets."""
+        with suppress(_Reached):
+            self.run(images)
+        return self._found
+
+    def enter(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if name == self._block:
+            self._found = inputs[0]
+            raise _Reached
 
 
 class _Blocks(Running):

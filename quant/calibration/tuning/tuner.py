@@ -53,9 +53,10 @@ class Tuner:
         found, blocks = dict(known), find_blocks(self._surveyed, self._images[:1])
         named = {block: [n for n in self._layers if is_within(n, block)] for block in blocks}
         named = {block: names for block, names in named.items() if names}
-        weights = self._weights(list(named))
+        left = [block for block, names in named.items() if not found.keys() >= set(names)]
+        weights = self._weights(left)
         for index, (block, names) in enumerate(named.items()):
-            if not found.keys() >= set(names):
+            if block in left:
                 part = progress.part(index, len(named))
                 layers = {name: self._layers[name] for name in names}
                 found |= self._block(block, layers, found, weights[block], steps, index, part)

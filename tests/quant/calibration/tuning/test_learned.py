@@ -9,13 +9,15 @@ from quant.layers.quantized import FloatWeight, QuantizedLinear, QuantizedProduc
 from quant.primitives.floats import SmallFloat
 from quant.primitives.formats import FP8
 from quant.primitives.qparams import QParams
-from quant.primitives.quantizers import Logarithmic, Quantizer, Uniform, codebook
+from quant.primitives.quantizers import Logarithmic, Quantizer, Scaled, Uniform, codebook
 from quant.primitives.transforms import Rotation, signs
 
 UNIFORM = Uniform(QParams(torch.tensor(0.25), torch.tensor(6.0), 4))
 HEADS = Uniform(QParams(torch.tensor([[[0.2]], [[0.3]]]), torch.tensor([[[3.0]], [[8.0]]]), 4))
 CODEBOOK = codebook(torch.tensor([100.0, 120.0, 128.0, 150.0]), 0.05, 128, 2)
-QUANTIZERS: list[Quantizer] = [UNIFORM, HEADS, CODEBOOK, Logarithmic(1.0, 2**0.5, 4, 3.0)]
+LOGARITHM = Logarithmic(1.0, 2**0.5, 4, 3.0)
+QUANTIZERS: list[Quantizer] = [UNIFORM, HEADS, CODEBOOK, LOGARITHM]
+SCALED: list[Quantizer] = [Scaled(levels) for levels in (UNIFORM, CODEBOOK, LOGARITHM)]
 
 
 def inputs() -> Tensor:
@@ -30,12 +32,12 @@ def linear(quantizer: Quantizer = UNIFORM, turned: bool = True) -> QuantizedLine
     return QuantizedLinear(quantizer, weight, transform)
 
 
-@pytest.mark.parametrize("quantizer", [*QUANTIZERS, SmallFloat(FP8, 1.0)])
+@pytest.mark.parametrize("quantizer", [*QUANTIZERS, *SCALED, SmallFloat(FP8, 1.0)])
 def test_a_quantizer_not_yet_learned_is_what_it_was(quantizer):
     torch.testing.assert_close(LearnedQuantizer(quantizer)(inputs()), quantizer(inputs()))
 
 
-@pytest.mark.parametrize("quantizer", QUANTIZERS)
+@pytest.mark.parametrize("quantizer", [*QUANTIZERS, *SCALED])
 def test_a_stretched_quantizer_becomes_what_it_gave(quantizer):
     found = LearnedQuantizer(quantizer)
     found.stretch.data += 0.3
@@ -54,6 +56,16 @@ def test_gradients_pass_inside_the_range_and_stretch_it_outside(quantizer):
     (stretch,) = torch.autograd.grad(output.sum(), found.stretch)
     wanted = torch.where(inside, output - x, output).sum()  # LSQ: the error, or the end
     torch.testing.assert_close(stretch, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_levels_of_scaled_rows_are_stretched_as_much_as_rows_are_large():
+    x, given = inputs().requires_grad_(), torch.randn(3, 2, 7, 8)
+    scaled, plain = LearnedQuantizer(Scaled(UNIFORM)), LearnedQuantizer(UNIFORM)
+    sizes = x.detach().square().mean(-1, keepdim=True).sqrt()
+    (found,) = torch.autograd.grad((given * scaled(x)).sum(), scaled.stretch)
+    (wanted,) = torch.autograd.grad((given * sizes * plain(x / sizes)).sum(), plain.stretch)
+    assert wanted.abs() > 0.1
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_a_layer_learns_its_codes_scales_and_bias_and_becomes_what_it_gave():
