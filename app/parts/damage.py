@@ -1,9 +1,12 @@
 """What each layer of an allocation adds to the divergence from float: parts that add up."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
+from plotly.subplots import make_subplots
 
 from app.look.appearance import dark
 from app.look.charts import CHART_CONFIG, MARGIN, colours, ink
@@ -11,6 +14,7 @@ from app.parts.job_panel import offered
 from app.parts.numbers import as_numbers, csv_button
 from app.text import Markdown, escape, for_chart
 from app.work.layer_analyses import damage_of
+from lrp.engine.names import block_of, number_of
 from quant.analysis.damage import Damage
 from quant.experiments.calibrating import Calibrating
 from quant.primitives.bits import Allocation, quantized
@@ -74,31 +78,35 @@ def table(found: Damage) -> pd.DataFrame:
 
 
 def chart(found: Damage, dark: bool) -> go.Figure:
-    """Draw both parts of each layer, their sum so far, and what is measured."""
-    rows, figure = table(found), go.Figure()
+    """Draw both parts of each layer; below them their sum so far, and what is measured."""
+    rows, figure = table(found), make_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.06)
     names = [for_chart(name) for name in found.names]
     for side, colour in zip(("weights", "inputs"), colours(dark), strict=False):
         hover = "%{x}<br>%{y:.2f} thousandths of a nat"
         bars = go.Bar(name=side, x=names, y=rows[side], marker_color=colour, hovertemplate=hover)
-        figure.add_trace(bars)
-    figure.add_trace(
-        go.Scatter(
-            name="sum so far",
-            x=names,
-            y=rows["so far"],
-            mode="lines",
-            line={"color": ink(dark), "width": 1.5, "shape": "hv"},
-            hovertemplate="%{x}<br>so far %{y:.2f}<extra></extra>",
-        )
-    )
-    measured = f"measured {1e3 * found.measured:.1f}"
-    figure.add_hline(1e3 * found.measured, line_dash="dot", annotation_text=measured)
+        figure.add_trace(bars, row=1, col=1)
+    line = {"color": ink(dark), "width": 1.5, "shape": "hv"}
+    hover = "%{x}<br>so far %{y:.2f}<extra></extra>"
+    so_far = go.Scatter(name="sum so far", x=names, y=rows["so far"], line=line, fill="tozeroy")
+    so_far.update(mode="lines", fillcolor="rgba(128, 128, 128, 0.2)", hovertemplate=hover)
+    figure.add_trace(so_far, row=2, col=1)
+    whole = 1e3 * found.measured
+    dots = {"line_dash": "dot", "line_color": ink(dark)}
+    figure.add_hline(whole, row=2, annotation_text=f"measured {whole:.1f}", **dots)
     figure.update_layout(
-        height=380,
-        margin=MARGIN,
-        barmode="relative",
-        legend={"orientation": "h", "y": 1.12},
-        yaxis={"title": "thousandths of a nat"},
-        xaxis={"tickfont": {"size": 9}, "tickangle": -90},
+        height=420, margin=MARGIN, barmode="relative", legend={"orientation": "h", "y": 1.12}
     )
+    figure.update_yaxes(title="thousandths of a nat", row=1)
+    figure.update_yaxes(title="sum so far", rangemode="tozero", row=2)
+    ticks = _blocks(found.names)
+    figure.update_xaxes(tickvals=[names[row] for row in ticks], ticktext=list(ticks.values()))
+    figure.update_xaxes(title="block", tickangle=0, row=2)
     return figure
+
+
+def _blocks(names: Sequence[str]) -> dict[int, str]:
+    """Return the middle layer of each block, and the block's number."""
+    rows: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        rows.setdefault(number_of(block_of(name)), []).append(row)
+    return {places[len(places) // 2]: block for block, places in rows.items() if block}
