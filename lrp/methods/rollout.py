@@ -109,7 +109,7 @@ def _attentions(trace: Trace) -> dict[str, Tensor]:
 def _weighted_by_gradient(trace: Trace, target: Tensor, weights: dict[str, Tensor]) -> list[Tensor]:
     attentions = list(_attentions(trace).values())
     logit = trace.logits.gather(1, target[:, None]).sum()
-    gradients = torch.autograd.grad(logit, attentions)
+    gradients = torch.autograd.grad(logit, attentions, materialize_grads=True)
     pairs = zip(gradients, weights.values(), strict=True)
     return [(gradient * weight).clamp_min(0).mean(1) for gradient, weight in pairs]
 

@@ -111,7 +111,7 @@ def _gradients(replay: Replay, draws: torch.Generator) -> list[dict[str, Tensor]
     for label in labels.split(1, dim=1):
         weight = (p.gather(1, label) / q.gather(1, label)).sqrt()
         total = (weight * log.gather(1, label)).sum()
-        gradients = torch.autograd.grad(total, outputs, retain_graph=True)
+        gradients = torch.autograd.grad(total, outputs, retain_graph=True, materialize_grads=True)
         by_label.append(dict(zip(replay.outputs, gradients, strict=True)))
     return by_label
 

@@ -144,7 +144,8 @@ def weigh_tokens(
         for draw in range(DRAWS):
             noise = torch.randn(share.shape, generator=generator).to(share) * share.sqrt()
             moved = (logits * (noise - share * noise.sum(1, keepdim=True))).sum()
-            slopes = torch.autograd.grad(moved, outputs, retain_graph=draw < DRAWS - 1)
+            again = draw < DRAWS - 1
+            slopes = torch.autograd.grad(moved, outputs, retain_graph=again, materialize_grads=True)
             total = [t + g.square().mean(-1, True) for t, g in zip(total, slopes, strict=True)]
         for name, one in zip(blocks, total, strict=True):
             found[name].append(one)

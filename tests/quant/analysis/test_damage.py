@@ -145,6 +145,12 @@ def test_one_image_and_images_all_alike(calibrated, images):
     assert found.total == pytest.approx(found.measured, rel=NEAR, abs=1e-6)
 
 
+def test_an_answer_that_is_not_finite_is_refused(calibrated):
+    calibration = calibrated("vit")
+    with pytest.raises(ValueError, match="divergence from float is not finite"):
+        damage(calibration, every(calibration, 4, 4), random_images(2) * 1e30)
+
+
 def test_nothing_quantized_is_refused(calibrated):
     calibration = calibrated("vit")
     with pytest.raises(ValueError, match="quantizes no layer"):
