@@ -25,9 +25,10 @@ from lrp.engine.side_by_side import side_by_side
 from quant.calibration.calibration import Calibration
 from quant.calibration.passes import Surveyed
 from quant.layers.quantized import QuantizedLinear, QuantizedProduct
+from quant.model.float_layers import at_once
 from quant.primitives.bits import Allocation, quantized
 
-BATCH = 4  # images whose outputs and gradients are held at once
+HELD = 6  # times a layer's output: two ways, what is moved, its gradient, what they are made of
 POINTS = (2, 4, 8, 16)
 NEAR = 0.02  # relative
 Ways = tuple[Tensor, Tensor]  # how far weights, and the input, move a layer's output
@@ -96,7 +97,7 @@ def _shared(
     noting, surveyed = _Noting(calibration, allocation), calibration.surveyed()
     rows: Any = 0.0
     measured, done = 0.0, 0
-    for part in images.split(BATCH):
+    for part in images.split(at_once(surveyed, images, HELD)):
         progress.check()
         with torch.no_grad():
             log = log_probabilities(_Path(surveyed, {}, 0.0).run(part))

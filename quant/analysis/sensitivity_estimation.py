@@ -14,10 +14,10 @@ from quant.analysis.layer_errors import drift_of, errors_of
 from quant.analysis.sensitivity import ESTIMATED, MEASURED, Sensitivity
 from quant.analysis.widths import PLAIN, Widths, passes_with
 from quant.calibration.calibration import Calibration
-from quant.model.float_layers import Replay, Seen
+from quant.model.float_layers import Replay, Seen, at_once
 
 LABELS = 8  # classes drawn an image
-BATCH = 4  # images whose operands and gradients are held at once
+HELD = LABELS + 2  # times a layer's output: gradients, operands, what they are made of
 MEASURED_IMAGES = 16  # of the calibration's: each layer and width is a run of the model
 
 
@@ -161,7 +161,7 @@ def _mean_losses_of(
 ) -> Sensitivity:
     names, errors = tuple(calibration.surveyed().layers), _Errors(calibration, widths, progress)
     sums = np.zeros((len(names), 2 * len(widths)))
-    parts = images.split(BATCH)
+    parts = images.split(at_once(calibration.surveyed(), images, HELD))
     for number, part in enumerate(parts):
         batch, layers_done = begin(part), progress.part(number, len(parts))
         for index, name in enumerate(names):
@@ -206,7 +206,7 @@ class _Errors:
         held = {linear.inputs for linear, _ in self._widths.values()}
         inputs = [number for number in held if number is not None]
         images, drifts = calibration.images, dict[tuple[str, int], Tensor | float]()
-        for part in images.split(BATCH):
+        for part in images.split(at_once(calibration.surveyed(), images, HELD)):
             for name, seen in Replay(calibration.surveyed(), part).seen.items():
                 progress.check()
                 for number in inputs if seen.affine is not None else ():

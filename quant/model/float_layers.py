@@ -16,6 +16,7 @@ from quant.calibration.origins import Affine
 from quant.calibration.passes import Surveyed
 
 ROWS, PRODUCTS = 2048, 48  # of a layer's input, of an attention product's images or windows
+ROOM = 2**29  # bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +116,20 @@ class Replay:
         again = FloatLayers(self._surveyed, None)
         again.replayed = [*(self.outputs[layer] for layer in before), output][::-1]
         return again.run(self._images)
+
+
+def at_once(surveyed: Surveyed, images: Tensor, copies: int) -> int:
+    """Return how many of `images` to run at once, so that their values take `ROOM` at most.
+
+    By the model alone, not by what memory is free: on any machine the same sums are rounded.
+
+    Args:
+        images: (B, 3, H, W), at least one.
+        copies: as many times as a layer's output are held of every layer.
+    """
+    outputs = Replay(surveyed, images[:1]).outputs.values()
+    held = copies * sum(output.numel() * output.element_size() for output in outputs)
+    return max(1, min(len(images), ROOM // held))
 
 
 @torch.no_grad()

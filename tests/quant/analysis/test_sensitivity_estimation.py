@@ -178,7 +178,7 @@ def test_few_labels_are_enough_where_answers_are_sure(tmp_path):
 def test_measuring_does_not_depend_on_how_images_are_split(calibrated, monkeypatch, name):
     calibration, found = calibrated("vit", name), []
     for batch in (2, 5):  # the last part is one image
-        monkeypatch.setattr(module, "BATCH", batch)
+        monkeypatch.setattr(module, "at_once", lambda *_, batch=batch: batch)
         found.append(measure(calibration, random_images(5)))
     for side in SIDES:
         pair = [getattr(one, side) for one in found]
@@ -195,7 +195,8 @@ def test_an_estimate_is_the_same_again_and_draws_from_a_generator_of_its_own(cal
 
 
 @pytest.mark.parametrize("find", [estimate, measure])
-def test_progress_counts_layers_of_all_batches(calibrated, find):
+def test_progress_counts_layers_of_all_batches(calibrated, find, monkeypatch):
+    monkeypatch.setattr(module, "at_once", lambda *_: 4)
     calibration, told = calibrated("deit", "repq-vit"), []
     find(calibration, random_images(6), Progress(lambda *counts: told.append(counts[:2])))
     total = 2 * len(calibration.surveyed().layers)  # of 4 images and of 2

@@ -12,7 +12,8 @@ from torch.overrides import TorchFunctionMode
 from lrp.engine.interpreter import Convolution, Linear
 from quant.calibration.calibration import Calibration
 from quant.calibration.presets import preset
-from quant.model.float_layers import Replay
+from quant.model import float_layers as module
+from quant.model.float_layers import FloatLayers, Replay, at_once
 from tests.models import SMALL, build, random_images
 from tests.quant.replaced import Replaced
 
@@ -148,3 +149,11 @@ def test_rows_of_a_convolution_and_back():
     tokens = torch.rand(2, 7, 3)
     assert linear.as_rows(tokens) is tokens
     assert linear.laid(tokens, ()) is tokens
+
+
+def test_as_many_images_run_at_once_as_there_is_room_for(monkeypatch):
+    surveyed, values = fresh("swin").surveyed(), []
+    FloatLayers(surveyed, lambda seen, output: values.append(output.numel())).run(random_images(1))
+    for room, wanted in ((0, 1), (1.5, 1), (2.5, 2), (99, 6)):
+        monkeypatch.setattr(module, "ROOM", int(room * 3 * 4 * sum(values)))
+        assert at_once(surveyed, random_images(6), 3) == wanted
