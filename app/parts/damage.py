@@ -96,7 +96,7 @@ def chart(found: Damage, dark: bool) -> go.Figure:
     figure.update_layout(
         height=420, margin=MARGIN, barmode="relative", legend={"orientation": "h", "y": 1.12}
     )
-    figure.update_yaxes(title="thousandths of a nat", row=1)
+    figure.update_yaxes(title="nat / 1000", row=1)
     figure.update_yaxes(title="sum so far", rangemode="tozero", row=2)
     ticks = _blocks(found.names)
     figure.update_xaxes(tickvals=[names[row] for row in ticks], ticktext=list(ticks.values()))
