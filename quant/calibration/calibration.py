@@ -217,7 +217,7 @@ class Calibration:
         name, taken = learned_name(digest, part=True), quantized(allocation)
         part = self._files.open(name, NUMBER, digest)
         known = {} if part is None else layers_in(part, allocation)
-        made = {name: self.quantized(name, bits) for name, bits in taken.items()}
+        made = {layer: self.quantized(layer, bits) for layer, bits in taken.items()}
         kept = self.surveyed(), made, self.stream(allocation), self.shown, len(self.images)
 
         def work(progress: Progress) -> Layers:
