@@ -6,7 +6,7 @@ write one: the last few are kept.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
@@ -69,8 +69,13 @@ def sensitivity_table(layers: Sequence[Layer], rows: pd.DataFrame) -> pd.DataFra
 
 def blocks_of(layers: Sequence[Layer]) -> list[tuple[str, int, int]]:
     """Return the runs of layers of one block: (label, first, one past the last)."""
+    return runs_of(layer.block for layer in layers)
+
+
+def runs_of(blocks: Iterable[str]) -> list[tuple[str, int, int]]:
+    """Return the same of layers whose blocks have these names."""
     runs, first = [], 0
-    for label, inside in groupby(number_of(layer.block) for layer in layers):
+    for label, inside in groupby(map(number_of, blocks)):
         last = first + len(list(inside))
         runs.append((label, first, last))
         first = last

@@ -1,20 +1,19 @@
 """What each layer of an allocation adds to the divergence from float: parts that add up."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 from plotly.subplots import make_subplots
 
+from app.look.altair_charts import runs_of
 from app.look.appearance import dark
 from app.look.charts import CHART_CONFIG, MARGIN, colours, ink
 from app.parts.job_panel import offered
 from app.parts.numbers import as_numbers, csv_button
 from app.text import Markdown, escape, for_chart
 from app.work.layer_analyses import damage_of
-from lrp.engine.names import block_of, number_of
+from lrp.engine.names import block_of
 from quant.analysis.damage import Damage
 from quant.experiments.calibrating import Calibrating
 from quant.primitives.bits import Allocation, quantized
@@ -98,15 +97,8 @@ def chart(found: Damage, dark: bool) -> go.Figure:
     )
     figure.update_yaxes(title="nat / 1000", row=1)
     figure.update_yaxes(title="sum so far", rangemode="tozero", row=2)
-    ticks = _blocks(found.names)
-    figure.update_xaxes(tickvals=[names[row] for row in ticks], ticktext=list(ticks.values()))
+    runs = [run for run in runs_of(map(block_of, found.names)) if run[0]]
+    middles = [names[(first + last) // 2] for _, first, last in runs]
+    figure.update_xaxes(tickvals=middles, ticktext=[block for block, _, _ in runs])
     figure.update_xaxes(title="block", tickangle=0, row=2)
     return figure
-
-
-def _blocks(names: Sequence[str]) -> dict[int, str]:
-    """Return the middle layer of each block, and the block's number."""
-    rows: dict[str, list[int]] = {}
-    for row, name in enumerate(names):
-        rows.setdefault(number_of(block_of(name)), []).append(row)
-    return {places[len(places) // 2]: block for block, places in rows.items() if block}

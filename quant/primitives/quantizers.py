@@ -104,8 +104,11 @@ class Scaled:
 
 
 def by_size(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return rows x (..., C) divided by their sizes, and the sizes (..., 1): root mean squares."""
-    sizes = torch.linalg.vector_norm(x, dim=-1, keepdim=True).div_(math.sqrt(x.shape[-1]))
+    """Return rows x (..., C) divided by their sizes, and the sizes (..., 1): root mean squares.
+
+    Gradients take the sizes for constants.
+    """
+    sizes = torch.linalg.vector_norm(x.detach(), dim=-1, keepdim=True).div_(math.sqrt(x.shape[-1]))
     sizes.clamp_max_(torch.finfo(x.dtype).max ** 0.5)  # where squares overflow
     return x / sizes.clamp_min(torch.finfo(x.dtype).tiny), sizes
 

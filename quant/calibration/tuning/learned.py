@@ -36,8 +36,8 @@ class LearnedQuantizer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self._scaled:
             return self._rounded(x)
-        sizes = by_size(x.detach())[1]
-        return self._rounded(x / sizes.clamp_min(torch.finfo(x.dtype).tiny)) * sizes
+        rows, sizes = by_size(x)
+        return self._rounded(rows) * sizes
 
     def _rounded(self, x: Tensor) -> Tensor:
         if self._ends is None:
