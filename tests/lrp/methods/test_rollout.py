@@ -136,3 +136,18 @@ def test_models_that_cannot_be_rolled_out_are_refused(name, kwargs):
         target = () if maps is attention_rollout else (torch.zeros(1, dtype=torch.long),)
         with pytest.raises(ValueError, match=f"{type(model).__name__} has no map .* use a ViT"):
             maps(model, torch.zeros(1, 3, 224, 224), *target)
+
+
+def test_an_attention_whose_output_nothing_reads_changes_nothing(images):
+    class Ignored(torch.nn.Module):
+        def __init__(self, attention: torch.nn.Module) -> None:
+            super().__init__()
+            self.attention = attention
+
+        def forward(self, x: torch.Tensor, **given: object) -> torch.Tensor:
+            return x + 0 * self.attention(x, **given).detach()
+
+    model = build("vit")
+    model.blocks[0].attn = Ignored(model.blocks[0].attn)
+    found = gradient_attention(model, images, torch.zeros(len(images), dtype=torch.long))
+    assert torch.isfinite(found).all() and found.abs().max() > 0
